@@ -1,0 +1,146 @@
+"""Every user-visible setting, once: its default, range and help. The command line, the presets and the API read them here."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from iconface_video.errors import UsageError
+
+T = TypeVar("T")
+
+
+def setting(default: T, *, help: str, low: float | None = None, high: float | None = None) -> T:
+    """A dataclass field with help and an allowed range (both ends included)."""
+    metadata = {"help": help, "low": low, "high": high}
+    return typing.cast(T, field(default=default, metadata=metadata))
+
+
+class Validated:
+    """Mixin for settings dataclasses: each value is checked when it is born."""
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for item in fields(self):  # type: ignore[arg-type]
+            _check(item.name, getattr(self, item.name), hints[item.name], item.metadata)
+
+
+def _check(name: str, value: Any, hint: Any, metadata: Any) -> None:
+    if get_origin(hint) is Literal and value not in get_args(hint):
+        raise UsageError(f"{name} is {value!r}, must be one of {', '.join(map(str, get_args(hint)))}")
+    low, high = metadata.get("low"), metadata.get("high")
+    if value is None or isinstance(value, (str, bool)):
+        return
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise UsageError(f"{name} is {value}, must be within [{low}, {high}]")
+
+
+def nearest(word: str, known: typing.Iterable[str]) -> str:
+    """ " Did you mean 'x'?" or an empty string."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{found[0]}'?" if found else ""
+
+
+def from_mapping(kind: type[T], values: dict[str, Any], where: str) -> T:
+    """Build settings from a parsed preset; an unknown key is an error that names the nearest known one."""
+    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise UsageError(f"{where}: unknown setting '{key}'.{nearest(key, known)}")
+    try:
+        return kind(**values)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+
+
+def default_of(kind: type[Any], name: str) -> Any:
+    """The default of one setting."""
+    for item in fields(kind):
+        if item.name == name and item.default is not MISSING:
+            return item.default
+    raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class ReadSettings(Validated):
+    deinterlace: Literal["auto", "on", "off"] = setting(
+        "auto", help="Deinterlace with bwdif: auto looks at the flags and the picture."
+    )
+
+
+@dataclass(frozen=True)
+class SurveySettings(Validated):
+    detector: Literal["centerface", "scrfd"] = setting("centerface", help="Face detector.")
+    detection_size: int = setting(
+        640, low=160, high=4096, help="Longer side in px to which the picture is scaled for detection."
+    )
+    min_score: float = setting(0.5, low=0.0, high=1.0, help="Detections from this score on start or continue a track.")
+    low_score: float = setting(0.2, low=0.0, high=1.0, help="Detections from this score on may continue a track.")
+    min_face_px: float = setting(24.0, low=8, high=4096, help="Smaller faces (box height) are left alone.")
+    max_gap_seconds: float = setting(
+        0.5, low=0, high=5, help="How long a face may stay undetected before its track ends."
+    )
+    min_track_seconds: float = setting(0.2, low=0, high=10, help="Shorter tracks are left alone.")
+    detect_every: int = setting(
+        1, low=1, high=30, help="Detect on every n-th frame; the motion filter bridges the others."
+    )
+    embed_every_seconds: float = setting(
+        0.5, low=0.05, high=60, help="How often a track's identity embedding is taken."
+    )
+    smoothing: float = setting(
+        1.0, low=0, high=10, help="Strength of the crop window's smoothing; 0 keeps the raw landmarks."
+    )
+    cut_threshold: float = setting(
+        27.0, low=1, high=255, help="Content change that counts as a cut (PySceneDetect's scale)."
+    )
+
+
+@dataclass(frozen=True)
+class AnchorSettings(Validated):
+    max_references: int = setting(3, low=0, high=16, help="Pictures shown to the model per person.")
+    anchor_crops: int = setting(8, low=1, high=64, help="Most crops of a track that build its anchor.")
+    temperature: float = setting(1.0, low=0.01, high=100, help="T of IConFace eq. 4.")
+    min_similarity: float = setting(0.35, low=-1, high=1, help="A reference photo fits a person from this cosine on.")
+
+
+@dataclass(frozen=True)
+class RestoreSettings(Validated):
+    model: str = setting("embedded", help="embedded, a checkpoint folder, or a hub id.")
+    steps: int | None = setting(None, low=1, high=100, help="Sampler steps; the model's own number when not given.")
+    guidance_scale: float | None = setting(None, low=1.0, high=30.0, help="Classifier-free guidance; 1 is off.")
+    start_sigma: float = setting(
+        1.0, low=0.05, high=1.0, help="Noise level to start from; below 1 starts from the input."
+    )
+    noise: Literal["independent", "fixed", "mixed", "progressive", "warped"] = setting(
+        "fixed", help="How frames of a track share noise."
+    )
+    seed: int = setting(42, low=0, high=2**63 - 1, help="Same seed, same result.")
+    batch: int = setting(4, low=1, high=256, help="Faces per model call.")
+    crop_size: int | None = setting(
+        None, low=64, high=1024, help="Crop size in px (multiple of 16); by the face's size when not given."
+    )
+    max_sharpness: float = setting(
+        0.0, low=0, high=1000, help="Faces sharper than this (Laplacian deviation) are left alone; 0 restores all."
+    )
+    max_yaw: float = setting(75.0, low=10, high=180, help="Faces turned further (degrees) are left alone.")
+    device: str = setting("auto", help="auto, cpu, cuda, cuda:N or mps.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting("auto", help="Number format of the model.")
+
+
+@dataclass(frozen=True)
+class RenderSettings(Validated):
+    strength: float = setting(1.0, low=0.0, high=1.0, help="0 keeps the input, 1 gives the model's face.")
+    mask: Literal["ellipse", "square"] = setting("ellipse", help="Shape of the blend.")
+    feather: float = setting(0.25, low=0.02, high=0.5, help="Width of the mask's soft rim as a share of the crop.")
+    color_match: bool = setting(True, help="Take the low frequencies of color and light from the input.")
+    temporal_filter: bool = setting(True, help="Motion-compensated filter over the restored residual.")
+
+
+@dataclass(frozen=True)
+class EncodeSettings(Validated):
+    codec: Literal["h264", "hevc", "prores", "ffv1"] = setting("h264", help="Video codec of the output.")
+    crf: int = setting(16, low=0, high=51, help="Quality of h264 and hevc; lower is better.")
+    preset: str = setting("medium", help="Encoder preset of h264 and hevc.")
+    encoder_threads: int = setting(0, low=0, high=256, help="0: the encoder decides.")
