@@ -79,22 +79,12 @@ class SurveySettings(Validated):
     min_score: float = setting(0.5, low=0.0, high=1.0, help="Detections from this score on start or continue a track.")
     low_score: float = setting(0.2, low=0.0, high=1.0, help="Detections from this score on may continue a track.")
     min_face_px: float = setting(24.0, low=8, high=4096, help="Smaller faces (box height) are left alone.")
-    max_gap_seconds: float = setting(
-        0.5, low=0, high=5, help="How long a face may stay undetected before its track ends."
-    )
+    max_gap_seconds: float = setting(0.5, low=0, high=5, help="How long a face may stay undetected before its track ends.")
     min_track_seconds: float = setting(0.2, low=0, high=10, help="Shorter tracks are left alone.")
-    detect_every: int = setting(
-        1, low=1, high=30, help="Detect on every n-th frame; the motion filter bridges the others."
-    )
-    embed_every_seconds: float = setting(
-        0.5, low=0.05, high=60, help="How often a track's identity embedding is taken."
-    )
-    smoothing: float = setting(
-        1.0, low=0, high=10, help="Strength of the crop window's smoothing; 0 keeps the raw landmarks."
-    )
-    cut_threshold: float = setting(
-        27.0, low=1, high=255, help="Content change that counts as a cut (PySceneDetect's scale)."
-    )
+    detect_every: int = setting(1, low=1, high=30, help="Detect on every n-th frame; the motion filter bridges the others.")
+    embed_every_seconds: float = setting(0.5, low=0.05, high=60, help="How often a track's identity embedding is taken.")
+    smoothing: float = setting(1.0, low=0, high=10, help="Strength of the crop window's smoothing; 0 keeps the raw landmarks.")
+    cut_threshold: float = setting(27.0, low=1, high=255, help="Content change that counts as a cut (PySceneDetect's scale).")
 
 
 @dataclass(frozen=True)
@@ -110,9 +100,7 @@ class RestoreSettings(Validated):
     model: str = setting("embedded", help="embedded, a checkpoint folder, or a hub id.")
     steps: int | None = setting(None, low=1, high=100, help="Sampler steps; the model's own number when not given.")
     guidance_scale: float | None = setting(None, low=1.0, high=30.0, help="Classifier-free guidance; 1 is off.")
-    start_sigma: float = setting(
-        1.0, low=0.05, high=1.0, help="Noise level to start from; below 1 starts from the input."
-    )
+    start_sigma: float = setting(1.0, low=0.05, high=1.0, help="Noise level to start from; below 1 starts from the input.")
     noise: Literal["independent", "fixed", "mixed", "progressive", "warped"] = setting(
         "fixed", help="How frames of a track share noise."
     )
