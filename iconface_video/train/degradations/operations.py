@@ -76,9 +76,11 @@ def jpeg(image: UInt8, quality: int, subsampled: bool = True) -> UInt8:
     """Through JPEG; 4:2:0 when `subsampled`, else 4:4:4."""
     factor = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if subsampled else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
     flags = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
-    # The bytes are channel-blind only for BGR order: a colour transform is inside.
+    # OpenCV takes BGR; the order matters, as JPEG works on light and color.
     data = cv2.imencode(".jpg", image[:, :, ::-1], flags)[1]
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None  # our own bytes
+    return np.ascontiguousarray(decoded[:, :, ::-1], dtype=np.uint8)
 
 
 def comb(image: UInt8, shift: float, drop: float) -> UInt8:
@@ -142,7 +144,7 @@ def band(image: UInt8, levels: int) -> UInt8:
 def block_codec(image: UInt8, quality: int, offset: tuple[int, int]) -> UInt8:
     """Looks like a video codec's blocks: 4:2:0 JPEG whose grid starts at `offset` px, the crop being cut anywhere in a frame."""
     top, left = offset
-    padded = cv2.copyMakeBorder(image, top, 0, left, 0, cv2.BORDER_REPLICATE)
+    padded = np.pad(image, ((top, 0), (left, 0), (0, 0)), mode="edge")
     return np.ascontiguousarray(jpeg(padded, quality)[top:, left:])
 
 
