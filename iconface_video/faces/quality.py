@@ -1,0 +1,87 @@
+"""How much a face's picture says about the person: size, sharpness, pose, and one quality from 0 to 1."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike
+
+from iconface_video.types import Float64, UInt8
+
+QUALITY_CROP_SIZE = 256
+"""px: sharpness is measured on aligned crops of this size, or the figures of two faces could not be compared."""
+
+FACE_MODEL: Float64 = np.array([(-1.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.1, 1.0), (-0.85, 2.1, 0.12), (0.85, 2.1, 0.12)])
+"""(5, 3) eyes, nose tip, mouth corners of an average face in half eye distances: right, down, towards the viewer."""
+FACE_MODEL.flags.writeable = False
+
+_SMALL_PX, _LARGE_PX = 24.0, 224.0
+_SHARP = 14.0
+"""Laplacian deviation at which a 256-px aligned face counts as sharp enough for everything."""
+_YAW_TOLERANCE, _PITCH_TOLERANCE = 40.0, 35.0
+
+
+class Pose(NamedTuple):
+    """Degrees; each entry a number or an array, as the landmarks were."""
+
+    yaw: Float64
+    """Positive: the face looks to the viewer's right."""
+    pitch: Float64
+    """Positive: the face looks down."""
+    roll: Float64
+    """Positive: the head is turned clockwise as the viewer sees it."""
+
+
+def pose(landmarks: ArrayLike) -> Pose:
+    """Head pose from five landmarks: weak-perspective fit (POS of DeMenthon and Davis 1995) to an average face.
+
+    landmarks: (..., 5, 2) px. A rough measure: ten degrees off is normal, as noses differ.
+    """
+    points = np.asarray(landmarks, dtype=np.float64)
+    model = FACE_MODEL - FACE_MODEL.mean(axis=0)
+    centered = points - points.mean(axis=-2, keepdims=True)
+    rows = np.swapaxes(np.linalg.pinv(model) @ centered, -1, -2)  # (..., 2, 3): scaled first two rows of the rotation
+    scale = np.maximum(np.linalg.norm(rows, axis=-1), 1e-9)
+    right, down = rows[..., 0, :] / scale[..., :1], rows[..., 1, :] / scale[..., 1:]
+    forward = np.cross(right, down)
+    forward /= np.maximum(np.linalg.norm(forward, axis=-1, keepdims=True), 1e-9)
+    # Third column of the rotation: where the model's "towards the viewer" axis points.
+    gaze = np.stack([right[..., 2], down[..., 2], forward[..., 2]], axis=-1)
+    eyes = points[..., 1, :] - points[..., 0, :]
+    mouth = points[..., 4, :] - points[..., 3, :]
+    across = eyes + mouth
+    return Pose(
+        yaw=np.degrees(np.arctan2(gaze[..., 0], np.abs(gaze[..., 2]))),
+        pitch=np.degrees(np.arctan2(gaze[..., 1], np.hypot(gaze[..., 0], gaze[..., 2]))),
+        roll=np.degrees(np.arctan2(across[..., 1], across[..., 0])),
+    )
+
+
+def sharpness(crop: UInt8) -> float:
+    """Standard deviation of the Laplacian over the central half of a grey aligned face, in grey levels.
+
+    crop: (S, S, 3) RGB or (S, S) grey, uint8; anything but `QUALITY_CROP_SIZE` is resized to it first.
+    """
+    grey = crop if crop.ndim == 2 else cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    if grey.shape[0] != QUALITY_CROP_SIZE:
+        shrinks = grey.shape[0] > QUALITY_CROP_SIZE
+        grey = cv2.resize(
+            grey, (QUALITY_CROP_SIZE, QUALITY_CROP_SIZE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        )
+    edge = QUALITY_CROP_SIZE // 4
+    return float(cv2.Laplacian(grey, cv2.CV_32F)[edge:-edge, edge:-edge].std())
+
+
+def quality(face_px: ArrayLike, sharp: ArrayLike, landmarks: ArrayLike, score: ArrayLike) -> Float64:
+    """Usefulness as evidence of who it is, 0..1: the product of size, sharpness, frontal pose and detector score.
+
+    face_px: (...) box height.  sharp: (...) `sharpness`.  landmarks: (..., 5, 2) px.  score: (...) 0..1.
+    The product's parts are softened by a square root, except the score, so that one middling part does not sink the rest.
+    """
+    size = np.clip(np.log(np.asarray(face_px, dtype=np.float64) / _SMALL_PX) / np.log(_LARGE_PX / _SMALL_PX), 0.0, 1.0)
+    clear = 1.0 - np.exp(-np.asarray(sharp, dtype=np.float64) / (0.5 * _SHARP))
+    head = pose(landmarks)
+    frontal = np.exp(-((head.yaw / _YAW_TOLERANCE) ** 2) - (head.pitch / _PITCH_TOLERANCE) ** 2)
+    return np.sqrt(size * clear * frontal) * np.clip(np.asarray(score, dtype=np.float64), 0.0, 1.0)
