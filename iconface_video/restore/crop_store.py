@@ -1,0 +1,275 @@
+"""The crop store: what the model made, kept lossless until it is rendered.
+
+One folder. ``store.json`` says which run it belongs to. A segment is two files: ``segment-00007.crops``, PNG blobs one after
+another (intra-coded: any crop can be read alone), and ``segment-00007.npz``, the index: which frame and track, the transform
+that put the crop there, and each blob's place, length and CRC. Both are written aside and renamed, blobs first: a segment
+whose index stands is whole. Source crops are not kept: they can be cut from the input again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from iconface_video.errors import OutputError, StoreError
+from iconface_video.types import Float64, Segment, UInt8
+
+STORE_VERSION = 1
+_STORE_FILE = "store.json"
+_BYTES_PER_PIXEL = 1.9
+"""Measured on restored faces at PNG level 1: 1.2 to 1.8 bytes per RGB pixel; noise needs more, padding needs less."""
+_SPARE_BYTES = 64 << 20
+
+_INDEX_TYPE = np.dtype(
+    [
+        ("pts", "<i8"),
+        ("track_id", "<i4"),
+        ("size", "<i4"),
+        ("fade", "<f4"),
+        ("quality", "<f4"),
+        ("crop_from_frame", "<f8", (2, 3)),
+        ("offset", "<i8"),
+        ("length", "<i8"),
+        ("crc", "<u4"),
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredCrop:
+    """One restored face as it stands in the store."""
+
+    pts: int
+    track_id: int
+    crop_from_frame: Float64
+    """(2, 3) affine, frame px -> crop px."""
+    fade: float
+    """Mask weight of the frame, 0..1."""
+    quality: float
+    image: UInt8
+    """(S, S, 3) RGB, restored."""
+
+    @property
+    def size(self) -> int:
+        return int(self.image.shape[0])
+
+    def __repr__(self) -> str:
+        return f"StoredCrop(track={self.track_id}, pts={self.pts}, {self.size}px, fade={self.fade:.2f})"
+
+
+def estimate_bytes(crops_by_size: dict[int, int]) -> int:
+    """How large the store gets at most. crops_by_size: crop size in px -> number of crops."""
+    return int(sum(count * size * size * _BYTES_PER_PIXEL for size, count in crops_by_size.items()))
+
+
+def check_disk(folder: Path, needed_bytes: int) -> None:
+    """Raises OutputError when the disk that holds `folder` (or its nearest existing parent) has too little room."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed_bytes + _SPARE_BYTES:
+        raise OutputError(
+            f"{folder}: the restored faces need about {_gigabytes(needed_bytes)} while working, but only "
+            f"{_gigabytes(free)} are free there. Free some space, or choose another place with --work."
+        )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
+
+
+class SegmentWriter:
+    """Writes one segment; nothing stands under its name before `finish`.
+
+    Use as a context manager: leaving without `finish` removes what was written.
+    """
+
+    def __init__(self, folder: Path, index: int) -> None:
+        self._blobs, self._index = _segment_paths(folder, index)
+        self._part = self._blobs.with_suffix(".crops.part")
+        self._rows: list[tuple[Any, ...]] = []
+        self._places: dict[tuple[int, int], tuple[int, int, int]] = {}
+        self._offset = 0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = open(self._part, "wb")  # noqa: SIM115 - closed by finish or discard
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot write the crop store there ({error.strerror})") from error
+
+    def add(self, crop: StoredCrop) -> None:
+        """Append one crop."""
+        done, blob = cv2.imencode(".png", cv2.cvtColor(crop.image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        if not done:
+            raise StoreError(f"{self._blobs}: a {crop.size} px crop could not be packed")
+        data = blob.tobytes()
+        place = (self._offset, len(data), zlib.crc32(data))
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise OutputError(f"{self._blobs}: cannot go on writing the crop store ({error.strerror})") from error
+        self._offset += len(data)
+        self._places[crop.pts, crop.track_id] = place
+        self._append(crop.pts, crop.track_id, crop.size, crop.fade, crop.quality, crop.crop_from_frame, place)
+
+    def repeat(self, pts: int, fade: float, quality: float, track_id: int, source_pts: int, crop: Float64, size: int) -> None:
+        """A frame that shows the same as one already added: its index row points to that blob.
+
+        crop: (2, 3) crop_from_frame.
+        """
+        self._append(pts, track_id, size, fade, quality, crop, self._places[source_pts, track_id])
+
+    def _append(
+        self, pts: int, track_id: int, size: int, fade: float, quality: float, matrix: Float64, place: tuple[int, int, int]
+    ) -> None:
+        self._rows.append((pts, track_id, size, fade, quality, matrix, *place))
+
+    def finish(self) -> None:
+        """Sync, rename into place; blobs first, the index last."""
+        rows = np.array(self._rows, dtype=_INDEX_TYPE)
+        rows = rows[np.lexsort((rows["track_id"], rows["pts"]))]
+        part = self._index.with_suffix(".npz.part")
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            with open(part, "wb") as file:
+                np.savez(file, rows=rows, version=np.int64(STORE_VERSION))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(self._part, self._blobs)
+            os.replace(part, self._index)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise OutputError(f"{self._blobs}: cannot finish the crop store ({error.strerror})") from error
+
+    def discard(self) -> None:
+        """Remove what was written so far; nothing happens after `finish`."""
+        self._file.close()
+        self._part.unlink(missing_ok=True)
+
+    def __enter__(self) -> SegmentWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.discard()
+
+
+class SegmentCrops:
+    """Reads one finished segment."""
+
+    def __init__(self, folder: Path, index: int) -> None:
+        self._blobs, path = _segment_paths(folder, index)
+        try:
+            with np.load(path, allow_pickle=False) as content:
+                version, self._rows = int(content["version"]), content["rows"]
+        except FileNotFoundError as error:
+            raise StoreError(f"{path}: segment {index} was not restored (to the end); run the restoration again") from error
+        except Exception as error:  # numpy raises a zoo of errors on damaged files
+            raise StoreError(f"{path}: the index of segment {index} is damaged ({error})") from error
+        if version != STORE_VERSION or self._rows.dtype != _INDEX_TYPE:
+            raise StoreError(f"{path}: written by another version of this program (store version {version})")
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def pts(self) -> NDArray[np.int64]:
+        """(n,) PTS of each stored crop, rising; one entry per face."""
+        return np.asarray(self._rows["pts"])
+
+    def at(self, pts: int) -> list[StoredCrop]:
+        """All crops of one frame, in the order of track ids. Raises StoreError on a damaged blob."""
+        first, end = np.searchsorted(self._rows["pts"], [pts, pts + 1])
+        return [self._read(row) for row in self._rows[first:end]]
+
+    def __iter__(self) -> Iterator[StoredCrop]:
+        return (self._read(row) for row in self._rows)
+
+    def _read(self, row: Any) -> StoredCrop:
+        what = f"{self._blobs}: the crop of track {row['track_id']} at PTS {row['pts']}"
+        try:
+            with open(self._blobs, "rb") as file:
+                file.seek(int(row["offset"]))
+                data = file.read(int(row["length"]))
+        except OSError as error:
+            raise StoreError(f"{what} cannot be read ({error.strerror})") from error
+        if len(data) != row["length"] or zlib.crc32(data) != row["crc"]:
+            raise StoreError(f"{what} is damaged (checksum); delete this segment's files and restore it again")
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        if image is None or image.shape[0] != row["size"]:
+            raise StoreError(f"{what} does not decode to {row['size']} px")
+        return StoredCrop(
+            pts=int(row["pts"]),
+            track_id=int(row["track_id"]),
+            crop_from_frame=np.array(row["crop_from_frame"]),
+            fade=float(row["fade"]),
+            quality=float(row["quality"]),
+            image=np.ascontiguousarray(image[..., ::-1], dtype=np.uint8),
+        )
+
+
+@dataclass(frozen=True)
+class StoreHeader:
+    """Which run a store belongs to."""
+
+    fingerprint: str
+    """Hash of all that may alter a restored crop; segments of different fingerprints are never mixed."""
+    input: str
+    """Path of the video, as given."""
+    segments: tuple[Segment, ...]
+    facts: dict[str, Any]
+    """For people and for `render`: model, settings, start and end PTS ..."""
+
+
+def write_header(folder: Path, header: StoreHeader) -> None:
+    """Write ``store.json``, aside first. Raises OutputError."""
+    content = {
+        "version": STORE_VERSION,
+        "fingerprint": header.fingerprint,
+        "input": header.input,
+        "segments": [[item.index, item.first_pts, item.last_pts] for item in header.segments],
+        "facts": header.facts,
+    }
+    part = folder / (_STORE_FILE + ".part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        os.replace(part, folder / _STORE_FILE)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write the crop store there ({error.strerror})") from error
+
+
+def read_header(folder: Path) -> StoreHeader:
+    """Raises StoreError when the folder holds no store of this version."""
+    path = folder / _STORE_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["version"] != STORE_VERSION:
+            raise StoreError(f"{path}: written by another version of this program (store version {content['version']})")
+        segments = tuple(Segment(*entry) for entry in content["segments"])
+        return StoreHeader(content["fingerprint"], content["input"], segments, content["facts"])
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreError(f"{folder}: not a work folder (no {_STORE_FILE}); one is kept by run --keep-work") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"{path}: damaged ({error})") from error
+
+
+def is_finished(folder: Path, index: int) -> bool:
+    """Whether a segment stands whole in the store."""
+    return all(path.exists() for path in _segment_paths(folder, index))
+
+
+def _segment_paths(folder: Path, index: int) -> tuple[Path, Path]:
+    return folder / f"segment-{index:05d}.crops", folder / f"segment-{index:05d}.npz"
