@@ -20,6 +20,8 @@ class ReferenceAttention(nn.Module):
     turn away from a reference that does not fit (another person, another pose).
     """
 
+    offset_index: Tensor
+
     def __init__(self, width: int, channels: int, heads: int, window: int) -> None:
         super().__init__()
         self.channels, self.heads, self.radius = channels, heads, window // 2

@@ -12,6 +12,7 @@ All pictures are (B, 3, S, S), float, RGB in [-1, 1], S a multiple of 16.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -104,7 +105,7 @@ class PictureEncoder(nn.Module):
         super().__init__()
         widths = settings.widths
         self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
-        self.downs = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(widths, widths[1:])])
+        self.downs = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths)])
         self.stages = nn.ModuleList([_stack(w, n) for w, n in zip(widths, settings.encoder_blocks)])
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
@@ -124,7 +125,7 @@ class PictureDecoder(nn.Module):
         widths = settings.widths
         self.fuse_features = nn.Conv2d(settings.feature_channels, widths[3], 1, bias=False)
         self.stages = nn.ModuleList([_stack(w, n) for w, n in zip(widths, settings.decoder_blocks)])
-        self.ups = nn.ModuleList([nn.Conv2d(b, a, 3, padding=1) for a, b in zip(widths, widths[1:])])
+        self.ups = nn.ModuleList([nn.Conv2d(b, a, 3, padding=1) for a, b in pairwise(widths)])
         self.skips = nn.ModuleList([nn.Conv2d(w, w, 1) for w in widths[:3]])
         self.head_in = nn.Conv2d(widths[0] + 3, settings.head_width, 3, padding=1)
         self.head_out = nn.Conv2d(settings.head_width, 3, 3, padding=1)

@@ -1,0 +1,53 @@
+"""First stage of the embedded restorer: its encoder, decoder and reference attention as a one-step regression.
+
+Convolutions with skips learn in minutes what a transformer alone does not learn in hours; the transformer is put in
+between afterwards (`train.restorer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from iconface_video.models.pixel_autoencoder import PixelAutoencoder
+from iconface_video.train.data import FaceBatch, FaceMixer, stream
+from iconface_video.train.trainer import Task
+from iconface_video.train.validation import ValidationSet, to_tensor, validate_columns
+
+
+def charbonnier(difference: Tensor) -> Tensor:
+    """Smooth absolute error plus a little squared error, mean over everything."""
+    return (difference.square() + 1e-5).sqrt().mean() + difference.square().mean()
+
+
+class AutoencoderTask(Task):
+    """Regress the clean picture from the degraded one and any references."""
+
+    def __init__(self, model: PixelAutoencoder, mixer: FaceMixer, validation: ValidationSet, workers: int = 1) -> None:
+        self.model, self.mixer, self.validation, self.workers = model, mixer, validation, workers
+        self.modules: dict[str, nn.Module] = {"autoencoder": model}
+
+    def batches(self, seed: int, start_step: int) -> Iterator[FaceBatch]:
+        return stream(self.mixer, seed, start_step, self.workers)
+
+    def loss(self, batch: FaceBatch, step: int) -> tuple[Tensor, dict[str, float]]:
+        references = to_tensor(batch.references, self.device) if batch.references.shape[1] else None
+        restored = self.restore(to_tensor(batch.source, self.device), references)
+        truth = to_tensor(batch.truth, self.device)
+        loss = charbonnier(restored.float() - truth)
+        return loss, {"loss": loss.item()}
+
+    def restore(self, source: Tensor, references: Tensor | None) -> Tensor:
+        """source (B, 3, S, S), references (B, R, 3, S, S) -> (B, 3, S, S)."""
+        features = self.model.encode_source(source.contiguous(memory_format=torch.channels_last))
+        if references is None:
+            return self.model.decode(None, features)
+        encoded = self.model.encode_references(references.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        maps = tuple(m.unflatten(0, references.shape[:2]) for m in encoded.maps)
+        return self.model.decode(None, features, maps)
+
+    def validate(self, folder: Path, step: int) -> dict[str, float]:
+        return validate_columns(self.restore, self.validation, self.device, folder / "sheets" / f"{step:07d}.png")

@@ -1,0 +1,232 @@
+"""Aligned face photos for training: loading, people, references, paired batches. Everything is drawn from (seed, step).
+
+A set is a folder of pictures in the FFHQ frame with an ``index.csv`` beside them: file, split (train / val), identity
+(empty: not known) and, where known, sharpness and inside (share of the frame that the photo covers).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from iconface_video.errors import InputError
+from iconface_video.train.degradations import degrade, sample_strength
+
+UInt8 = NDArray[np.uint8]
+ReferenceKind = Literal["none", "right", "wrong", "truth"]
+
+
+@dataclass(frozen=True)
+class FaceSettings:
+    """Which pictures are used, and how."""
+
+    folders: tuple[str, ...] = ()
+    max_side: int = 256
+    """Pictures are kept in memory at most this large (px)."""
+    min_side: int = 0
+    """Smaller pictures are left out."""
+    min_sharpness: float = 9.0
+    """Truth pictures are at least this sharp (Laplacian deviation in the index)."""
+    min_inside: float = 0.7
+
+
+@dataclass(frozen=True)
+class MixSettings:
+    """How a training batch is mixed (IConFace section 4; the curriculum is ours)."""
+
+    size: int = 128
+    batch: int = 16
+    reference_shares: tuple[float, ...] = (0.3, 0.3, 0.2, 0.2)
+    """Probability of 0, 1, 2, 3 references. One count per batch, so that no compute is spent on absent ones."""
+    truth_share: float = 0.5
+    """Probability that a reference is the truth itself, jittered, where other photos exist."""
+    wrong_share: float = 0.03
+    """Probability that the references show another person."""
+    grey_share: float = 0.12
+    strength_weights: tuple[float, float, float] = (0.5, 0.3, 0.2)
+    """Of the buckets 0-3, 4-8, 9-16."""
+    extreme_share: float = 0.0
+    """Probability of a strength of 16-20 instead."""
+
+
+@dataclass
+class FaceSet:
+    """Pictures in memory and who is on them."""
+
+    images: list[UInt8] = field(default_factory=list)
+    """(H, W, 3) RGB, different sizes."""
+    identities: list[str] = field(default_factory=list)
+    """Empty where not known."""
+    files: list[str] = field(default_factory=list)
+    people: dict[str, list[int]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, settings: FaceSettings, split: Literal["train", "val"]) -> FaceSet:
+        """Read every picture of `split` that is good enough to be a truth."""
+        faces = cls()
+        for folder in settings.folders:
+            faces._read_folder(Path(folder), settings, split)
+        if not faces.images:
+            raise InputError(f"no usable '{split}' pictures in {', '.join(settings.folders) or 'no folder at all'}")
+        return faces
+
+    def _read_folder(self, folder: Path, settings: FaceSettings, split: str) -> None:
+        index = folder / "index.csv"
+        if not index.is_file():
+            raise InputError(f"{index}: not found. A training folder needs an index.csv with file, split and identity.")
+        with index.open(newline="", encoding="utf-8") as rows:
+            for row in csv.DictReader(rows):
+                if row["split"] != split or float(row.get("sharpness") or 99) < settings.min_sharpness:
+                    continue
+                if float(row.get("inside") or 1) < settings.min_inside:
+                    continue
+                self._read_picture(folder / row["file"], row["identity"], settings)
+
+    def _read_picture(self, path: Path, identity: str, settings: FaceSettings) -> None:
+        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise InputError(f"{path}: not a readable picture, although the index names it")
+        side = picture.shape[0]
+        if side < settings.min_side:
+            return
+        if side > settings.max_side:
+            picture = cv2.resize(picture, (settings.max_side,) * 2, interpolation=cv2.INTER_AREA)
+        if identity:
+            self.people.setdefault(identity, []).append(len(self.images))
+        self.images.append(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
+        self.identities.append(identity)
+        self.files.append(str(path))
+
+    def others(self, index: int) -> list[int]:
+        """Other pictures of the same person."""
+        identity = self.identities[index]
+        return [i for i in self.people.get(identity, []) if i != index] if identity else []
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class FaceBatch:
+    """One paired batch. Pictures are uint8 (B, S, S, 3) RGB; references (B, R, S, S, 3)."""
+
+    truth: UInt8
+    source: UInt8
+    references: UInt8
+    strength: NDArray[np.float32]
+    truth_index: NDArray[np.int64]
+    """Rows of the FaceSet, for stored embeddings."""
+    reference_index: NDArray[np.int64]
+    """(B, R)."""
+    is_truth_reference: NDArray[np.bool_]
+    """(B,) the references are the truth itself, jittered."""
+
+
+def jittered(image: UInt8, size: int, rng: np.random.Generator, *, shift: float, turn: float, scale: float) -> UInt8:
+    """Resize to `size` under a small random similarity. shift: share of the side; turn: degrees; scale: log."""
+    side = image.shape[0]
+    if side >= 1.5 * size:
+        side = max(size, round(side / (side // size)))
+        image = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+    zoom = float(np.exp(rng.normal(0, scale))) * size / side
+    matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), float(rng.normal(0, turn)), zoom)
+    matrix[:, 2] += (size - side) / 2 + rng.normal(0, shift, 2) * size
+    how = cv2.INTER_AREA if zoom < 0.7 else cv2.INTER_CUBIC
+    return np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=how, borderMode=cv2.BORDER_REFLECT_101))
+
+
+def relit(image: UInt8, rng: np.random.Generator, amount: float) -> UInt8:
+    """Another light: gain and offset per channel, gamma."""
+    gain = np.exp(rng.normal(0, amount)) * np.exp(rng.normal(0, amount * 0.4, 3))
+    values = np.arange(256, dtype=np.float32)[:, None] / 255
+    table = 255 * np.clip(values ** np.exp(rng.normal(0, amount)) * gain + rng.normal(0, amount * 0.15), 0, 1)
+    return np.asarray(cv2.LUT(image, table.astype(np.uint8).reshape(256, 1, 3)))
+
+
+def grey(image: UInt8) -> UInt8:
+    """Black and white, three equal channels."""
+    return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+
+
+class FaceMixer:
+    """Makes paired batches from a FaceSet; the same (seed, step) gives the same batch in whatever process."""
+
+    def __init__(self, faces: FaceSet, mix: MixSettings) -> None:
+        self.faces, self.mix = faces, mix
+        self.with_others = [i for i in range(len(faces)) if len(faces.others(i)) >= 1]
+
+    def batch(self, seed: int, step: int) -> FaceBatch:
+        rng = np.random.default_rng((seed, step))
+        mix = self.mix
+        count = int(rng.choice(len(mix.reference_shares), p=mix.reference_shares))
+        rows = [self._sample(rng, count) for _ in range(mix.batch)]
+        truth, source, references, strength, index, others, same = zip(*rows)
+        return FaceBatch(
+            truth=np.stack(truth),
+            source=np.stack(source),
+            references=np.stack(references),
+            strength=np.array(strength, np.float32),
+            truth_index=np.array(index),
+            reference_index=np.stack(others),
+            is_truth_reference=np.array(same),
+        )
+
+    def _sample(self, rng: np.random.Generator, count: int) -> tuple[UInt8, UInt8, UInt8, float, int, NDArray[np.int64], bool]:
+        mix, faces = self.mix, self.faces
+        pool = self.with_others if count and rng.random() < 0.8 and self.with_others else range(len(faces))
+        index = int(rng.choice(pool))
+        truth = jittered(faces.images[index], mix.size, rng, shift=0.012, turn=1.5, scale=0.02)
+        flip, is_grey = rng.random() < 0.5, rng.random() < mix.grey_share
+        chosen, same = self._choose_references(rng, index, count)
+        pictures = [self._reference(rng, faces.images[i], same, is_grey and rng.random() < 0.7) for i in chosen]
+        truth = grey(truth) if is_grey else truth
+        if flip:
+            truth, pictures = truth[:, ::-1].copy(), [p[:, ::-1] for p in pictures]
+        extreme = rng.random() < mix.extreme_share
+        strength = float(rng.uniform(16, 20)) if extreme else sample_strength(rng, mix.strength_weights)
+        source = degrade(truth, strength, rng)
+        source = grey(source) if is_grey else source
+        empty = np.zeros((0, mix.size, mix.size, 3), np.uint8)
+        return truth, source, np.stack(pictures) if pictures else empty, strength, index, chosen, same
+
+    def _choose_references(self, rng: np.random.Generator, index: int, count: int) -> tuple[NDArray[np.int64], bool]:
+        others = self.faces.others(index)
+        if count and rng.random() < self.mix.wrong_share:
+            return rng.integers(len(self.faces), size=count), False
+        if not others or rng.random() < self.mix.truth_share:
+            return np.full(count, index), True
+        # A person with too few photos repeats none of them unless there is no other way: the batch has one count.
+        return rng.choice(others, size=count, replace=len(others) < count).astype(np.int64), False
+
+    def _reference(self, rng: np.random.Generator, image: UInt8, same: bool, is_grey: bool) -> UInt8:
+        spread = 0.05 if same else 0.015
+        picture = jittered(image, self.mix.size, rng, shift=spread, turn=200 * spread, scale=1.5 * spread)
+        picture = relit(picture, rng, 0.15)
+        if rng.random() < 0.25:  # a track's own best frames are references too, and they are rarely perfect
+            picture = degrade(picture, float(rng.uniform(0, 4)), rng)
+        return grey(picture) if is_grey else picture
+
+
+def stream(mixer: FaceMixer, seed: int, start_step: int, workers: int) -> Iterator[FaceBatch]:
+    """Batches from `start_step` on, made by worker processes (0: in this one)."""
+    from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+    class Steps(IterableDataset):
+        def __iter__(self) -> Iterator[FaceBatch]:
+            info = get_worker_info()
+            first, stride = (info.id, info.num_workers) if info else (0, 1)
+            cv2.setNumThreads(1)
+            step = start_step + first
+            while True:
+                yield mixer.batch(seed, step)
+                step += stride
+
+    loader = DataLoader(Steps(), batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+    yield from loader
