@@ -70,6 +70,8 @@ class FaceSet:
     @classmethod
     def load(cls, settings: FaceSettings, split: Literal["train", "val"]) -> FaceSet:
         """Read every picture of `split` that is good enough to be a truth."""
+        # OpenCV's thread pool does not survive the fork of the loader processes: it must never be started.
+        cv2.setNumThreads(1)
         faces = cls()
         for folder in settings.folders:
             faces._read_folder(Path(folder), settings, split)
@@ -222,7 +224,6 @@ def stream(mixer: FaceMixer, seed: int, start_step: int, workers: int) -> Iterat
         def __iter__(self) -> Iterator[FaceBatch]:
             info = get_worker_info()
             first, stride = (info.id, info.num_workers) if info else (0, 1)
-            cv2.setNumThreads(1)
             step = start_step + first
             while True:
                 yield mixer.batch(seed, step)
