@@ -1,0 +1,92 @@
+"""Paste restored faces into a frame: the residual goes back through the inverse transform, on the smallest box.
+
+What is pasted is the *change* (restored minus source crop), added to the frame's own samples: what resampling the crop lost
+and the bits beyond eight that the frame has stay in the picture, and where the model changed nothing, nothing changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from iconface_video.faces.align import compose, invert, source_box
+from iconface_video.types import Float32, Float64, Frame
+from iconface_video.video.color import blend_rgb, grow_box, to_rgb_float
+
+
+@dataclass(frozen=True, eq=False)
+class FacePatch:
+    """One face's change, ready to be pasted."""
+
+    residual: Float32
+    """(S, S, 3) restored minus source, full scale 1."""
+    mask: Float32
+    """(S, S) 0..1."""
+    crop_from_frame: Float64
+    """(2, 3) affine, frame px -> crop px."""
+
+
+def paste(frame: Frame, patches: Sequence[FacePatch], strength: float = 1.0) -> Frame:
+    """The frame with the patches blended in.
+
+    Samples where no mask reaches are the input's, bit for bit; with strength 0, or without patches, it is the frame itself.
+    """
+    if strength <= 0:
+        return frame
+    for patch in patches:
+        frame = _paste_one(frame, patch, strength)
+    return frame
+
+
+def _paste_one(frame: Frame, patch: FacePatch, strength: float) -> Frame:
+    used = np.argwhere(patch.mask > 0)
+    if not len(used):
+        return frame
+    # The smallest box: around the used part of the crop, not around the crop.
+    (y0, x0), (y1, x1) = used.min(axis=0), used.max(axis=0) + 1
+    residual, mask = patch.residual[y0:y1, x0:x1], patch.mask[y0:y1, x0:x1]
+    matrix = compose([[1, 0, -x0], [0, 1, -y0]], patch.crop_from_frame)
+    if not _reaches_frame(matrix, (x1 - x0, y1 - y0), frame):
+        return frame
+    box = grow_box(frame, source_box(matrix, (int(x1 - x0), int(y1 - y0)), (frame.width, frame.height)))
+    matrix = compose(matrix, [[1, 0, box[0]], [0, 1, box[1]]])
+    size = box[2] - box[0], box[3] - box[1]
+    weight = warp_back(mask, matrix, size) * np.float32(strength)
+    change = warp_back(residual, matrix, size)
+    rgb = to_rgb_float(frame, box)
+    return blend_rgb(frame, box, np.clip(rgb + change, 0.0, 1.0), np.clip(weight, 0.0, 1.0))
+
+
+def _reaches_frame(crop_from_frame: Float64, size: tuple[int, int], frame: Frame) -> bool:
+    corners = np.array([(0, 0), (size[0], 0), (0, size[1]), size], dtype=np.float64)
+    found = corners @ invert(crop_from_frame)[:, :2].T + invert(crop_from_frame)[:, 2]
+    low, high = found.min(axis=0), found.max(axis=0)
+    return bool(high[0] >= 0 and high[1] >= 0 and low[0] <= frame.width - 1 and low[1] <= frame.height - 1)
+
+
+def warp_back(picture: Float32, crop_from_box: Float64, size: tuple[int, int]) -> Float32:
+    """Crop space -> a box of the frame.
+
+    Enlarging is bicubic (bilinear would soften the face in the frame); shrinking is low-passed first, or fine detail would
+    alias and shimmer as the face moves. Pictures of one channel (masks) are always bilinear: a mask must not overshoot.
+
+    picture: (h, w[, C]).  crop_from_box: (2, 3) affine.  size: (width, height) of the box. Outside the crop: 0.
+    """
+    if picture.ndim == 3:
+        picture = _low_pass(picture, crop_from_box)
+    flags = cv2.INTER_CUBIC if picture.ndim == 3 else cv2.INTER_LINEAR
+    return cv2.warpAffine(picture, crop_from_box, size, flags=flags | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT)
+
+
+def _low_pass(picture: Float32, crop_from_box: Float64) -> Float32:
+    """Gaussian whose sigma brings the crop's sampling to the frame's: sqrt(scale^2 - 1) / 2 crop px per frame px."""
+    sigmas = []
+    for axis in range(2):
+        scale = float(np.linalg.norm(crop_from_box[axis, :2]))  # crop px along this crop axis per frame px
+        sigmas.append(0.5 * max(scale**2 - 1, 0.0) ** 0.5)
+    if max(sigmas) < 0.2:
+        return picture
+    return cv2.GaussianBlur(picture, (0, 0), max(sigmas[0], 1e-3), sigmaY=max(sigmas[1], 1e-3))

@@ -1,0 +1,164 @@
+"""Motion-compensated temporal filter over restored crops: takes out flicker, keeps lips and blinks.
+
+What is filtered is the restored crop's *detail*: restored minus the low-passed source. (Restored minus source itself would
+hold the source's grain with its sign turned; averaging that over time brings the grain back into the picture.) Each
+neighbour's detail is carried to the frame along the optical flow between the *source* crops (DIS), which do not flicker with
+the model, and counts the less the more its source differs from the frame's after compensation, or where flow there and back
+do not meet (occlusion): a mouth that opens or an eye that closes has no neighbours to be mixed with.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from iconface_video.types import Float32, UInt8
+
+RADIUS_FRAMES = 3
+"""Look-ahead and look-back."""
+FLOW_SIZE = 128
+"""px at which the flow is estimated: faces move smoothly, and grain disturbs less."""
+DIFFERENCE_SCALE = 6.0
+"""Grey levels of compensated source difference at which a neighbour's weight falls to exp(-1/2)."""
+OCCLUSION_PX = 1.0
+"""Distance, at `FLOW_SIZE`, between a point and its way there and back at which the weight falls to exp(-1/2)."""
+DISTANCE_FRAMES = 2.0
+"""Sigma of the weight over frame distance."""
+BASE_SIGMA_SHARE = 1 / 64
+"""Sigma, as a share of the crop, of the low pass that parts what follows the source at once from what is filtered."""
+
+
+@dataclass(eq=False)
+class TrackFrame:
+    """One face in one frame, on its way through the filter."""
+
+    pts: int
+    source: UInt8
+    """(S, S, 3) RGB, cut from the input."""
+    restored: Float32
+    """(S, S, 3) 0..255."""
+    base: Float32 = field(init=False)
+    """(S, S, 3) low-passed source."""
+    small: UInt8 = field(init=False)
+    """(F, F) grey, low-passed, for the flow."""
+
+    def __post_init__(self) -> None:
+        size = self.source.shape[0]
+        self.base = cv2.GaussianBlur(self.source.astype(np.float32), (0, 0), size * BASE_SIGMA_SHARE)
+        grey = cv2.cvtColor(self.base.astype(np.uint8), cv2.COLOR_RGB2GRAY)
+        side = min(size, FLOW_SIZE)
+        self.small = cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
+
+    @property
+    def detail(self) -> Float32:
+        return self.restored - self.base
+
+
+class TemporalFilter:
+    """The filter of one track: push frames in presentation order; each comes out `radius` frames later.
+
+    All of its frames have one crop size. `finish` gives what is still held back. Memory: 2 * radius + 1 crops.
+    """
+
+    def __init__(self, radius: int = RADIUS_FRAMES, max_gap: int | None = None) -> None:
+        """max_gap: ticks between neighbouring frames from which on a gap parts them. None: no limit."""
+        self.delay = radius
+        self._max_gap = max_gap
+        self._frames: deque[TrackFrame] = deque()
+        self._waiting = 0
+        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flows: OrderedDict[tuple[int, int], Float32] = OrderedDict()
+
+    def push(self, pts: int, source: UInt8, restored: UInt8) -> list[tuple[int, Float32]]:
+        """Returns what became ready: (pts, filtered restored crop (S, S, 3) float32 0..255)."""
+        ready: list[tuple[int, Float32]] = []
+        if self._frames and self._max_gap is not None and pts - self._frames[-1].pts > self._max_gap:
+            ready += self.finish()
+        self._frames.append(TrackFrame(pts, source, restored.astype(np.float32)))
+        self._waiting += 1
+        if self._waiting > self.delay:
+            ready.append(self._next())
+        return ready
+
+    def finish(self) -> list[tuple[int, Float32]]:
+        """Everything still held back; afterwards the filter is as new."""
+        ready = [self._next() for _ in range(self._waiting)]
+        self._frames.clear()
+        self._flows.clear()
+        return ready
+
+    def _next(self) -> tuple[int, Float32]:
+        """Filter the oldest frame that waits, forget what nobody needs any more."""
+        position = len(self._frames) - self._waiting
+        self._waiting -= 1
+        frame = self._frames[position]
+        result = self._filter(position)
+        while len(self._frames) - self._waiting > self.delay:
+            gone = self._frames.popleft().pts
+            self._flows = OrderedDict((pair, flow) for pair, flow in self._flows.items() if gone not in pair)
+        return frame.pts, result
+
+    def _filter(self, position: int) -> Float32:
+        here = self._frames[position]
+        total, weights = here.detail, np.ones(here.source.shape[:2], np.float32)
+        for offset in range(-self.delay, self.delay + 1):
+            if offset == 0 or not 0 <= position + offset < len(self._frames):
+                continue
+            near = np.float32(np.exp(-0.5 * (offset / DISTANCE_FRAMES) ** 2))
+            detail, weight = self._compensated(here, self._frames[position + offset])
+            weight *= near
+            total += weight[..., None] * detail
+            weights += weight
+        return np.clip(here.base + total / weights[..., None], 0.0, 255.0)
+
+    def _compensated(self, here: TrackFrame, other: TrackFrame) -> tuple[Float32, Float32]:
+        """The other frame's detail where it would stand in this frame, and how far it can be trusted, (S, S) 0..1."""
+        size = here.source.shape[0]
+        there, back = self._flow_between(here, other), self._flow_between(other, here)
+        miss = there + _sample(back, there)
+        weight = np.exp(-0.5 * (miss**2).sum(axis=2) / OCCLUSION_PX**2)
+        flow = _enlarge(there, size)
+        difference = np.abs(_sample(other.base, flow) - here.base).mean(axis=2)
+        weight = _enlarge(weight, size) * np.exp(-0.5 * (difference / DIFFERENCE_SCALE) ** 2)
+        return _sample(other.detail, flow), weight
+
+    def _flow_between(self, here: TrackFrame, other: TrackFrame) -> Float32:
+        """(F, F, 2): where each point of `here` is found in `other`, relative, px at the flow's size."""
+        pair = (here.pts, other.pts)
+        if pair not in self._flows:
+            if np.array_equal(here.small, other.small):
+                self._flows[pair] = np.zeros((*here.small.shape, 2), np.float32)
+            else:
+                self._flows[pair] = self._flow.calc(here.small, other.small, None)
+        return self._flows[pair]
+
+
+def _grid(size: int) -> Float32:
+    return np.stack(np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32)), axis=-1)
+
+
+def _sample(picture: Float32, flow: Float32) -> Float32:
+    """Backward warp: picture at (x + flow), bicubic."""
+    where = _grid(flow.shape[0]) + flow
+    return cv2.remap(picture, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _enlarge(field_: Float32, size: int) -> Float32:
+    """Flow (in px, scaled along) or weight from the flow's size to the crop's."""
+    factor = size / field_.shape[0]
+    if factor == 1:
+        return field_
+    large = cv2.resize(field_, (size, size), interpolation=cv2.INTER_LINEAR)
+    return large * np.float32(factor) if field_.ndim == 3 else large
+
+
+def filter_track(frames: Iterable[tuple[int, UInt8, UInt8]], radius: int = RADIUS_FRAMES) -> Iterator[tuple[int, Float32]]:
+    """The whole filter at once: (pts, source, restored) -> (pts, filtered)."""
+    track_filter = TemporalFilter(radius)
+    for frame in frames:
+        yield from track_filter.push(*frame)
+    yield from track_filter.finish()

@@ -1,0 +1,118 @@
+"""The temporal filter takes out flicker, and neither smears what moves nor brings grain back."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from iconface_video.render.temporal import RADIUS_FRAMES, TemporalFilter, filter_track
+
+SIZE = 128
+INNER = slice(20, -20)
+
+
+@pytest.fixture(scope="module")
+def face() -> np.ndarray:
+    from skimage.data import astronaut
+
+    return cv2.resize(astronaut()[10:234, 112:336], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+
+
+def moved(picture: np.ndarray, dx: float, dy: float) -> np.ndarray:
+    shift = np.float32([[1, 0, dx], [0, 1, dy]])
+    return cv2.warpAffine(picture, shift, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def flicker(rng: np.random.Generator, sigma: float = 8.0) -> np.ndarray:
+    """What a restorer invents anew in each frame: blobs of texture."""
+    blobs = cv2.GaussianBlur(rng.normal(size=(SIZE, SIZE, 3)).astype(np.float32), (0, 0), 1.5)
+    return blobs / blobs.std() * sigma
+
+
+def as_bytes(picture: np.ndarray) -> np.ndarray:
+    return np.clip(np.round(picture), 0, 255).astype(np.uint8)
+
+
+def rms(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.sqrt(((np.float32(a) - np.float32(b))[INNER, INNER] ** 2).mean()))
+
+
+def test_flicker_falls_and_sharpness_stays_on_a_moving_face(face):
+    rng = np.random.default_rng(0)
+    clean = [moved(face, 0.9 * t, 0.3 * t) for t in range(12)]
+    sources = [as_bytes(cv2.GaussianBlur(c, (0, 0), 1.5) + rng.normal(0, 4, c.shape)) for c in clean]
+    restored = [as_bytes(c + flicker(rng)) for c in clean]
+    filtered = [picture for _, picture in filter_track(zip(range(12), sources, restored))]
+    before = np.mean([rms(r, c) for r, c in zip(restored[3:9], clean[3:9])])
+    after = np.mean([rms(f, c) for f, c in zip(filtered[3:9], clean[3:9])])
+    assert after < 0.65 * before
+    still = [picture for _, picture in filter_track(zip(range(12), sources, clean))]
+    sharp = [cv2.Laplacian(np.float32(p), cv2.CV_32F)[INNER, INNER].std() for p in (still[6], clean[6])]
+    assert sharp[0] > 0.93 * sharp[1]
+
+
+def test_grain_of_the_source_does_not_come_back(face):
+    """The restorer gives a clean picture from grainy ones: averaging (restored - source) would put grain into the result."""
+    rng = np.random.default_rng(1)
+    sources = [as_bytes(face + rng.normal(0, 15, face.shape)) for _ in range(9)]
+    filtered = [picture for _, picture in filter_track(zip(range(9), sources, [face] * 9))]
+    assert rms(filtered[4], face) < 0.2 * 15
+
+
+def test_a_blink_is_not_mixed_with_its_neighbours(face):
+    """One frame in which the eyes are closed: source and restored agree on it, so must the output."""
+    shut = face.copy()
+    lids = (slice(50, 66), slice(30, 98))
+    shut[lids] = face[70:86, 30:98].mean(axis=(0, 1)).astype(np.uint8)
+    pictures = [face] * 4 + [shut] + [face] * 4
+    filtered = [picture for _, picture in filter_track(zip(range(9), pictures, pictures))]
+    opened = np.abs(np.float32(face[lids]) - np.float32(shut[lids])).mean()
+    assert np.abs(filtered[4][lids] - shut[lids]).mean() < 0.1 * opened
+    for neighbour in (3, 5):
+        assert np.abs(filtered[neighbour][lids] - face[lids]).mean() < 0.1 * opened
+
+
+def test_identical_frames_pass_unchanged(face):
+    filtered = list(filter_track((t, face, face) for t in range(6)))
+    for _, picture in filtered:
+        assert np.abs(picture - face).max() < 0.01
+
+
+def test_delay_order_and_flush(face):
+    track_filter = TemporalFilter()
+    out = [track_filter.push(t, face, face) for t in range(10)]
+    assert [len(ready) for ready in out] == [0] * RADIUS_FRAMES + [1] * (10 - RADIUS_FRAMES)
+    rest = track_filter.finish()
+    assert [pts for ready in [*out, rest] for pts, _ in ready] == list(range(10))
+    assert track_filter.finish() == []
+
+
+def test_memory_does_not_grow_with_the_track(face):
+    track_filter = TemporalFilter()
+    for t in range(60):
+        track_filter.push(t, moved(face, 0.01 * t, 0), face)
+        assert len(track_filter._frames) <= 2 * RADIUS_FRAMES + 1
+        assert len(track_filter._flows) <= (2 * RADIUS_FRAMES + 1) ** 2
+
+
+def test_a_gap_parts_the_frames(face):
+    """Frames on both sides of a long gap are filtered as if the other side did not exist."""
+    rng = np.random.default_rng(2)
+    sides = [[(t, face, as_bytes(face + flicker(rng))) for t in start] for start in (range(4), range(100, 104))]
+    expected = [*filter_track(sides[0]), *filter_track(sides[1])]
+    track_filter = TemporalFilter(max_gap=10)
+    found = [item for frame in sides[0] + sides[1] for item in track_filter.push(*frame)] + track_filter.finish()
+    for (pts, picture), (expected_pts, wanted) in zip(found, expected, strict=True):
+        assert pts == expected_pts
+        np.testing.assert_array_equal(picture, wanted)
+
+
+def test_result_does_not_depend_on_where_the_stream_began(face):
+    """A segment that reads `RADIUS_FRAMES` handles gives the same frames as the whole run."""
+    rng = np.random.default_rng(3)
+    frames = [(t, as_bytes(moved(face, t, 0)), as_bytes(moved(face, t, 0) + flicker(rng))) for t in range(12)]
+    whole = dict(filter_track(frames))
+    part = dict(filter_track(frames[5 - RADIUS_FRAMES :]))
+    for t in range(5, 12):
+        np.testing.assert_array_equal(whole[t], part[t])
