@@ -93,6 +93,9 @@ class AnchorSettings(Validated):
     anchor_crops: int = setting(8, low=1, high=64, help="Most crops of a track that build its anchor.")
     temperature: float = setting(1.0, low=0.01, high=100, help="T of IConFace eq. 4.")
     min_similarity: float = setting(0.35, low=-1, high=1, help="A reference photo fits a person from this cosine on.")
+    same_person_similarity: float = setting(
+        0.45, low=-1, high=1, help="Tracks whose anchors are this alike (cosine) are one person."
+    )
 
 
 @dataclass(frozen=True)
