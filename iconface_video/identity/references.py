@@ -1,0 +1,216 @@
+"""The user's photos of a person: found face, aligned crop, raw embedding, and which person in the clip they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from iconface_video.errors import ReferencePhotoError
+from iconface_video.faces.align import crop_from_display, cut_crop, estimate_parameters
+from iconface_video.faces.detector import Detector
+from iconface_video.identity.anchors import aggregate
+from iconface_video.settings import AnchorSettings
+from iconface_video.types import Detection, Float32, UInt8
+
+Embed = Callable[[Sequence[UInt8]], Float32]
+"""Aligned FFHQ-frame crops, uint8 (S, S, 3) RGB -> (n, 512) raw embeddings."""
+
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".gif"})
+"""What counts as a photo in a folder; a file that is named one by one may have any name."""
+MIN_PHOTO_SCORE = 0.5
+SMALL_FACE_PX = 64
+"""A face of fewer px from chin to brow is used, with a note."""
+
+
+@dataclass(frozen=True, eq=False)
+class ReferencePhoto:
+    """One usable photo."""
+
+    path: Path
+    crop: UInt8
+    """(S, S, 3) RGB in the FFHQ frame; S is 512, or 256 where the face is no larger."""
+    embedding: Float32
+    """(512,) raw."""
+    notes: tuple[str, ...] = ()
+    """For people: "3 faces, took the largest"."""
+    name: str | None = None
+    """Whom the user says it shows."""
+
+    def __repr__(self) -> str:
+        return f"ReferencePhoto({self.path.name}, {self.crop.shape[0]}px, name={self.name})"
+
+
+@dataclass(frozen=True)
+class Match:
+    """Which person in the clip a photo (or all photos of one name) was taken for."""
+
+    person: int
+    score: float
+    """Cosine of the photos' anchor and the person's."""
+    photos: tuple[ReferencePhoto, ...]
+    name: str | None = None
+
+
+def read_photo(path: Path) -> UInt8:
+    """(h, w, 3) RGB, upright (EXIF orientation honoured), 8 bit. Raises ReferencePhotoError naming the file."""
+    try:
+        data = np.fromfile(path, np.uint8)  # unlike cv2.imread this takes any file name on any system
+    except FileNotFoundError as error:
+        raise ReferencePhotoError(f"{path}: there is no such reference photo") from error
+    except OSError as error:
+        reason = "it is a folder; give it as --person NAME=FOLDER" if path.is_dir() else error.strerror
+        raise ReferencePhotoError(f"{path}: the reference photo cannot be read ({reason})") from error
+    try:
+        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    except cv2.error:
+        picture = None
+    if picture is None:
+        raise ReferencePhotoError(f"{path}: not a photo that can be read (JPEG, PNG, WebP, TIFF and the like can)")
+    return np.ascontiguousarray(picture[..., ::-1], dtype=np.uint8)
+
+
+def load_photo(path: Path, detector: Detector, embed: Embed, name: str | None = None) -> ReferencePhoto:
+    """A photo, ready for use. With several faces the largest is taken and a note says so.
+
+    Raises ReferencePhotoError where the file is no photo or shows no face.
+    """
+    picture = read_photo(path)
+    faces = find_faces(picture, detector)
+    if not faces:
+        raise ReferencePhotoError(
+            f"{path}: no face was found in this reference photo; use one that shows the face larger and from the front"
+        )
+    largest = max(faces, key=_area)
+    notes = []
+    if len(faces) > 1:
+        notes.append(f"{len(faces)} faces, took the largest")
+    height = float(largest.box[3] - largest.box[1])
+    if height < SMALL_FACE_PX:
+        notes.append(f"the face is only {height:.0f} px high")
+    parameters = estimate_parameters(largest.landmarks)
+    size = 512 if np.exp(parameters[0]) < 1.5 else 256
+    crop = cut_crop(picture, crop_from_display(parameters, size), size)
+    return ReferencePhoto(path, crop, np.asarray(embed([crop]))[0], tuple(notes), name)
+
+
+def load_folder(name: str, folder: Path, detector: Detector, embed: Embed) -> tuple[list[ReferencePhoto], list[str]]:
+    """All photos of one person, and notes on files that show no face.
+
+    Raises ReferencePhotoError when the folder is missing or none of its photos is usable.
+    """
+    if not folder.is_dir():
+        raise ReferencePhotoError(f"{folder}: there is no such folder of reference photos (person '{name}')")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES)
+    photos: list[ReferencePhoto] = []
+    notes: list[str] = []
+    for path in paths:
+        try:
+            photos.append(load_photo(path, detector, embed, name))
+        except ReferencePhotoError as error:
+            notes.append(f"skipped {error}")
+    if not photos:
+        found = f"none of its {len(paths)} photos shows a face" if paths else "it holds no photos"
+        raise ReferencePhotoError(f"{folder}: no usable reference photo of '{name}': {found}")
+    return photos, notes
+
+
+def find_faces(picture: UInt8, detector: Detector) -> list[Detection]:
+    """Faces of a photo; where there seems to be none, looks again with a border (a face that fills the photo) and in
+    overlapping quarters (a face that is small in it). Picture coordinates."""
+    found = _confident(detector.detect(picture))
+    if found:
+        return found
+    height, width = picture.shape[:2]
+    pad = max(height, width) // 3
+    found = _confident(detector.detect(cv2.copyMakeBorder(picture, pad, pad, pad, pad, cv2.BORDER_REPLICATE).astype(np.uint8)))
+    if found:
+        return [_shifted(item, -pad, -pad) for item in found]
+    part_height, part_width = int(height * 0.6), int(width * 0.6)
+    for y in (0, height - part_height):
+        for x in (0, width - part_width):
+            part = np.ascontiguousarray(picture[y : y + part_height, x : x + part_width])
+            found += [_shifted(item, x, y) for item in _confident(detector.detect(part))]
+    return _without_repeats(found)
+
+
+def match_references(photos: Sequence[ReferencePhoto], people: dict[int, Float32], settings: AnchorSettings) -> list[Match]:
+    """Which person each photo shows.
+
+    Photos with a name belong together, and different names are different people (one-to-one assignment, best total);
+    each photo without a name goes to the person it is most like. people: person -> (512,) unit direction.
+    Raises ReferencePhotoError where nobody in the clip is alike enough.
+    """
+    if not people:
+        return []
+    matches = _match_named(photos, people, settings)
+    unnamed: dict[int, list[tuple[float, ReferencePhoto]]] = {}
+    for photo in photos:
+        if photo.name is None:
+            person, score = _best(aggregate(photo.embedding[None]).direction, people)
+            _check_score(str(photo.path), score, person, settings)
+            unnamed.setdefault(person, []).append((score, photo))
+    for person, found in unnamed.items():
+        matches.append(Match(person, float(np.mean([score for score, _ in found])), tuple(photo for _, photo in found)))
+    return matches
+
+
+def _match_named(photos: Sequence[ReferencePhoto], people: dict[int, Float32], settings: AnchorSettings) -> list[Match]:
+    names = sorted({photo.name for photo in photos if photo.name is not None})
+    if len(names) > len(people):
+        raise ReferencePhotoError(
+            f"photos of {len(names)} people were given ({', '.join(names)}), but {len(people)} were found in the clip"
+        )
+    if not names:
+        return []
+    groups = {name: tuple(photo for photo in photos if photo.name == name) for name in names}
+    order = sorted(people)
+    directions = [aggregate([photo.embedding for photo in groups[name]], settings.temperature).direction for name in names]
+    scores = np.array([[float(direction @ people[person]) for person in order] for direction in directions])
+    matches = []
+    for row, column in zip(*linear_sum_assignment(-scores)):
+        name, person, score = names[row], order[column], float(scores[row, column])
+        _check_score(f"the photos of '{name}' ({groups[name][0].path.parent})", score, person, settings)
+        matches.append(Match(person, score, groups[name], name))
+    return matches
+
+
+def _best(direction: Float32, people: dict[int, Float32]) -> tuple[int, float]:
+    scores = {person: float(direction @ other) for person, other in people.items()}
+    person = max(scores, key=lambda item: scores[item])
+    return person, scores[person]
+
+
+def _check_score(what: str, score: float, person: int, settings: AnchorSettings) -> None:
+    if score < settings.min_similarity:
+        raise ReferencePhotoError(
+            f"{what}: nobody in the clip looks like this. The nearest is person {person + 1} with a similarity of {score:.2f}, "
+            f"and at least {settings.min_similarity:.2f} is needed. If it is the right person, lower --min-similarity."
+        )
+
+
+def _confident(found: Sequence[Detection]) -> list[Detection]:
+    return [item for item in found if item.score >= MIN_PHOTO_SCORE]
+
+
+def _area(item: Detection) -> float:
+    return float((item.box[2] - item.box[0]) * (item.box[3] - item.box[1]))
+
+
+def _shifted(item: Detection, x: int, y: int) -> Detection:
+    box = item.box + np.array([x, y, x, y], np.float32)
+    return replace(item, box=box, landmarks=item.landmarks + np.array([x, y], np.float32))
+
+
+def _without_repeats(found: Sequence[Detection]) -> list[Detection]:
+    """The same face seen in two quarters counts once."""
+    kept: list[Detection] = []
+    for item in sorted(found, key=lambda item: -item.score):
+        middle = item.landmarks.mean(axis=0)
+        if all(np.linalg.norm(middle - other.landmarks.mean(axis=0)) > 0.3 * (item.box[3] - item.box[1]) for other in kept):
+            kept.append(item)
+    return kept
