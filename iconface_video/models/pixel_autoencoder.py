@@ -179,8 +179,13 @@ class PixelAutoencoder(nn.Module):
         return SourceFeatures(picture, self.to_tokens(maps[3]).flatten(2).transpose(1, 2), maps)
 
     def encode_references(self, pictures: Tensor) -> ReferenceFeatures:
-        """Encode R aligned reference pictures (R, 3, S, S)."""
-        maps = self.encoder(pictures)
+        """Encode R aligned reference pictures (R, 3, S, S).
+
+        No gradient reaches the encoder from here: it learns from the degraded pictures (mild ones among them), and
+        training costs a third.
+        """
+        with torch.no_grad():
+            maps = self.encoder(pictures)
         grid = min(maps[3].shape[-1], self.settings.reference_grid)
         small = maps[3] if grid == maps[3].shape[-1] else F.adaptive_avg_pool2d(maps[3], grid)
         tokens = self.to_tokens(small).flatten(2).transpose(1, 2)
