@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cv2
+import numpy as np
 
 from iconface_video.types import Float32
 
@@ -23,7 +24,9 @@ def low_frequencies(picture: Float32) -> Float32:
     small = min(size, _WORK_SIZE)
     reduced = cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA)
     blurred = cv2.GaussianBlur(reduced, (0, 0), small * SIGMA_SHARE, borderType=cv2.BORDER_REFLECT_101)
-    return cv2.resize(blurred, (size, size), interpolation=cv2.INTER_CUBIC) if small != size else blurred
+    if small != size:
+        blurred = cv2.resize(blurred, (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(blurred, np.float32)
 
 
 def match_color(residual: Float32) -> Float32:

@@ -56,8 +56,10 @@ def _paste_one(frame: Frame, patch: FacePatch, strength: float) -> Frame:
     size = box[2] - box[0], box[3] - box[1]
     weight = warp_back(mask, matrix, size) * np.float32(strength)
     change = warp_back(residual, matrix, size)
-    rgb = to_rgb_float(frame, box)
-    return blend_rgb(frame, box, np.clip(rgb + change, 0.0, 1.0), np.clip(weight, 0.0, 1.0))
+    rgb = to_rgb_float(frame, box, clip=False)
+    # The change must not leave 0..1; what the frame itself has beyond (YCbCr can) stays.
+    changed = np.clip(rgb + change, np.minimum(rgb, 0.0), np.maximum(rgb, 1.0))
+    return blend_rgb(frame, box, changed, np.clip(weight, 0.0, 1.0))
 
 
 def _reaches_frame(crop_from_frame: Float64, size: tuple[int, int], frame: Frame) -> bool:
@@ -78,7 +80,8 @@ def warp_back(picture: Float32, crop_from_box: Float64, size: tuple[int, int]) -
     if picture.ndim == 3:
         picture = _low_pass(picture, crop_from_box)
     flags = cv2.INTER_CUBIC if picture.ndim == 3 else cv2.INTER_LINEAR
-    return cv2.warpAffine(picture, crop_from_box, size, flags=flags | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT)
+    warped = cv2.warpAffine(picture, crop_from_box, size, flags=flags | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT)
+    return np.asarray(warped, np.float32)
 
 
 def _low_pass(picture: Float32, crop_from_box: Float64) -> Float32:
@@ -89,4 +92,4 @@ def _low_pass(picture: Float32, crop_from_box: Float64) -> Float32:
         sigmas.append(0.5 * max(scale**2 - 1, 0.0) ** 0.5)
     if max(sigmas) < 0.2:
         return picture
-    return cv2.GaussianBlur(picture, (0, 0), max(sigmas[0], 1e-3), sigmaY=max(sigmas[1], 1e-3))
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), max(sigmas[0], 1e-3), sigmaY=max(sigmas[1], 1e-3)), np.float32)

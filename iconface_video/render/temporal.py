@@ -48,10 +48,10 @@ class TrackFrame:
 
     def __post_init__(self) -> None:
         size = self.source.shape[0]
-        self.base = cv2.GaussianBlur(self.source.astype(np.float32), (0, 0), size * BASE_SIGMA_SHARE)
+        self.base = np.asarray(cv2.GaussianBlur(self.source.astype(np.float32), (0, 0), size * BASE_SIGMA_SHARE), np.float32)
         grey = cv2.cvtColor(self.base.astype(np.uint8), cv2.COLOR_RGB2GRAY)
         side = min(size, FLOW_SIZE)
-        self.small = cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA)
+        self.small = np.asarray(cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
     @property
     def detail(self) -> Float32:
@@ -64,25 +64,18 @@ class TemporalFilter:
     All of its frames have one crop size. `finish` gives what is still held back. Memory: 2 * radius + 1 crops.
     """
 
-    def __init__(self, radius: int = RADIUS_FRAMES, max_gap: int | None = None) -> None:
-        """max_gap: ticks between neighbouring frames from which on a gap parts them. None: no limit."""
+    def __init__(self, radius: int = RADIUS_FRAMES) -> None:
         self.delay = radius
-        self._max_gap = max_gap
         self._frames: deque[TrackFrame] = deque()
         self._waiting = 0
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._flows: OrderedDict[tuple[int, int], Float32] = OrderedDict()
 
     def push(self, pts: int, source: UInt8, restored: UInt8) -> list[tuple[int, Float32]]:
         """Returns what became ready: (pts, filtered restored crop (S, S, 3) float32 0..255)."""
-        ready: list[tuple[int, Float32]] = []
-        if self._frames and self._max_gap is not None and pts - self._frames[-1].pts > self._max_gap:
-            ready += self.finish()
         self._frames.append(TrackFrame(pts, source, restored.astype(np.float32)))
         self._waiting += 1
-        if self._waiting > self.delay:
-            ready.append(self._next())
-        return ready
+        return [self._next()] if self._waiting > self.delay else []
 
     def finish(self) -> list[tuple[int, Float32]]:
         """Everything still held back; afterwards the filter is as new."""
@@ -133,8 +126,12 @@ class TemporalFilter:
             if np.array_equal(here.small, other.small):
                 self._flows[pair] = np.zeros((*here.small.shape, 2), np.float32)
             else:
-                self._flows[pair] = self._flow.calc(here.small, other.small, None)
+                self._flows[pair] = np.asarray(self._flow.calc(here.small, other.small, None), np.float32)
         return self._flows[pair]
+
+
+_NO_MAP = np.zeros(0, np.float32)
+"""Second map of cv2.remap where the first holds x and y."""
 
 
 def _grid(size: int) -> Float32:
@@ -144,7 +141,7 @@ def _grid(size: int) -> Float32:
 def _sample(picture: Float32, flow: Float32) -> Float32:
     """Backward warp: picture at (x + flow), bicubic."""
     where = _grid(flow.shape[0]) + flow
-    return cv2.remap(picture, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.remap(picture, where, _NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _enlarge(field_: Float32, size: int) -> Float32:
@@ -152,7 +149,7 @@ def _enlarge(field_: Float32, size: int) -> Float32:
     factor = size / field_.shape[0]
     if factor == 1:
         return field_
-    large = cv2.resize(field_, (size, size), interpolation=cv2.INTER_LINEAR)
+    large = np.asarray(cv2.resize(field_, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
     return large * np.float32(factor) if field_.ndim == 3 else large
 
 

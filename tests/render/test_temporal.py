@@ -96,18 +96,6 @@ def test_memory_does_not_grow_with_the_track(face):
         assert len(track_filter._flows) <= (2 * RADIUS_FRAMES + 1) ** 2
 
 
-def test_a_gap_parts_the_frames(face):
-    """Frames on both sides of a long gap are filtered as if the other side did not exist."""
-    rng = np.random.default_rng(2)
-    sides = [[(t, face, as_bytes(face + flicker(rng))) for t in start] for start in (range(4), range(100, 104))]
-    expected = [*filter_track(sides[0]), *filter_track(sides[1])]
-    track_filter = TemporalFilter(max_gap=10)
-    found = [item for frame in sides[0] + sides[1] for item in track_filter.push(*frame)] + track_filter.finish()
-    for (pts, picture), (expected_pts, wanted) in zip(found, expected, strict=True):
-        assert pts == expected_pts
-        np.testing.assert_array_equal(picture, wanted)
-
-
 def test_result_does_not_depend_on_where_the_stream_began(face):
     """A segment that reads `RADIUS_FRAMES` handles gives the same frames as the whole run."""
     rng = np.random.default_rng(3)

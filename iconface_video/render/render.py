@@ -1,0 +1,98 @@
+"""The render pass: frames in, frames with pasted faces out, in the same order and number."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from iconface_video.render.color_match import match_color
+from iconface_video.render.masks import crop_mask
+from iconface_video.render.paste import FacePatch, paste
+from iconface_video.render.temporal import TemporalFilter
+from iconface_video.restore.crop_store import StoredCrop
+from iconface_video.restore.cut import cut_from_frame
+from iconface_video.settings import RenderSettings
+from iconface_video.types import Float32, Frame, UInt8
+
+CropLookup = Callable[[int], list[StoredCrop]]
+"""PTS -> the frame's stored crops."""
+
+
+@dataclass(eq=False)
+class _PendingFrame:
+    """A frame that waits until the temporal filter has given all of its faces."""
+
+    frame: Frame
+    crops: list[StoredCrop]
+    sources: dict[int, UInt8]
+    """Track id -> source crop."""
+    restored: dict[int, Float32] = field(default_factory=dict)
+    """Track id -> what is to be pasted, (S, S, 3) 0..255."""
+
+    @property
+    def is_ready(self) -> bool:
+        return len(self.restored) == len(self.crops)
+
+
+class Renderer:
+    """Pastes stored crops into frames. Holds back as many frames as the temporal filter looks ahead, no more."""
+
+    def __init__(self, crops_at: CropLookup, settings: RenderSettings) -> None:
+        self._crops_at = crops_at
+        self._settings = settings
+        self._pending: deque[_PendingFrame] = deque()
+        self._filters: dict[int, TemporalFilter] = {}
+        self._by_pts: dict[int, _PendingFrame] = {}
+
+    def render(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """All frames, in order. At strength 0 the store is not even read."""
+        if self._settings.strength <= 0:
+            yield from frames
+            return
+        for frame in frames:
+            self._take(frame)
+            yield from self._ready()
+        for track_id in list(self._filters):
+            self._close(track_id)
+        yield from self._ready()
+
+    def _take(self, frame: Frame) -> None:
+        crops = self._crops_at(frame.pts)
+        sources = {crop.track_id: cut_from_frame(frame, crop.crop_from_frame, crop.size) for crop in crops}
+        pending = _PendingFrame(frame, crops, sources)
+        self._pending.append(pending)
+        self._by_pts[frame.pts] = pending
+        for track_id in [known for known in self._filters if known not in sources]:
+            self._close(track_id)  # nobody is mixed with himself from before a pause
+        for crop in crops:
+            self._filter(crop, pending)
+
+    def _filter(self, crop: StoredCrop, pending: _PendingFrame) -> None:
+        if not self._settings.temporal_filter:
+            pending.restored[crop.track_id] = crop.image.astype(np.float32)
+            return
+        track_filter = self._filters.setdefault(crop.track_id, TemporalFilter())
+        self._deliver(crop.track_id, track_filter.push(crop.pts, pending.sources[crop.track_id], crop.image))
+
+    def _close(self, track_id: int) -> None:
+        self._deliver(track_id, self._filters.pop(track_id).finish())
+
+    def _deliver(self, track_id: int, ready: list[tuple[int, Float32]]) -> None:
+        for pts, restored in ready:
+            self._by_pts[pts].restored[track_id] = restored
+
+    def _ready(self) -> Iterator[Frame]:
+        while self._pending and self._pending[0].is_ready:
+            pending = self._pending.popleft()
+            del self._by_pts[pending.frame.pts]
+            yield paste(pending.frame, [self._patch(crop, pending) for crop in pending.crops], self._settings.strength)
+
+    def _patch(self, crop: StoredCrop, pending: _PendingFrame) -> FacePatch:
+        residual = (pending.restored[crop.track_id] - pending.sources[crop.track_id]) / np.float32(255)
+        if self._settings.color_match:
+            residual = match_color(residual)
+        mask = crop_mask(crop.size, self._settings.mask, self._settings.feather) * np.float32(crop.fade)
+        return FacePatch(residual, mask, crop.crop_from_frame)
