@@ -17,10 +17,36 @@ KeysValues = tuple[Tensor, Tensor]
 Rotary = tuple[Tensor, Tensor]
 """Cosines and sines, (tokens, head_dim) each."""
 
+LARGEST_LOGITS = 2**26
+"""Of attention written out: 128 MiB in bfloat16."""
+
 
 def rotate(x: Tensor, rotary: Rotary) -> Tensor:
     """Apply RoPE to queries or keys (B, tokens, heads, head_dim)."""
     return cast(Tensor, apply_rotary_emb(x, cast(Any, rotary), sequence_dim=1))
+
+
+def _normalise(norm: Any, x: Tensor) -> Tensor:
+    """`norm(x)`; under autocast with the weight in x's own format, without which torch leaves its fused kernel."""
+    if norm.weight is None or norm.weight.dtype == x.dtype:
+        return cast(Tensor, norm(x))
+    return torch.rms_norm(x, norm.normalized_shape, norm.weight.to(x.dtype), norm.eps)
+
+
+def _two_products(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """softmax(q k / sqrt(d)) v written out; all (B, tokens, heads, head_dim)."""
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    if mask is not None:
+        logits = logits.masked_fill(~mask, -torch.inf)
+    return (logits.softmax(-1) @ value).transpose(1, 2)
+
+
+def _is_faster_as_two_products(query: Tensor, key: Tensor) -> bool:
+    """torch's fused CPU kernel is two to three times slower in bfloat16, as long as the logits fit in memory."""
+    if query.device.type != "cpu" or query.dtype != torch.bfloat16 or key.dtype != torch.bfloat16:
+        return False
+    return query.shape[0] * query.shape[2] * query.shape[1] * key.shape[1] <= LARGEST_LOGITS
 
 
 def _attend(
@@ -38,6 +64,8 @@ def _attend(
     if outside is not None:
         key = torch.cat([key, outside[0].to(key.dtype)], 1)
         value = torch.cat([value, outside[1].to(value.dtype)], 1)
+    if processor._attention_backend is None and _is_faster_as_two_products(query, key):
+        return _two_products(query, key, value.to(key.dtype), mask).flatten(2, 3)
     out = dispatch_attention_fn(
         query,
         key,
@@ -46,8 +74,7 @@ def _attend(
         backend=processor._attention_backend,
         parallel_config=processor._parallel_config,
     )
-    seen: Tensor = out.flatten(2, 3).to(query.dtype)
-    return seen
+    return out.flatten(2, 3).to(query.dtype)
 
 
 class JointAttention:
@@ -71,13 +98,13 @@ class JointAttention:
         outside: further keys and values; record: collects this block's own.
         """
         heads = (-1, attn.head_dim)
-        query = attn.norm_q(attn.to_q(hidden_states).unflatten(-1, heads))
-        key = attn.norm_k(attn.to_k(hidden_states).unflatten(-1, heads))
+        query = _normalise(attn.norm_q, attn.to_q(hidden_states).unflatten(-1, heads))
+        key = _normalise(attn.norm_k, attn.to_k(hidden_states).unflatten(-1, heads))
         value = attn.to_v(hidden_states).unflatten(-1, heads)
         text_tokens = encoder_hidden_states.shape[1]
         if text_tokens:
-            text_query = attn.norm_added_q(attn.add_q_proj(encoder_hidden_states).unflatten(-1, heads))
-            text_key = attn.norm_added_k(attn.add_k_proj(encoder_hidden_states).unflatten(-1, heads))
+            text_query = _normalise(attn.norm_added_q, attn.add_q_proj(encoder_hidden_states).unflatten(-1, heads))
+            text_key = _normalise(attn.norm_added_k, attn.add_k_proj(encoder_hidden_states).unflatten(-1, heads))
             text_value = attn.add_v_proj(encoder_hidden_states).unflatten(-1, heads)
             query = torch.cat([text_query, query], 1)
             key = torch.cat([text_key, key], 1)
@@ -109,7 +136,7 @@ class ParallelAttention:
         wide = attn.to_qkv_mlp_proj(hidden_states)
         joint, feed_forward = wide.split([3 * attn.inner_dim, wide.shape[-1] - 3 * attn.inner_dim], -1)
         query, key, value = (part.unflatten(-1, (-1, attn.head_dim)) for part in joint.chunk(3, -1))
-        query, key = attn.norm_q(query), attn.norm_k(key)
+        query, key = _normalise(attn.norm_q, query), _normalise(attn.norm_k, key)
         if image_rotary_emb is not None:
             query = rotate(query, image_rotary_emb)
             key = rotate(key, image_rotary_emb)
