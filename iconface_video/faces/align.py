@@ -28,7 +28,6 @@ TEMPLATE_512: Float64 = np.array(
 """(5, 2) where eyes, nose tip and mouth corners stand in the FFHQ frame at 512 px."""
 TEMPLATE_512.flags.writeable = False
 
-_BORDER = cv2.BORDER_REFLECT_101
 _MARGIN_PX = 4
 """Source pixels read beyond a crop's edge, so that interpolation never sees the border of the box."""
 
@@ -120,8 +119,7 @@ def source_box(matrix: ArrayLike, size: int | tuple[int, int], picture_size: tup
     Never empty: a crop that lies wholly outside gets the nearest pixels of the picture.
     """
     crop_width, crop_height = (size, size) if isinstance(size, int) else size
-    corners = np.array([(-0.5, -0.5), (crop_width - 0.5, -0.5), (-0.5, crop_height - 0.5), (crop_width - 0.5, crop_height - 0.5)])
-    found = transform_points(invert(matrix), corners)
+    found = _window(matrix, (crop_width, crop_height))
     margin = _MARGIN_PX + max(1.0, _source_per_crop_px(matrix))
     width, height = picture_size
     low = np.floor(found.min(axis=0) - margin).astype(int)
@@ -131,13 +129,16 @@ def source_box(matrix: ArrayLike, size: int | tuple[int, int], picture_size: tup
     return x0, y0, x1, y1
 
 
-def cut_crop(rgb: NDArray[Any], matrix: ArrayLike, size: int | tuple[int, int], origin: tuple[int, int] = (0, 0)) -> NDArray[Any]:
+def cut_crop(
+    rgb: NDArray[Any], matrix: ArrayLike, size: int | tuple[int, int], origin: tuple[int, int] = (0, 0)
+) -> NDArray[Any]:
     """Cut a crop out of a picture, anti-aliased where it shrinks.
 
     rgb: (h, w, 3) or (h, w), uint8 or float32.  matrix: (2, 3) crop_from_picture.  size: one side or (width, height).
     origin: (x, y) in the picture of `rgb`'s first pixel, when only a box of the picture was converted (`source_box`).
     Shrinking averages areas first (what is left to the interpolation is a scale of about one); enlarging is bicubic.
-    Beyond the picture it is mirrored (the edge pixel is not repeated).
+    Beyond the picture it is mirrored (the edge pixel is not repeated); a window that reaches out further than the mirror
+    does gets the edge pixels repeated.
     Returns (height, width[, 3]) of rgb's dtype; float32 results are clipped to the input's range.
     """
     if rgb.dtype not in (np.uint8, np.float32) or rgb.ndim not in (2, 3):
@@ -149,10 +150,24 @@ def cut_crop(rgb: NDArray[Any], matrix: ArrayLike, size: int | tuple[int, int], 
     here = compose(here, [[1.0, 0.0, x0], [0.0, 1.0, y0]])
     part, part_from_box = _shrink(part, here)
     here = compose(here, invert(part_from_box))
-    crop = cv2.warpAffine(part, here, crop_size, flags=cv2.INTER_CUBIC, borderMode=_BORDER)
+    crop = cv2.warpAffine(part, here, crop_size, flags=cv2.INTER_CUBIC, borderMode=_border(here, crop_size, part.shape))
     if rgb.dtype == np.float32:
         np.clip(crop, float(part.min()), float(part.max()), out=crop)
     return crop
+
+
+def _window(matrix: ArrayLike, crop_size: tuple[int, int]) -> Float64:
+    """(4, 2) corners of the crop, in the picture."""
+    right, bottom = crop_size[0] - 0.5, crop_size[1] - 0.5
+    return transform_points(invert(matrix), [(-0.5, -0.5), (right, -0.5), (-0.5, bottom), (right, bottom)])
+
+
+def _border(matrix: Float64, crop_size: tuple[int, int], shape: tuple[int, ...]) -> int:
+    """OpenCV's border mode: it mirrors again and again for places far outside, which takes minutes."""
+    corners = _window(matrix, crop_size)
+    side = np.array([shape[1], shape[0]])
+    reach = np.maximum(-corners.min(axis=0), corners.max(axis=0) - side + 1) + _MARGIN_PX
+    return int(cv2.BORDER_REFLECT_101 if (reach < side - 1).all() else cv2.BORDER_REPLICATE)
 
 
 def _source_per_crop_px(matrix: ArrayLike) -> float:

@@ -46,7 +46,11 @@ class CenterFace:
         factor = self._size / max(height, width)
         small = max(1, round(width * factor)), max(1, round(height * factor))
         interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-        picture = rgb if small == (width, height) else cv2.resize(rgb, small, interpolation=interpolation)
+        picture = (
+            rgb
+            if small == (width, height)
+            else cv2.resize(rgb, small, interpolation=interpolation).astype(np.uint8, copy=False)
+        )
         answer = self._session.run(None, {self._input: _to_input(picture)})
         boxes, scores, landmarks = _decode(*answer, min_score=self._min_score)
         # Padding can hold a centre; a face whose centre is outside the picture is none.

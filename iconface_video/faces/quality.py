@@ -40,22 +40,23 @@ def pose(landmarks: ArrayLike) -> Pose:
     landmarks: (..., 5, 2) px. A rough measure: ten degrees off is normal, as noses differ.
     """
     points = np.asarray(landmarks, dtype=np.float64)
-    model = FACE_MODEL - FACE_MODEL.mean(axis=0)
+    across = points[..., 1, :] - points[..., 0, :] + points[..., 4, :] - points[..., 3, :]
+    roll = np.arctan2(across[..., 1], across[..., 0])
     centered = points - points.mean(axis=-2, keepdims=True)
-    rows = np.swapaxes(np.linalg.pinv(model) @ centered, -1, -2)  # (..., 2, 3): scaled first two rows of the rotation
-    scale = np.maximum(np.linalg.norm(rows, axis=-1), 1e-9)
-    right, down = rows[..., 0, :] / scale[..., :1], rows[..., 1, :] / scale[..., 1:]
-    forward = np.cross(right, down)
-    forward /= np.maximum(np.linalg.norm(forward, axis=-1, keepdims=True), 1e-9)
-    # Third column of the rotation: where the model's "towards the viewer" axis points.
-    gaze = np.stack([right[..., 2], down[..., 2], forward[..., 2]], axis=-1)
-    eyes = points[..., 1, :] - points[..., 0, :]
-    mouth = points[..., 4, :] - points[..., 3, :]
-    across = eyes + mouth
+    cos, sin = np.cos(roll)[..., None], np.sin(roll)[..., None]
+    upright = np.stack(
+        [cos * centered[..., 0] + sin * centered[..., 1], cos * centered[..., 1] - sin * centered[..., 0]], axis=-1
+    )
+    model = FACE_MODEL - FACE_MODEL.mean(axis=0)
+    rows = np.swapaxes(np.linalg.pinv(model) @ upright, -1, -2)  # (..., 2, 3): scaled first two rows of the rotation
+    rows = rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-9)
+    forward = np.cross(rows[..., 0, :], rows[..., 1, :])[..., 2]
+    # The rotation's third column says where the face's "towards the viewer" points.
+    right, down = rows[..., 0, 2], rows[..., 1, 2]
     return Pose(
-        yaw=np.degrees(np.arctan2(gaze[..., 0], np.abs(gaze[..., 2]))),
-        pitch=np.degrees(np.arctan2(gaze[..., 1], np.hypot(gaze[..., 0], gaze[..., 2]))),
-        roll=np.degrees(np.arctan2(across[..., 1], across[..., 0])),
+        yaw=np.degrees(np.arctan2(right, np.abs(forward))),
+        pitch=np.degrees(np.arctan2(down, np.hypot(right, forward))),
+        roll=np.degrees(roll),
     )
 
 
