@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import csv
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
 from iconface_video.errors import InputError
+from iconface_video.train.dlib_network import CHIP_SIZE, DlibFaceNetwork
 from iconface_video.types import Float32, UInt8
 
 TEACHER_SIZE = 128
@@ -23,7 +25,9 @@ _FACE_BOX = (0.176, 0.305, 0.824, 0.891)
 
 
 class Teacher:
-    """dlib's ResNet on its own 150-px framing (68 landmarks). 97.9 % balanced verification accuracy on held-out people."""
+    """dlib's ResNet on dlib's own framing (68 landmarks), each face with its mirror image. A good 97.9 % balanced verification accuracy
+    on held-out people.
+    """
 
     def __init__(self) -> None:
         try:
@@ -33,15 +37,25 @@ class Teacher:
         folder = _models_folder()
         self._dlib: Any = dlib
         self._landmarks = dlib.shape_predictor(str(folder / "shape_predictor_68_face_landmarks.dat"))
-        self._network = dlib.face_recognition_model_v1(str(folder / "dlib_face_recognition_resnet_model_v1.dat"))
+        self.network = DlibFaceNetwork.load(folder / "dlib_face_recognition_resnet_model_v1.dat")
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def embed(self, crop: UInt8) -> Float32:
-        """(128,) descriptor of one FFHQ-framed crop, uint8 (S, S, 3) RGB; nearly a unit vector, as dlib gives it."""
+    def chip(self, crop: UInt8) -> UInt8:
+        """dlib's face chip (150, 150, 3) of one FFHQ-framed crop, uint8 (S, S, 3) RGB."""
         size = crop.shape[0]
         box = self._dlib.rectangle(*(round(share * size) for share in _FACE_BOX))
         crop = np.ascontiguousarray(crop)
-        descriptor = self._network.compute_face_descriptor(crop, self._landmarks(crop, box))
-        return np.array(descriptor, dtype=np.float32)
+        chip = self._dlib.get_face_chip(crop, self._landmarks(crop, box), size=CHIP_SIZE, padding=0.25)
+        return np.asarray(chip, dtype=np.uint8)
+
+    @torch.no_grad()
+    def embed(self, crops: Sequence[UInt8]) -> Float32:
+        """(n, 128) descriptors of FFHQ-framed crops, each uint8 (S, S, 3) RGB: the mean of a face's and its mirror image's."""
+        if not crops:
+            return np.zeros((0, TEACHER_SIZE), dtype=np.float32)
+        chips = torch.from_numpy(np.stack([self.chip(crop) for crop in crops])).permute(0, 3, 1, 2).float()
+        both = torch.cat([chips, chips.flip(3)]).contiguous(memory_format=torch.channels_last)
+        return np.asarray(self.network(both).view(2, len(crops), -1).mean(dim=0).numpy(), dtype=np.float32)
 
 
 def _models_folder() -> Path:
@@ -52,34 +66,48 @@ def _models_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "models"
 
 
-def embed_folder(folder: Path, out: Path) -> int:
-    """Embed every picture of `folder`/index.csv (column "file") into `out` (npz: file (n,), embedding (n, 128) float32).
+def embed_folder(folder: Path, out: Path, batch: int = 32, save_every: int = 50) -> int:
+    """Embed every picture of `folder`/index.csv (column "file") into `out` (npz: files (n,), embeddings (n, 128) float32).
 
-    Does nothing if `out` is there. Gives back how many pictures were embedded; raises `InputError` for a missing index or picture.
+    Goes on where an interrupted call stopped (stored every `save_every` batches). Gives back how many pictures were embedded; raises
+    `InputError` for a missing index or picture.
     """
-    if out.exists():
-        return 0
-    teacher, files, rows = Teacher(), [], []
-    for file, crop in _pictures(folder):
-        files.append(file)
-        rows.append(teacher.embed(crop))
+    done = load_teacher(out) if out.exists() else {}
+    missing = [(file, path) for file, path in _pictures(folder) if file not in done]
+    teacher = Teacher() if missing else None
+    for number, start in enumerate(range(0, len(missing), batch)):
+        part = missing[start : start + batch]
+        assert teacher is not None
+        vectors = teacher.embed([_read(path) for _, path in part])
+        done.update(zip((file for file, _ in part), vectors))
+        if number % save_every == save_every - 1:
+            _store(out, done)
+    if missing:
+        _store(out, done)
+    return len(missing)
+
+
+def _store(out: Path, vectors: dict[str, Float32]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_suffix(".partial.npz")
-    np.savez(partial, file=np.array(files), embedding=np.stack(rows))
-    partial.rename(out)
-    return len(files)
+    np.savez(partial, files=np.array(list(vectors)), embeddings=np.stack(list(vectors.values())))
+    partial.replace(out)
 
 
-def _pictures(folder: Path) -> Iterator[tuple[str, UInt8]]:
+def _pictures(folder: Path) -> Iterator[tuple[str, Path]]:
     index = folder / "index.csv"
     if not index.is_file():
         raise InputError(f"{index}: not found; a data set is a folder of pictures with an index.csv (column 'file')")
-    with index.open(newline="") as handle:
+    with index.open(newline="", encoding="utf-8") as handle:
         for row in csv.DictReader(handle):
-            picture = cv2.imread(str(folder / row["file"]), cv2.IMREAD_COLOR)
-            if picture is None:
-                raise InputError(f"{folder / row['file']}: listed in {index}, but cannot be read as a picture")
-            yield row["file"], np.ascontiguousarray(picture[:, :, ::-1])
+            yield row["file"], folder / row["file"]
+
+
+def _read(path: Path) -> UInt8:
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise InputError(f"{path}: listed in the index, but cannot be read as a picture")
+    return np.ascontiguousarray(picture[:, :, ::-1], dtype=np.uint8)
 
 
 def load_teacher(path: Path) -> dict[str, Float32]:
@@ -87,7 +115,7 @@ def load_teacher(path: Path) -> dict[str, Float32]:
     if not path.is_file():
         raise InputError(f"{path}: teacher vectors not found; make them with python -m iconface_video.train.teacher")
     with np.load(path) as stored:
-        return dict(zip(stored["file"].tolist(), stored["embedding"].astype(np.float32)))
+        return dict(zip(stored["files"].tolist(), stored["embeddings"].astype(np.float32)))
 
 
 def main() -> None:
@@ -95,6 +123,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="data sets: folders with an index.csv")
     parser.add_argument("--out", type=Path, required=True, help="folder for <set>.npz")
     options = parser.parse_args()
+    cv2.setNumThreads(1)
     for folder in options.folders:
         count = embed_folder(folder, options.out / f"{folder.name}.npz")
         print(f"{folder.name}: {count} pictures embedded", flush=True)
