@@ -123,10 +123,10 @@ class TemporalFilter:
         """(F, F, 2): where each point of `here` is found in `other`, relative, px at the flow's size."""
         pair = (here.pts, other.pts)
         if pair not in self._flows:
-            if np.array_equal(here.small, other.small):
-                self._flows[pair] = np.zeros((*here.small.shape, 2), np.float32)
-            else:
-                self._flows[pair] = np.asarray(self._flow.calc(here.small, other.small, None), np.float32)
+            flow = np.zeros((*here.small.shape, 2), np.float32)
+            if not np.array_equal(here.small, other.small):
+                flow = np.asarray(self._flow.calc(here.small, other.small, flow), np.float32)
+            self._flows[pair] = flow
         return self._flows[pair]
 
 

@@ -1,0 +1,210 @@
+"""Restore one segment: frames in, restored crops in the store; batched over faces and frames."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iconface_video.faces.align import crop_from_frame
+from iconface_video.restore.batching import run_batch
+from iconface_video.restore.canonical import canonical_from_crop
+from iconface_video.restore.crop_store import SegmentWriter, StoredCrop
+from iconface_video.restore.cut import crop_box, cut_from_frame
+from iconface_video.restore.model import FaceModel
+from iconface_video.restore.noise import PROGRESSIVE_WINDOW, TrackNoise
+from iconface_video.restore.plan import REPEAT_BLOCK, RestorePlan, TrackPlan
+from iconface_video.settings import RestoreSettings
+from iconface_video.types import Float64, Frame, IdentityAnchor, Segment, UInt8, VideoInfo
+
+_KEPT_CONTEXTS = 16
+
+
+class ContextCache:
+    """`FaceModel.prepare` once per anchor and crop size; keeps the latest few."""
+
+    def __init__(self, model: FaceModel, anchors: Mapping[int, IdentityAnchor]) -> None:
+        """anchors: by track id; tracks of one person share one object."""
+        self._model = model
+        self._anchors = anchors
+        self._kept: OrderedDict[tuple[int, int], Any] = OrderedDict()
+
+    def of(self, track_id: int, size: int) -> Any:
+        anchor = self._anchors[track_id]
+        key = (id(anchor), size)
+        if key not in self._kept:
+            self._kept[key] = self._model.prepare(anchor, size)
+        self._kept.move_to_end(key)
+        if len(self._kept) > _KEPT_CONTEXTS:
+            self._kept.popitem(last=False)
+        return self._kept[key]
+
+
+@dataclass(eq=False)
+class _Standstill:
+    """The last different picture of a track: frames that show the same are not restored again."""
+
+    pts: int
+    block: int
+    """Which `REPEAT_BLOCK` of the track it is in."""
+    box: tuple[int, int, int, int]
+    samples: tuple[NDArray[Any], ...]
+    crop_from_frame: Float64
+    is_stored: bool
+    """Restored within this segment."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """One crop on its way to the model."""
+
+    plan: TrackPlan
+    row: int
+    noise_row: int
+    """Row whose noise it gets: its own, or that of the frame where a standstill began."""
+    image: UInt8
+    crop_from_frame: Float64
+
+
+@dataclass(eq=False)
+class RestoreCounts:
+    """What happened, for the report."""
+
+    restored: int = 0
+    """Crops that went through the model."""
+    repeated: int = 0
+    """Crops that show the same as the frame before and share its result."""
+    notes: set[str] = field(default_factory=set)
+
+
+class SegmentRestorer:
+    """Push the segment's frames in order, from `RestorePlan.handle_start` on; then `finish`.
+
+    A segment's crops depend on nothing that happened in other segments: frames before its first are only looked at for
+    where a standstill began.
+    """
+
+    def __init__(
+        self,
+        plan: RestorePlan,
+        segment: Segment,
+        info: VideoInfo,
+        model: FaceModel,
+        contexts: ContextCache,
+        noise: TrackNoise,
+        settings: RestoreSettings,
+        writer: SegmentWriter,
+    ) -> None:
+        self._segment = segment
+        self._info = info
+        self._model = model
+        self._contexts = contexts
+        self._noise = noise
+        self._batch = settings.batch
+        self._writer = writer
+        self._rows = plan.rows_in(plan.handle_start(segment), segment.last_pts)
+        self._standing: dict[int, _Standstill] = {}
+        self._waiting: dict[int, list[_Job]] = {}
+        self._repeats: list[tuple[TrackPlan, int, int, Float64]] = []
+        self.counts = RestoreCounts()
+
+    def push(self, frame: Frame, check: Callable[[], None] = lambda: None) -> None:
+        """check: called before each model call; may raise to stop."""
+        for plan, row in self._rows.pop(frame.pts, ()):
+            self._take(frame, plan, row)
+        for size, jobs in self._waiting.items():
+            while len(jobs) >= self._batch:
+                check()
+                self._run(size, jobs[: self._batch])
+                del jobs[: self._batch]
+
+    def finish(self, check: Callable[[], None] = lambda: None) -> RestoreCounts:
+        """Run what still waits, write the segment to its end."""
+        for size, jobs in self._waiting.items():
+            if jobs:
+                check()
+                self._run(size, jobs)
+        for plan, row, source_pts, matrix in self._repeats:
+            fade, quality = float(plan.selection.fade[row]), float(plan.track.quality[row])
+            pts, track_id = int(plan.track.pts[row]), plan.track.track_id
+            self._writer.repeat(pts, fade, quality, track_id, source_pts, matrix, plan.crop_size)
+        self._writer.finish()
+        return self.counts
+
+    def _take(self, frame: Frame, plan: TrackPlan, row: int) -> None:
+        """Queue the face for the model, or note that it repeats an earlier one."""
+        in_segment = frame.pts >= self._segment.first_pts
+        before = self._standing.get(plan.track.track_id)
+        repeats = (
+            before is not None and before.block == row // REPEAT_BLOCK and _same(_samples(frame, before.box), before.samples)
+        )
+        if repeats:
+            assert before is not None
+            if not in_segment:
+                return
+            if before.is_stored:
+                self._repeats.append((plan, row, before.pts, before.crop_from_frame))
+                self.counts.repeated += 1
+                return
+            # It began before this segment: restore it here as it was restored there.
+            noise_row = int(np.searchsorted(plan.track.pts, before.pts))
+            self._queue(frame, plan, row, noise_row, before.crop_from_frame)
+            before.pts, before.is_stored = frame.pts, True
+            return
+        matrix = crop_from_frame(plan.track.parameters[row], plan.crop_size, self._info)
+        box = crop_box(frame, matrix, plan.crop_size)
+        self._standing[plan.track.track_id] = _Standstill(
+            frame.pts, row // REPEAT_BLOCK, box, _samples(frame, box), matrix, in_segment
+        )
+        if in_segment:
+            self._queue(frame, plan, row, row, matrix)
+
+    def _queue(self, frame: Frame, plan: TrackPlan, row: int, noise_row: int, matrix: Float64) -> None:
+        image = cut_from_frame(frame, matrix, plan.crop_size)
+        self._waiting.setdefault(plan.crop_size, []).append(_Job(plan, row, noise_row, image, matrix))
+
+    def _run(self, size: int, jobs: list[_Job]) -> None:
+        crops = np.stack([job.image for job in jobs])
+        contexts = [self._contexts.of(job.plan.track.track_id, size) for job in jobs]
+        noise = np.stack([self._noise_of(job, size) for job in jobs])
+        restored, note = run_batch(self._model, crops, contexts, noise, self._batch)
+        if note:
+            self.counts.notes.add(note)
+        for job, image in zip(jobs, restored):
+            plan, row = job.plan, job.row
+            self._writer.add(
+                StoredCrop(
+                    pts=int(plan.track.pts[row]),
+                    track_id=plan.track.track_id,
+                    crop_from_frame=job.crop_from_frame,
+                    fade=float(plan.selection.fade[row]),
+                    quality=float(plan.track.quality[row]),
+                    image=image,
+                )
+            )
+        self.counts.restored += len(jobs)
+
+    def _noise_of(self, job: _Job, size: int) -> NDArray[np.float32]:
+        track, row = job.plan.track, job.noise_row
+        shape = self._model.noise_shape(size)
+        recent = [int(pts) for pts in track.pts[max(0, row + 1 - PROGRESSIVE_WINDOW) : row + 1]]
+        moved = canonical_from_crop(track, row, shape[2]) if self._noise.kind == "warped" else None
+        return self._noise.sample(job.plan.key, recent, shape, moved)
+
+
+def _samples(frame: Frame, box: tuple[int, int, int, int]) -> tuple[NDArray[Any], ...]:
+    """Every component's stored samples inside a box (copies, so that the frame can be forgotten)."""
+    x0, y0, x1, y1 = box
+    parts = []
+    for plane in frame.planes:
+        down, across = -(-frame.height // plane.shape[0]), -(-frame.width // plane.shape[1])
+        parts.append(plane[y0 // down : -(-y1 // down), x0 // across : -(-x1 // across)].copy())
+    return tuple(parts)
+
+
+def _same(a: tuple[NDArray[Any], ...], b: tuple[NDArray[Any], ...]) -> bool:
+    return all(np.array_equal(one, other) for one, other in zip(a, b))
