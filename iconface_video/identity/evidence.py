@@ -1,0 +1,117 @@
+"""From a survey (and the user's photos) to one anchor per track: tracks of a person share theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from iconface_video.faces.align import TEMPLATE_SIZE, crop_from_display, cut_crop
+from iconface_video.faces.quality import pose
+from iconface_video.identity.anchors import CropCandidate, choose_crops, make_anchor, self_anchor
+from iconface_video.identity.references import Embed, Match
+from iconface_video.settings import AnchorSettings
+from iconface_video.types import Float32, IdentityAnchor, Survey, Track, UInt8
+
+DisplayAt = Callable[[int], UInt8]
+"""PTS -> the upright picture with square pixels, (h, w, 3) RGB."""
+
+_MOST_CANDIDATES = 240
+"""Rows of one person that are compared with each other."""
+
+
+def build_anchors(
+    survey: Survey,
+    matches: Sequence[Match],
+    display_at: DisplayAt,
+    embed: Embed,
+    settings: AnchorSettings,
+    on_done: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[int, IdentityAnchor]:
+    """Track id -> anchor. Tracks of one person share one object; a track of nobody stands for itself.
+
+    The user's photos outrank the clip's own frames; with neither usable, the degraded face's own embedding.
+    on_done: called with (people done, people in all).
+    """
+    photos = {match.person: match for match in matches}
+    anchors: dict[int, IdentityAnchor] = {}
+    groups = group_tracks(survey)
+    for done, (person, tracks) in enumerate(groups):
+        match = photos.get(person) if person is not None else None
+        if match is not None:
+            anchor = anchor_from_photos(match, settings)
+        else:
+            anchor = anchor_from_tracks(survey, tracks, display_at, embed, settings)
+        anchors.update({track.track_id: anchor for track in tracks})
+        on_done(done + 1, len(groups))
+    return anchors
+
+
+def group_tracks(survey: Survey) -> list[tuple[int | None, list[Track]]]:
+    """(person, tracks) in the order of people; then each track of nobody by itself."""
+    known: dict[int, list[Track]] = {}
+    for track in survey.tracks:
+        if track.person is not None:
+            known.setdefault(track.person, []).append(track)
+    alone: list[tuple[int | None, list[Track]]] = [(None, [track]) for track in survey.tracks if track.person is None]
+    return [*((person, known[person]) for person in sorted(known)), *alone]
+
+
+def anchor_from_photos(match: Match, settings: AnchorSettings) -> IdentityAnchor:
+    """Photos with the highest embedding norm are shown first."""
+    photos = sorted(match.photos, key=lambda photo: -float(np.linalg.norm(photo.embedding)))
+    return make_anchor([photo.embedding for photo in photos], [photo.crop for photo in photos], settings, "user")
+
+
+def anchor_from_tracks(
+    survey: Survey, tracks: Sequence[Track], display_at: DisplayAt, embed: Embed, settings: AnchorSettings
+) -> IdentityAnchor:
+    """From the best and most diverse crops of the tracks; from the face itself where no crop is good enough."""
+    chosen = choose_crops(_candidates(survey, tracks), settings.anchor_crops)
+    if chosen:
+        crops = [_cut(tracks, item, display_at(item.pts)) for item in chosen]
+        return make_anchor(embed(crops), crops, settings, "track")
+    taken = [track.embeddings for track in tracks if len(track.embeddings)]
+    if taken:
+        return self_anchor(np.concatenate(taken), settings)
+    track = tracks[0]
+    row = int(np.argmax(track.scores))
+    return self_anchor(embed([_cut_row(track, row, display_at(int(track.pts[row])))]), settings)
+
+
+def _candidates(survey: Survey, tracks: Sequence[Track]) -> list[CropCandidate]:
+    found = []
+    for group, track in enumerate(tracks):
+        rows = np.flatnonzero(track.scores > 0)
+        head = pose(track.landmarks[rows])
+        taken = {int(pts): embedding for pts, embedding in zip(track.embedding_pts, track.embeddings)}
+        for row, yaw, pitch in zip(rows, np.atleast_1d(head.yaw), np.atleast_1d(head.pitch)):
+            pts = int(track.pts[row])
+            angles: Float32 = np.array([yaw, pitch], np.float32)
+            seconds = float(pts * survey.info.time_base)
+            found.append(CropCandidate(pts, seconds, float(track.quality[row]), angles, taken.get(pts), group))
+    # Evenly over the best half, so that a long track is not represented by one moment.
+    found.sort(key=lambda item: (-item.quality, item.pts))
+    half = found[: max(_MOST_CANDIDATES, len(found) // 2)]
+    return half[:: max(1, len(half) // _MOST_CANDIDATES)]
+
+
+def _cut(tracks: Sequence[Track], item: CropCandidate, picture: UInt8) -> UInt8:
+    track = tracks[item.group]
+    return _cut_row(track, int(np.searchsorted(track.pts, item.pts)), picture)
+
+
+def _cut_row(track: Track, row: int, picture: UInt8) -> UInt8:
+    """Aligned crop: 512 px where the face is larger than 256 px, else 256."""
+    size = 512 if TEMPLATE_SIZE * np.exp(-track.parameters[row, 0]) > 256 else 256
+    return np.asarray(cut_crop(picture, crop_from_display(track.parameters[row], size), size), dtype=np.uint8)
+
+
+def describe_matches(matches: Sequence[Match], names: Mapping[int, str] | None = None) -> list[str]:
+    """One line per match for the summary: which photos were taken for whom, and how alike they are."""
+    lines = []
+    for match in matches:
+        who = match.name or (names or {}).get(match.person) or f"person {match.person + 1}"
+        count = len(match.photos)
+        lines.append(f"{count} reference photo{'s' if count > 1 else ''} for {who} (similarity {match.score:.2f})")
+    return lines
