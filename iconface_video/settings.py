@@ -135,3 +135,15 @@ class EncodeSettings(Validated):
     crf: int = setting(16, low=0, high=51, help="Quality of h264 and hevc; lower is better.")
     preset: str = setting("medium", help="Encoder preset of h264 and hevc.")
     encoder_threads: int = setting(0, low=0, high=256, help="0: the encoder decides.")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """All settings of one run."""
+
+    read: ReadSettings = field(default_factory=ReadSettings)
+    survey: SurveySettings = field(default_factory=SurveySettings)
+    anchors: AnchorSettings = field(default_factory=AnchorSettings)
+    restore: RestoreSettings = field(default_factory=RestoreSettings)
+    render: RenderSettings = field(default_factory=RenderSettings)
+    encode: EncodeSettings = field(default_factory=EncodeSettings)

@@ -12,7 +12,8 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -264,6 +265,25 @@ def read_header(folder: Path) -> StoreHeader:
         if isinstance(error, StoreError):
             raise
         raise StoreError(f"{path}: damaged ({error})") from error
+
+
+class CropStore:
+    """All segments of a store, read in presentation order (any order works; neighbouring frames are cheap)."""
+
+    def __init__(self, folder: Path, segments: Sequence[Segment]) -> None:
+        self._folder = folder
+        self._segments = segments
+        self._starts = [segment.first_pts for segment in segments]
+        self._open: tuple[int, SegmentCrops] | None = None
+
+    def at(self, pts: int) -> list[StoredCrop]:
+        """The frame's crops. Raises StoreError where its segment is missing or damaged."""
+        position = bisect_right(self._starts, pts) - 1
+        if position < 0 or pts > self._segments[position].last_pts:
+            return []
+        if self._open is None or self._open[0] != position:
+            self._open = position, SegmentCrops(self._folder, self._segments[position].index)
+        return self._open[1].at(pts)
 
 
 def is_finished(folder: Path, index: int) -> bool:

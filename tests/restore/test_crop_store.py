@@ -11,6 +11,7 @@ import pytest
 from iconface_video.errors import OutputError, StoreError
 from iconface_video.restore import crop_store
 from iconface_video.restore.crop_store import (
+    CropStore,
     SegmentCrops,
     SegmentWriter,
     StoredCrop,
@@ -109,6 +110,19 @@ def test_a_damaged_index_is_named(tmp_path):
     index.write_bytes(index.read_bytes()[:100])
     with pytest.raises(StoreError, match="index of segment 0 is damaged"):
         SegmentCrops(tmp_path, 0)
+
+
+def test_the_whole_store_finds_the_segment_of_a_frame(tmp_path):
+    segments = (Segment(0, 0, 9), Segment(1, 10, 29), Segment(2, 30, 40))
+    for segment in segments[:2]:
+        write_segment(tmp_path, [make_crop(segment.first_pts), make_crop(segment.last_pts)], segment.index)
+    store = CropStore(tmp_path, segments)
+    for pts in (29, 0, 10, 9):
+        (crop,) = store.at(pts)
+        np.testing.assert_array_equal(crop.image, make_crop(pts).image)
+    assert store.at(5) == store.at(-1) == store.at(41) == []
+    with pytest.raises(StoreError, match="segment 2 was not restored"):
+        store.at(30)
 
 
 def test_header_round_trip_and_refusals(tmp_path):

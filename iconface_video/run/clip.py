@@ -1,0 +1,52 @@
+"""The part of a file that a run works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from iconface_video.errors import UsageError
+from iconface_video.types import Frame, Timestamp, VideoInfo
+from iconface_video.video.reader import VideoReader
+
+
+class Clip:
+    """A reader narrowed to --start/--end: gives the same frames with the same PTS, only fewer."""
+
+    def __init__(self, reader: VideoReader, start: Fraction | None = None, end: Fraction | None = None) -> None:
+        """start, end: seconds after the file's first frame, both inclusive; None: the file's own. Raises UsageError."""
+        self._reader = reader
+        self.info: VideoInfo = reader.info
+        self.start = self._timestamp("start", start)
+        self.end = self._timestamp("end", end)
+        if self.start is not None and self.end is not None and self.end.pts < self.start.pts:
+            raise UsageError(f"--end {float(end or 0):g} s lies before --start {float(start or 0):g} s")
+        length = self.info.duration_seconds
+        if start is not None and length is not None and start >= length:
+            raise UsageError(f"{self.info.path}: --start {float(start):g} s lies beyond its end ({length:.2f} s)")
+
+    def _timestamp(self, name: str, seconds: Fraction | None) -> Timestamp | None:
+        if seconds is None:
+            return None
+        if seconds < 0:
+            raise UsageError(f"--{name} is {float(seconds):g} s, must be 0 or more")
+        return Timestamp(self.info.first_pts + round(seconds / self.info.time_base), self.info.time_base)
+
+    @property
+    def corrupt_frames(self) -> int:
+        return self._reader.corrupt_frames
+
+    @property
+    def is_whole(self) -> bool:
+        return self.start is None and self.end is None
+
+    @property
+    def frame_estimate(self) -> int | None:
+        """For progress alone; None: not known."""
+        return self.info.frame_count_declared if self.is_whole else None
+
+    def frames(self, start: Timestamp | None = None, end: Timestamp | None = None) -> Iterator[Frame]:
+        """Frames from start to end, both inclusive, within the clip."""
+        first = start if self.start is None or (start is not None and start.pts >= self.start.pts) else self.start
+        last = end if self.end is None or (end is not None and end.pts <= self.end.pts) else self.end
+        return self._reader.frames(first, last)
