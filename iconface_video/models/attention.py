@@ -38,7 +38,7 @@ def _two_products(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))
     logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     if mask is not None:
-        logits = logits.masked_fill(~mask, -torch.inf)
+        logits = logits.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else logits + mask
     return (logits.softmax(-1) @ value).transpose(1, 2)
 
 
@@ -64,6 +64,8 @@ def _attend(
     if outside is not None:
         key = torch.cat([key, outside[0].to(key.dtype)], 1)
         value = torch.cat([value, outside[1].to(value.dtype)], 1)
+    if mask is not None and mask.dtype != torch.bool:
+        mask = mask.to(query.dtype)
     if processor._attention_backend is None and _is_faster_as_two_products(query, key):
         return _two_products(query, key, value.to(key.dtype), mask).flatten(2, 3)
     out = dispatch_attention_fn(

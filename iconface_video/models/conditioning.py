@@ -31,6 +31,8 @@ class ConditioningSettings:
     """Width of h_id in eq. 5."""
     input_residual_scale: float = 1.0
     """s_deg of eq. 6."""
+    max_references: int = 3
+    """Reference slots (t = 10 .. 10 + max_references - 1); more references share them, see `models.references`."""
     causal_references: bool = False
     """References attend only to themselves, at a fixed modulation, so that their keys and values can be computed once."""
 

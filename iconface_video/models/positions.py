@@ -39,8 +39,8 @@ def grid_positions(time: int, grid: Grid, over: Grid | None = None, device: torc
     return torch.cat([time_column, flat, torch.zeros(len(flat), 1, device=device)], 1)
 
 
-def reference_time_positions(references: int, tokens_each: int, device: torch.device | None = None) -> Tensor:
-    """(references * tokens_each, 4): (10 + r, 0, 0, 0), what turns keys cached at t = 0 into those of slot r."""
-    positions = torch.zeros(references * tokens_each, 4, device=device)
-    positions[:, 0] = FIRST_REFERENCE_TIME + torch.arange(references, device=device).repeat_interleave(tokens_each)
+def slot_positions(slots: Tensor, tokens_each: int) -> Tensor:
+    """slots (R,) -> (R * tokens_each, 4): (10 + slot, 0, 0, 0), what turns keys made at t = 0 into those of their slot."""
+    positions = torch.zeros(len(slots) * tokens_each, 4, device=slots.device)
+    positions[:, 0] = FIRST_REFERENCE_TIME + slots.repeat_interleave(tokens_each)
     return positions

@@ -30,6 +30,11 @@ class ReferenceTokens:
             raise ValueError(f"the mask of references is {tuple(self.tokens.shape[:2])}, got {tuple(self.mask.shape)}")
 
     @property
+    def tokens_each(self) -> int:
+        """M."""
+        return self.tokens.shape[2]
+
+    @property
     def present(self) -> Tensor:
         """(B, R) bool."""
         if self.mask is not None:
@@ -82,6 +87,16 @@ class CachedReferences:
     """(B, R) int64, into the cache; anything valid where the mask is False."""
     mask: Tensor | None = None
     """(B, R) bool, True where there is a reference; None: all there."""
+
+    @property
+    def tokens_each(self) -> int:
+        """M."""
+        return self.cache.layers[0][0].shape[1]
+
+    @property
+    def present(self) -> Tensor:
+        """(B, R) bool."""
+        return torch.ones_like(self.index, dtype=torch.bool) if self.mask is None else self.mask
 
 
 def gather_index(counts: Sequence[int], starts: Sequence[int]) -> tuple[Tensor, Tensor | None]:

@@ -22,10 +22,11 @@ from iconface_video.models.positions import (
     SCENE_TIME,
     Grid,
     grid_positions,
-    reference_time_positions,
+    slot_positions,
     text_positions,
 )
 from iconface_video.models.reference_cache import CachedReferences, ReferenceCache, ReferenceTokens
+from iconface_video.models.references import reference_bias, reference_slots
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class _Outside:
     layers: tuple[KeysValues, ...] | None
     """Per block, keys and values of causal references."""
     mask: Tensor | None
-    """(B, 1, 1, keys) bool over the sequence's own keys and those from outside; None: all are seen."""
+    """(B, 1, 1, keys), bool or bias, over the sequence's own keys and those from outside; None: all are seen alike."""
 
 
 class IConFaceTransformer(nn.Module):
@@ -166,26 +167,26 @@ class IConFaceTransformer(nn.Module):
         """Keys and values, (B, R * M, heads, head_dim) per block, the keys rotated for their slots (t = 10 + r)."""
         if references.cache.scene_grid != grid:
             raise ValueError(f"references were cached for a scene grid of {references.cache.scene_grid}, this one is {grid}")
-        tokens_each = references.cache.layers[0][0].shape[1]
-        slots = reference_time_positions(references.index.shape[1], tokens_each, references.index.device)
-        rotary = self.base.pos_embed(slots)
+        tokens_each = references.tokens_each
+        slots = reference_slots(references.index.shape[1], self.settings.max_references, references.index.device)
+        rotary = self.base.pos_embed(slot_positions(slots, tokens_each))
         layers = []
         for key, value in references.cache.layers:
             key, value = (x[references.index].flatten(1, 2) for x in (key, value))
             layers.append((rotate(key, rotary), value))
         return tuple(layers)
 
-    @staticmethod
-    def _mask(references: ReferenceTokens | CachedReferences | None, tokens_before: int) -> Tensor | None:
-        """(B, 1, 1, keys) bool: everything but absent references; None where none is absent."""
-        if references is None or references.mask is None:
+    def _mask(self, references: ReferenceTokens | CachedReferences | None, tokens_before: int) -> Tensor | None:
+        """(B, 1, 1, keys), bool or float32 bias: absent references are not seen; None where all are there and fit."""
+        if references is None:
             return None
-        if isinstance(references, CachedReferences):
-            tokens_each = references.cache.layers[0][0].shape[1]
-        else:
-            tokens_each = references.tokens.shape[2]
-        shown = references.mask.repeat_interleave(tokens_each, 1)
-        before = shown.new_ones(len(shown), tokens_before)
+        present, most = references.present, self.settings.max_references
+        crowded = present.shape[1] > most
+        if references.mask is None and not crowded:
+            return None
+        shown = reference_bias(present, most) if crowded else present
+        shown = shown.repeat_interleave(references.tokens_each, 1)
+        before = shown.new_full((len(shown), tokens_before), 0 if crowded else 1)
         return torch.cat([before, shown], 1)[:, None, None, :]
 
     def _rotary(self, text: int, grid: Grid, degraded: Grid | None, joint: ReferenceTokens | None, device: Any) -> Rotary:
@@ -193,8 +194,8 @@ class IConFaceTransformer(nn.Module):
         if degraded is not None:
             positions.append(grid_positions(DEGRADED_TIME, degraded, grid, device))
         if joint is not None:
-            times = range(FIRST_REFERENCE_TIME, FIRST_REFERENCE_TIME + joint.tokens.shape[1])
-            positions += [grid_positions(time, joint.grid, grid, device) for time in times]
+            slots = reference_slots(joint.tokens.shape[1], self.settings.max_references).tolist()
+            positions += [grid_positions(FIRST_REFERENCE_TIME + slot, joint.grid, grid, device) for slot in slots]
         rotary: Rotary = self.base.pos_embed(torch.cat(positions))
         return rotary
 

@@ -1,0 +1,83 @@
+"""What the model asks of an autoencoder; there are two: `PixelAutoencoder` and `LatentAutoencoder`.
+
+*State* is what the sampler moves from noise to clean, (B, C, h, w): the picture itself, or latents.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from iconface_video.models.parametrisation import Prediction
+from iconface_video.models.positions import Grid
+
+
+class SourceView(Protocol):
+    """What an autoencoder saw in the degraded picture."""
+
+    @property
+    def tokens(self) -> Tensor:
+        """(B, N, C) degraded tokens."""
+
+    @property
+    def grid(self) -> Grid:
+        """(rows, columns), rows * columns = N."""
+
+
+class ReferenceView(Protocol):
+    """What an autoencoder saw in R reference pictures."""
+
+    @property
+    def tokens(self) -> Tensor:
+        """(R, M, C)."""
+
+    @property
+    def grid(self) -> int:
+        """Cells each way, M = grid^2."""
+
+    @property
+    def maps(self) -> tuple[Tensor, ...]:
+        """(R, C, h, w) each, for `decode`; may be empty."""
+
+
+class Autoencoder(Protocol):
+    """Between pictures (B, 3, S, S) in [-1, 1] and the transformer's tokens."""
+
+    prediction: Prediction
+    """What `decode` returns."""
+
+    def patchify(self, state: Tensor) -> Tensor:
+        """(B, C, h, w) -> tokens (B, N, in_channels), row by row."""
+
+    def encode_source(self, picture: Tensor) -> Any:
+        """(B, 3, S, S) -> a `SourceView`, handed back to `decode`."""
+
+    def encode_references(self, pictures: Tensor) -> ReferenceView:
+        """(R, 3, S, S), each by itself."""
+
+    def decode(
+        self,
+        features: Tensor,
+        source: Any,
+        reference_maps: tuple[Tensor, ...] | None = None,
+        reference_mask: Tensor | None = None,
+    ) -> Tensor:
+        """The transformer's output (B, N, out_channels) -> prediction (B, C, h, w) in the state's space.
+
+        reference_maps: (B, R, C, h, w) each; reference_mask: (B, R) bool, True where there is a reference, None: everywhere.
+        """
+
+
+@runtime_checkable
+class StateCodec(Protocol):
+    """An autoencoder whose state is not the picture itself."""
+
+    def state_shape(self, size: int) -> tuple[int, int, int]:
+        """(C, h, w) for pictures of `size` px."""
+
+    def state_from_picture(self, picture: Tensor) -> Tensor:
+        """(B, 3, S, S) in [-1, 1] -> (B, C, h, w)."""
+
+    def picture_from_state(self, state: Tensor) -> Tensor:
+        """The way back."""
