@@ -101,6 +101,10 @@ class VideoInfo:
     streams: tuple[StreamInfo, ...] = ()
     chapter_count: int = 0
     metadata: dict[str, str] = field(default_factory=dict)
+    stream_index: int = 0
+    """Of the video stream inside the container."""
+    display_matrix: tuple[int, ...] | None = None
+    """The container's nine numbers (FFmpeg's AV_PKT_DATA_DISPLAYMATRIX) behind `rotation`; None where it has none."""
 
     @property
     def display_size(self) -> tuple[int, int]:

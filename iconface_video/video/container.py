@@ -1,0 +1,108 @@
+"""Opening a file with FFmpeg: which stream is the film, and what is said when there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import av.container
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from iconface_video.errors import InputError, VideoOpenError
+
+_IMAGE_FORMATS = {"image2", "ico", "svg_pipe"}
+_TEXT_FORMATS = {"tty"}
+"""Demuxers that turn any text file into a film of its letters."""
+
+
+def check_input_file(path: Path) -> None:
+    """InputError, with what to do, unless `path` is a readable file that is not empty."""
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file. Check the path and its spelling.")
+    if path.is_dir():
+        raise InputError(f"{path}: this is a directory, not a video file. Name the file inside it.")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from error
+    if empty:
+        raise InputError(f"{path}: the file is empty (0 bytes). Copy or record it again.")
+
+
+@contextmanager
+def open_input(path: Path) -> Iterator[av.container.InputContainer]:
+    """Open a video file for reading; close it at the end.
+
+    Raises InputError (missing, empty, directory) or VideoOpenError (not a video, damaged, an image, text).
+    """
+    check_input_file(path)
+    try:
+        container = av.open(str(path), metadata_errors="replace")
+    except (FFmpegError, ValueError) as error:
+        raise VideoOpenError(f"{path}: {_why_not_opened(path)} (FFmpeg: {_reason(error)}).") from error
+    try:
+        _refuse_pictures_and_text(path, container)
+        yield container
+    finally:
+        container.close()
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _why_not_opened(path: Path) -> str:
+    """The likeliest reason, from the file's first bytes."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+        return (
+            "this MP4/MOV is cut short or damaged: its index (moov) is missing or broken. "
+            "Copy it again from the source, or repair it with a tool such as untrunc"
+        )
+    if _looks_like_text(head):
+        return "this is a text file, not a video. Name a video file"
+    return "not a video that FFmpeg can read, or damaged at its beginning. Check that it plays elsewhere"
+
+
+def _looks_like_text(head: bytes) -> bool:
+    try:
+        head[: len(head) - 3].decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in head
+
+
+def _refuse_pictures_and_text(path: Path, container: av.container.InputContainer) -> None:
+    name = container.format.name
+    if name in _TEXT_FORMATS or (not container.streams.video and not container.streams.audio and container.streams):
+        raise VideoOpenError(f"{path}: this is a text file, not a video. Name a video file.")
+    if name.endswith("_pipe") or name in _IMAGE_FORMATS:
+        raise VideoOpenError(
+            f"{path}: this is a single image ({name.removesuffix('_pipe')}), not a video. "
+            "Name a video file; photos of a person are given as references."
+        )
+
+
+def film_stream(path: Path, container: av.container.InputContainer) -> VideoStream:
+    """The video stream to restore: FFmpeg's choice, never cover art or a thumbnail. VideoOpenError where there is none."""
+    films = [stream for stream in container.streams.video if not is_cover(stream)]
+    if not films:
+        held = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        cover = " (its only picture is cover art)" if container.streams.video else ""
+        raise VideoOpenError(f"{path}: no video stream{cover}; the file holds {held}. Name a file with moving pictures.")
+    best = container.streams.best("video")
+    chosen = next((stream for stream in films if best is not None and stream.index == best.index), films[0])
+    if chosen.codec_context is None:
+        raise VideoOpenError(f"{path}: FFmpeg has no decoder for its video stream. Convert it to a common codec first.")
+    return chosen
+
+
+def is_cover(stream: VideoStream) -> bool:
+    """Whether the "video" is a still picture that goes with the file: cover art, a thumbnail track."""
+    return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))

@@ -1,0 +1,162 @@
+"""Our encoders: which pixel format each can hold, and how each is set up."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from typing import Any
+
+import av
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.codeccontext import VideoCodecContext
+
+from iconface_video.errors import EncodeError
+from iconface_video.settings import EncodeSettings
+from iconface_video.types import ColorTags
+from iconface_video.video.planes import PlaneLayout, layout_of, packed_form, planar_name
+
+ENCODERS = {"h264": "libx264", "hevc": "libx265", "prores": "prores_ks", "ffv1": "ffv1"}
+_CHROMA_LOCATIONS = {1: "left", 2: "center", 3: "topleft", 4: "top", 5: "bottomleft", 6: "bottom"}
+_FIELD_ORDERS = {"progressive": 1, "tt": 2, "bb": 3, "tb": 4, "bt": 5}
+
+
+@dataclass(frozen=True)
+class EncoderChoice:
+    """An encoder and the format in which it takes the frames."""
+
+    name: str
+    pix_fmt: str
+    """What the encoder is given; may be a packed form of `planar`."""
+    planar: str
+    """The planar format that a decoder of the output will be read in."""
+
+    def changes(self, source: str) -> bool:
+        """Whether samples have to be converted (not only laid out anew)."""
+        return self.planar != source
+
+
+def choose_encoder(codec: str, source: str) -> EncoderChoice:
+    """The encoder for `codec` and the format nearest to the planar format `source`.
+
+    Raises EncodeError where this FFmpeg lacks the encoder.
+    """
+    name = ENCODERS[codec]
+    formats = _formats(name)
+    if source in formats:
+        return EncoderChoice(name, source, source)
+    packed = packed_form(source, formats)
+    if packed is not None:
+        return EncoderChoice(name, packed, source)
+    if name == "libx264" and source == "gbrp":
+        return EncoderChoice("libx264rgb", "rgb24", source)
+    candidates = [pix_fmt for pix_fmt in formats if planar_name(pix_fmt) == pix_fmt and _is_kept(pix_fmt)]
+    nearest = min(candidates, key=lambda pix_fmt: _loss(layout_of(source), layout_of(pix_fmt)))
+    return EncoderChoice(name, nearest, nearest)
+
+
+@cache
+def _formats(encoder: str) -> tuple[str, ...]:
+    try:
+        formats = av.Codec(encoder, "w").video_formats
+    except (av.error.FFmpegError, ValueError) as error:
+        raise EncodeError(f"this FFmpeg (PyAV {av.__version__}) has no encoder '{encoder}'; choose another --codec") from error
+    return tuple(pix_fmt.name for pix_fmt in formats or ())
+
+
+def _is_kept(pix_fmt: str) -> bool:
+    try:
+        layout_of(pix_fmt)
+    except ValueError:
+        return False
+    return True
+
+
+def _loss(source: PlaneLayout, target: PlaneLayout) -> tuple[int, ...]:
+    """Sort key: what would be lost first, then what would be wasted."""
+    source_shift, target_shift = source.chroma_shift, target.chroma_shift
+    lost_chroma = 0 if source.is_gray else sum(max(0, t - s) for s, t in zip(source_shift, target_shift)) + 8 * target.is_gray
+    return (
+        max(0, source.depth - target.depth),
+        lost_chroma,
+        int(source.has_alpha and not target.has_alpha),
+        int(source.is_rgb != target.is_rgb),
+        int(target.is_gray != source.is_gray),
+        max(0, target.depth - source.depth),
+        sum(max(0, s - t) for s, t in zip(source_shift, target_shift)),
+        int(target.has_alpha and not source.has_alpha),
+    )
+
+
+def set_up(
+    context: VideoCodecContext,
+    settings: EncodeSettings,
+    color: ColorTags,
+    field_order: str | None,
+    first: av.VideoFrame | None,
+) -> None:
+    """Tags and options of an encoder that is not open yet.
+
+    `field_order` is given for interlaced output only. HDR10 metadata of the first picture goes into the stream's own headers.
+    """
+    context.color_range = color.range
+    context.colorspace = color.space
+    context.color_primaries = color.primaries
+    context.color_trc = color.transfer
+    context.thread_count = settings.encoder_threads
+    options = _options(context.name, settings, context.pix_fmt or "")
+    hdr = _hdr_parameters(first) if first is not None else {}
+    if context.name == "libx264":
+        parameters = {key: hdr[value] for key, value in (("mastering-display", "display"), ("cll", "light")) if value in hdr}
+        options["x264-params"] = ":".join(f"{key}={value}" for key, value in parameters.items())
+    elif context.name == "libx265":
+        parameters = {key: hdr[value] for key, value in (("master-display", "display"), ("max-cll", "light")) if value in hdr}
+        options["x265-params"] = ":".join(f"{key}={value}" for key, value in {"log-level": "error", **parameters}.items())
+    if color.chroma_location in _CHROMA_LOCATIONS:
+        options["chroma_sample_location"] = _CHROMA_LOCATIONS[color.chroma_location]
+    flags = int(context.flags) | int(av.codec.context.Flags.frame_duration)
+    if field_order is not None:
+        context.field_order = _FIELD_ORDERS.get(field_order, 2)
+        if context.name in ("libx264", "libx264rgb", "prores_ks"):
+            flags |= int(av.codec.context.Flags.interlaced_dct) | int(av.codec.context.Flags.interlaced_me)
+    else:
+        context.field_order = 1
+    context.flags = flags
+    context.options = {key: value for key, value in options.items() if value}
+
+
+def _options(encoder: str, settings: EncodeSettings, pix_fmt: str) -> dict[str, str]:
+    if encoder in ("libx264", "libx264rgb", "libx265"):
+        return {"crf": str(settings.crf), "preset": settings.preset}
+    if encoder == "prores_ks":
+        return {"profile": "4444" if "444" in pix_fmt else "hq", "vendor": "apl0"}
+    # FFV1 version 3, every frame a keyframe, checksummed slices: what archives ask for.
+    return {"level": "3", "slicecrc": "1", "g": "1", "slices": "4"}
+
+
+def _hdr_parameters(picture: av.VideoFrame) -> dict[str, str]:
+    """HDR10 static metadata of a picture in x264's and x265's notation (SMPTE ST 2086, CTA-861.3)."""
+    found: dict[str, str] = {}
+    items: list[Any] = list(picture.side_data)
+    for item in items:
+        data = bytes(item)
+        if item.type is SideDataType.MASTERING_DISPLAY_METADATA and len(data) >= 88:
+            display = _mastering_display(data)
+            if display:
+                found["display"] = display
+        elif item.type is SideDataType.CONTENT_LIGHT_LEVEL and len(data) >= 8:
+            found["light"] = "{},{}".format(*struct.unpack("=II", data[:8]))
+    return found
+
+
+def _mastering_display(data: bytes) -> str | None:
+    """FFmpeg's AVMasteringDisplayMetadata: ten rationals (R, G, B, white x y; least, most light) and two flags."""
+    numbers = struct.unpack("=22i", data[:88])
+    if not (numbers[20] and numbers[21]):
+        return None
+    values = [Fraction(n, d) if d else Fraction(0) for n, d in zip(numbers[0:20:2], numbers[1:20:2])]
+    xy = [round(value * 50000) for value in values[:8]]
+    least, most = (round(value * 10000) for value in values[8:])
+    red, green, blue, white = (f"({xy[k]},{xy[k + 1]})" for k in (0, 2, 4, 6))
+    return f"G{green}B{blue}R{red}WP{white}L({most},{least})"

@@ -1,0 +1,221 @@
+"""Deciding, before any work, where the output goes, in which container and in which pixel format."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.container
+from av.error import FFmpegError
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from iconface_video.errors import OutputError
+from iconface_video.settings import EncodeSettings
+from iconface_video.types import VideoInfo
+from iconface_video.video.container import open_input
+from iconface_video.video.encoders import EncoderChoice, choose_encoder
+from iconface_video.video.probe import stream_codec
+
+_SUFFIX = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv", "mpegts": ".ts"}
+_CONTAINER = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".qt": "mov",
+    ".mkv": "matroska",
+    ".ts": "mpegts",
+    ".m2ts": "mpegts",
+    ".mts": "mpegts",
+}
+_NAMES = {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska (MKV)", "mpegts": "MPEG-TS"}
+
+
+@dataclass(frozen=True)
+class OutputPlan:
+    """What will be written where. `notes` are sentences for the user, to be shown before the work starts."""
+
+    path: Path
+    container: str
+    """FFmpeg's muxer: mp4, mov, matroska or mpegts."""
+    notes: tuple[str, ...]
+    encoder: EncoderChoice
+    dropped_streams: tuple[int, ...] = ()
+    """Indices of streams that no container can hold; each has a note."""
+    rewritten_streams: tuple[int, ...] = ()
+    """Indices of streams that the muxer makes anew from what it is told: chapter titles, time code."""
+
+    @property
+    def partial_path(self) -> Path:
+        """Where the output grows until it is whole."""
+        return self.path.with_name(f".{self.path.name}.partial")
+
+
+def plan_output(info: VideoInfo, out: Path | str | None, settings: EncodeSettings, *, force: bool) -> OutputPlan:
+    """Choose path, container and format; check that the path can be written.
+
+    `out`: a file, a folder, or None for ``<stem>.restored.<ext>`` beside the input. The container follows the suffix
+    (else the input); it changes where it cannot hold every stream, and the notes say so.
+    Raises OutputError: exists (without `force`), is the input itself, unknown suffix, missing or unwritable folder.
+    """
+    out = None if out is None else Path(out)
+    encoder = choose_encoder(settings.codec, info.pix_fmt)
+    wanted = _wanted_container(info, out)
+    notes = []
+    if encoder.changes(info.pix_fmt):
+        notes.append(
+            f"The picture is stored as {encoder.planar}: {encoder.name} cannot hold {info.pix_fmt}. "
+            "Every sample is converted; --codec ffv1 keeps them."
+        )
+    with open_input(info.path) as source:
+        others = [stream for stream in source.streams if stream.index != info.stream_index]
+        rewritten = _rewritten(info, source, others)
+        carried = [stream for stream in others if stream.index not in rewritten]
+        container, dropped = _choose_container(info, encoder, wanted, carried, out is not None and out.suffix != "", notes)
+    path = _path(info, out, container)
+    if out is not None and not out.is_dir() and out.suffix and path != out:
+        notes.append(f"The output is named {path.name} instead of {out.name}.")
+    _check_path(info, path, force)
+    return OutputPlan(path, container, tuple(notes), encoder, dropped, rewritten)
+
+
+def _wanted_container(info: VideoInfo, out: Path | None) -> str:
+    if out is not None and not out.is_dir() and out.suffix:
+        if out.suffix.lower() not in _CONTAINER:
+            known = ", ".join(sorted(_CONTAINER))
+            raise OutputError(f"{out}: cannot write '{out.suffix}' files. Name an output that ends in one of {known}.")
+        return _CONTAINER[out.suffix.lower()]
+    names = info.container.split(",")
+    if "matroska" in names:
+        return "matroska"
+    if "mpegts" in names:
+        return "mpegts"
+    return "mov" if info.path.suffix.lower() in (".mov", ".qt") else "mp4"
+
+
+def _choose_container(
+    info: VideoInfo,
+    encoder: EncoderChoice,
+    wanted: str,
+    streams: list[Stream],
+    is_users: bool,
+    notes: list[str],
+) -> tuple[str, tuple[int, ...]]:
+    """The first container that holds everything with exact times; else everything; else the most."""
+    candidates = list(dict.fromkeys([wanted, "mov", "matroska"]))
+    refusals = {name: list(_refusals(name, encoder, streams)) for name in candidates}
+    complete = [name for name in candidates if not refusals[name]]
+    exact = [name for name in complete if _keeps_times(name, info.time_base)]
+    if is_users and wanted in complete:
+        exact = [wanted]
+    chosen = (exact or complete or [min(candidates, key=lambda name: _severity(refusals[name]))])[0]
+    if chosen != wanted:
+        reasons = "; ".join(reason for _, reason in refusals[wanted]) or "it rounds times to milliseconds"
+        notes.append(f"The output becomes a {_NAMES[chosen]} file, not {_NAMES[wanted]}: {reasons}.")
+    for _, reason in refusals[chosen]:
+        notes.append(f"Left out, as no container can hold it: {reason}.")
+    if not _keeps_times(chosen, info.time_base):
+        notes.append(f"{_NAMES[chosen]} stores times rounded to its own clock; frames may move by up to half a millisecond.")
+    return chosen, tuple(index for index, _ in refusals[chosen] if index >= 0)
+
+
+def _severity(refusals: list[tuple[int, str]]) -> tuple[bool, int]:
+    return any(index < 0 for index, _ in refusals), len(refusals)
+
+
+def _keeps_times(container: str, time_base: Fraction) -> bool:
+    """MP4 and MOV take any clock; Matroska (as FFmpeg writes it) counts milliseconds, MPEG-TS 1/90000 s."""
+    rate = {"matroska": 1000, "mpegts": 90000}.get(container)
+    return rate is None or (time_base * rate).denominator == 1
+
+
+def _refusals(container: str, encoder: EncoderChoice, streams: list[Stream]) -> Iterator[tuple[int, str]]:
+    """(stream index or -1 for the film, reason) for all that the container cannot hold."""
+    if not _holds_film(container, encoder.name):
+        yield -1, f"{_NAMES[container]} cannot hold {encoder.name.removeprefix('lib')} video"
+    for stream in streams:
+        if not _holds(container, stream):
+            yield stream.index, f"{_NAMES[container]} cannot hold stream {stream.index} ({stream_codec(stream)} {stream.type})"
+
+
+def _holds_film(container: str, encoder: str) -> bool:
+    try:
+        with av.open(io.BytesIO(), "w", format=container) as output:
+            output.add_stream(encoder, rate=25)
+    except (FFmpegError, ValueError):
+        return False
+    return True
+
+
+def _holds(container: str, stream: Stream) -> bool:
+    """Whether the muxer takes the stream: found out by writing a header with it."""
+    if container == "mp4" and stream_codec(stream).startswith("pcm_"):
+        return False  # Newer FFmpeg does write it, but hardly any player reads it.
+    try:
+        with av.open(io.BytesIO(), "w", format=container) as output:
+            copy_stream(output, stream)
+            output.start_encoding()
+    except (FFmpegError, ValueError):
+        return False
+    return True
+
+
+def copy_stream(output: av.container.OutputContainer, stream: Stream) -> Stream:
+    """Add a stream that takes the packets of `stream` as they are."""
+    copy = output.add_stream_from_template(stream, opaque=True)
+    copy.disposition = stream.disposition
+    copy.metadata.update(stream.metadata)
+    return copy
+
+
+def _rewritten(info: VideoInfo, source: av.container.InputContainer, others: list[Stream]) -> tuple[int, ...]:
+    """MOV and MP4 keep chapter titles and time code in tracks of their own, which their muxer makes anew."""
+    if "mov" not in info.container.split(","):
+        return ()
+    chapters = len(source.chapters())
+    found = []
+    for stream in others:
+        is_titles = stream.type == "data" and chapters > 0 and stream.frames == chapters
+        if stream.type == "data" and ("timecode" in stream.metadata or is_titles):
+            found.append(stream.index)
+    return tuple(found)
+
+
+def _path(info: VideoInfo, out: Path | None, container: str) -> Path:
+    suffix = _SUFFIX[container]
+    if out is None or out.is_dir():
+        folder = info.path.parent if out is None else out
+        return folder / f"{info.path.stem}.restored{suffix}"
+    if out.suffix and _CONTAINER[out.suffix.lower()] == container:
+        return out
+    return out.with_suffix(suffix) if out.suffix else out.with_name(out.name + suffix)
+
+
+def _check_path(info: VideoInfo, path: Path, force: bool) -> None:
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(f"{path}: the folder {folder} does not exist. Create it or name another output.")
+    if path.exists():
+        if path.samefile(info.path):
+            raise OutputError(f"{path}: this is the input itself. Name another output.")
+        if path.is_dir():
+            raise OutputError(f"{path}: this is a directory. Name a file.")
+        if not force:
+            raise OutputError(f"{path}: exists already. Use --force to replace it, or name another output.")
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".iconface-"):
+            pass
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write into this folder ({error.strerror}). Name another output.") from error
+
+
+def film_of(info: VideoInfo, source: av.container.InputContainer) -> VideoStream:
+    """The film's stream in a newly opened source."""
+    stream = source.streams[info.stream_index]
+    assert isinstance(stream, VideoStream)
+    return stream

@@ -1,0 +1,248 @@
+"""What a video file is: facts from its header and from its first decoded pictures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import av.container
+import numpy as np
+from av.audio.stream import AudioStream
+from av.error import FFmpegError
+from av.sidedata.sidedata import Type as SideDataType
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from iconface_video.errors import VideoOpenError
+from iconface_video.types import ColorTags, StreamInfo, VideoInfo
+from iconface_video.video.container import film_stream, open_input
+from iconface_video.video.planes import FULL_RANGE, layout_of, planar_name
+from iconface_video.video.timestamps import PtsGuesser
+
+FieldOrder = Literal["progressive", "tt", "bb", "tb", "bt", "unknown"]
+
+_PROBED_PICTURES = 30
+_PROBED_ERRORS = 300
+"""Undecodable packets at the beginning after which a file is given up."""
+_FIELD_ORDERS: dict[int, FieldOrder] = {0: "unknown", 1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
+_ABSURD_FRAMES = 10**8
+"""A header that claims more frames than 46 days at 25 per second is not believed."""
+
+
+def probe(path: Path | str) -> VideoInfo:
+    """Look at a video file; decodes its first pictures only.
+
+    Raises InputError (missing, empty, a directory, unreadable) or VideoOpenError (text, an image, audio only, damaged).
+    """
+    path = Path(path)
+    with open_input(path) as container:
+        stream = film_stream(path, container)
+        chroma_location = _chroma_location(stream)
+        pictures = _first_pictures(container, stream)
+        if not pictures:
+            raise VideoOpenError(
+                f"{path}: not one picture of its {stream.codec_context.name} video could be decoded. "
+                "The file is damaged or cut short; copy it again from the source."
+            )
+        return _info(path, container, stream, pictures, chroma_location)
+
+
+def _first_pictures(container: av.container.InputContainer, stream: VideoStream) -> list[av.VideoFrame]:
+    return list(islice(_decodable(container, stream), _PROBED_PICTURES))
+
+
+def _decodable(container: av.container.InputContainer, stream: VideoStream) -> Iterable[av.VideoFrame]:
+    errors = 0
+    try:
+        for packet in container.demux(stream):
+            try:
+                yield from packet.decode()
+            except FFmpegError:
+                errors += 1
+                if errors > _PROBED_ERRORS:
+                    return
+    except FFmpegError:
+        # The demuxer ran into damage: what the decoder still holds may be shown.
+        yield from _drained(stream)
+
+
+def _drained(stream: VideoStream) -> list[av.VideoFrame]:
+    try:
+        return stream.decode(None)
+    except (FFmpegError, EOFError):
+        return []
+
+
+def _info(
+    path: Path,
+    container: av.container.InputContainer,
+    stream: VideoStream,
+    pictures: list[av.VideoFrame],
+    chroma_location: int,
+) -> VideoInfo:
+    first = pictures[0]
+    assert stream.time_base is not None
+    pix_fmt = planar_name(first.format.name)
+    times = _pts_of(pictures, stream)
+    matrix = _display_matrix(first)
+    return VideoInfo(
+        path=path,
+        container=container.format.name,
+        codec=stream.codec_context.codec.canonical_name,
+        width=first.width,
+        height=first.height,
+        pix_fmt=pix_fmt,
+        time_base=stream.time_base,
+        average_rate=stream.average_rate or stream.guessed_rate,
+        is_vfr=_is_vfr(times, stream.time_base),
+        first_pts=times[0],
+        duration_seconds=_duration_seconds(container, stream),
+        frame_count_declared=stream.frames if 0 < stream.frames < _ABSURD_FRAMES else None,
+        sample_aspect_ratio=_sane_aspect(stream.sample_aspect_ratio),
+        rotation=_clockwise(first.rotation),
+        color=color_tags(first, stream, chroma_location),
+        bit_depth=layout_of(pix_fmt).depth,
+        field_order=_field_order(stream, pictures),
+        streams=tuple(_stream_info(other) for other in container.streams if other.index != stream.index),
+        chapter_count=len(container.chapters()),
+        metadata=dict(container.metadata),
+        stream_index=stream.index,
+        display_matrix=matrix,
+    )
+
+
+def default_step(stream: VideoStream) -> int:
+    """Ticks between pictures by the declared rate; 1/25 s where there is none."""
+    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+    return max(1, round(1 / (rate * (stream.time_base or Fraction(1, 25)))))
+
+
+def _pts_of(pictures: list[av.VideoFrame], stream: VideoStream) -> list[int]:
+    guesser = PtsGuesser(default_step(stream))
+    return [guesser.next(picture.pts, picture.dts, picture.duration) for picture in pictures]
+
+
+def _is_vfr(times: list[int], time_base: Fraction) -> bool:
+    """Whether intervals differ by more than the rounding to a coarse time base (Matroska's milliseconds) explains."""
+    intervals = np.diff(times)
+    tolerance = max(1, int(Fraction(1, 1000) / time_base))
+    return len(intervals) > 1 and int(intervals.max() - intervals.min()) > tolerance
+
+
+def _duration_seconds(container: av.container.InputContainer, stream: VideoStream) -> float | None:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration and container.duration > 0 else None
+
+
+def _sane_aspect(ratio: Fraction | None) -> Fraction:
+    return ratio if ratio and Fraction(1, 16) <= ratio <= 16 else Fraction(1)
+
+
+def _clockwise(counterclockwise: int) -> int:
+    return (round(-counterclockwise / 90) * 90) % 360
+
+
+def _display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
+    # Iterating gives the items, although the container calls itself a mapping.
+    items: list[Any] = list(picture.side_data)
+    for item in items:
+        if item.type is SideDataType.DISPLAYMATRIX:
+            return tuple(int(value) for value in np.frombuffer(bytes(item), np.int32)[:9])
+    return None
+
+
+def color_tags(picture: av.VideoFrame, stream: VideoStream, chroma_location: int) -> ColorTags:
+    """The picture's tags; what it leaves unspecified is taken from its stream."""
+    context = stream.codec_context
+    full = picture.format.name.startswith("yuvj")
+    return ColorTags(
+        range=FULL_RANGE if full else int(picture.color_range) or int(context.color_range),
+        space=_specified(picture.colorspace, context.colorspace, picture.format.is_rgb),
+        primaries=_specified(picture.color_primaries, context.color_primaries),
+        transfer=_specified(picture.color_trc, context.color_trc),
+        chroma_location=chroma_location,
+    )
+
+
+def _specified(own: int, fallback: int, zero_is_value: bool = False) -> int:
+    """H.273 code; 2 means unspecified, and 0 is a value (RGB) only for the matrix of RGB pictures."""
+    for value in (int(own), int(fallback)):
+        if value != 2 and (value != 0 or zero_is_value):
+            return value
+    return 2
+
+
+def _chroma_location(stream: VideoStream) -> int:
+    """AVCHROMA_LOC of the stream, 0 where unspecified.
+
+    PyAV has no accessor for it, but it copies all parameters from stream to stream, and Matroska writes chroma siting
+    into its header (elements 0x55B7 and 0x55B8: 0 unspecified, 1 at the left or top, 2 half a sample off).
+    """
+    header = io.BytesIO()
+    try:
+        with av.open(header, "w", format="matroska") as container:
+            container.add_stream_from_template(stream, opaque=True)
+            container.start_encoding()
+            written = header.getvalue()
+    except (FFmpegError, ValueError):
+        return 0
+    across, down = (_byte_after(written, mark) for mark in (b"\x55\xb7\x81", b"\x55\xb8\x81"))
+    return {(1, 2): 1, (2, 2): 2, (1, 1): 3, (2, 1): 4}.get((across, down), 0)
+
+
+def _byte_after(data: bytes, mark: bytes) -> int:
+    position = data.find(mark)
+    return data[position + len(mark)] if 0 <= position < len(data) - len(mark) else 0
+
+
+def _field_order(stream: VideoStream, pictures: list[av.VideoFrame]) -> FieldOrder:
+    """The pictures' own flags come before the stream's claim: soft-telecined DVDs claim fields and hold frames."""
+    declared = _FIELD_ORDERS.get(stream.codec_context.field_order, "unknown")
+    if any(picture.interlaced_frame for picture in pictures):
+        return declared if declared in ("tt", "bb", "tb", "bt") else _usual_order(stream)
+    if declared in ("tt", "bb", "tb", "bt") and flags_pictures(stream.codec_context.codec.canonical_name):
+        return "progressive"
+    return declared
+
+
+def _usual_order(stream: VideoStream) -> FieldOrder:
+    return "bb" if stream.codec_context.name == "dvvideo" else "tt"
+
+
+def flags_pictures(codec: str) -> bool:
+    """Whether this codec says of each picture if it is interlaced; for the others only the container knows."""
+    return codec not in _WITHOUT_FLAGS
+
+
+_WITHOUT_FLAGS = frozenset({"rawvideo", "huffyuv", "ffvhuff", "utvideo", "v210", "v410", "magicyuv", "cfhd", "jpeg2000", "png"})
+
+
+def _stream_info(stream: Stream) -> StreamInfo:
+    return StreamInfo(
+        index=stream.index,
+        kind=stream.type,
+        codec=stream_codec(stream),
+        language=stream.metadata.get("language"),
+        detail=_detail(stream),
+    )
+
+
+def stream_codec(stream: Stream) -> str:
+    """Codec name of any stream, or its kind where FFmpeg knows none."""
+    if stream.codec_context is not None:
+        return str(stream.codec_context.codec.canonical_name)
+    return str(stream.name or stream.type)
+
+
+def _detail(stream: Stream) -> str:
+    if isinstance(stream, AudioStream) and stream.codec_context is not None:
+        return f"{stream.codec_context.sample_rate} Hz {stream.codec_context.layout.name}"
+    if isinstance(stream, VideoStream) and stream.codec_context is not None:
+        return f"{stream.codec_context.width}x{stream.codec_context.height}"
+    return ""

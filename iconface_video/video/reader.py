@@ -1,0 +1,143 @@
+"""Reading a video as a stream of frames with exact times, in memory that does not grow with the clip."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+
+import av
+
+from iconface_video.settings import ReadSettings
+from iconface_video.types import Frame, Timestamp, VideoInfo
+from iconface_video.video.decode import DecodeReport, decode_pictures
+from iconface_video.video.deinterlace import Deinterlacer
+from iconface_video.video.planes import DecodedPicture, planes_of
+from iconface_video.video.probe import flags_pictures, probe
+
+_SEEK_MARGINS_SECONDS = (0, 2, 10)
+"""How far before the wanted frame a seek aims; where even the last lands too late, reading begins at the beginning."""
+
+
+class VideoReader:
+    """Frames of one file, in presentation order. A context manager; `frames` may be called any number of times.
+
+    PTS are the container's, with edit lists and discarded packets honoured. Pictures stay as stored (not rotated), in
+    the planar form of their own format; interlaced ones are deinterlaced as `settings` say.
+    """
+
+    def __init__(self, path: Path | str, settings: ReadSettings | None = None) -> None:
+        """Raises InputError or VideoOpenError, as `probe` does."""
+        self.path = Path(path)
+        self.settings = settings or ReadSettings()
+        self.info: VideoInfo = probe(self.path)
+        self._report = DecodeReport()
+        self._flagged_corrupt = 0
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """Nothing to release: each iteration closes its own file when it ends or is dropped."""
+
+    @property
+    def corrupt_frames(self) -> int:
+        """Frames of the latest `frames` call that were damaged: concealed by the decoder, or lost altogether."""
+        return self._flagged_corrupt + self._report.lost_packets
+
+    @property
+    def repaired_timestamps(self) -> int:
+        """Frames of the latest `frames` call whose time was missing or ran backwards."""
+        return self._report.repaired_timestamps
+
+    @property
+    def is_truncated(self) -> bool:
+        """The latest `frames` call met damage in the container that hid the rest of the file."""
+        return self._report.is_truncated
+
+    @property
+    def deinterlaces(self) -> bool:
+        """Whether all frames go through the deinterlacer (in auto mode one may still begin at a first interlaced frame)."""
+        if self.settings.deinterlace == "auto":
+            return self.info.field_order in ("tt", "bb", "tb", "bt")
+        return self.settings.deinterlace == "on"
+
+    def frames(self, start: Timestamp | None = None, end: Timestamp | None = None) -> Iterator[Frame]:
+        """Frames whose time lies in start..end, both inclusive; the same as those of a full read.
+
+        `Frame.index` counts from the first frame of this call. Each call opens the file anew, so iterations do not
+        disturb each other. Raises DecodeError when the picture changes size on the way or decoding fails without end.
+        """
+        self._report, self._flagged_corrupt = DecodeReport(), 0
+        return self._frames(self._ticks(start), self._ticks(end))
+
+    def _ticks(self, time: Timestamp | None) -> Fraction | None:
+        return None if time is None else time.seconds / self.info.time_base
+
+    def _frames(self, start: Fraction | None, end: Fraction | None) -> Iterator[Frame]:
+        index = 0
+        for picture in self._deinterlaced(self._decoded_from(start)):
+            assert picture.pts is not None
+            if start is not None and picture.pts < start:
+                continue
+            if end is not None and picture.pts > end:
+                return
+            yield self._frame(picture, index)
+            index += 1
+
+    def _decoded_from(self, start: Fraction | None) -> Iterator[av.VideoFrame]:
+        """Pictures from the beginning, or from a seek point that lies provably at or before `start`."""
+        if start is not None and start > self.info.first_pts:
+            # The deinterlacer looks at the picture before, too.
+            needed = start if self.settings.deinterlace == "off" else start - 1
+            for margin in _SEEK_MARGINS_SECONDS:
+                target = int(needed - margin / self.info.time_base)
+                if target <= self.info.first_pts:
+                    break
+                pictures = self._decoded(target)
+                first = next(pictures, None)
+                if first is not None and first.pts is not None and first.pts <= needed:
+                    return chain([first], pictures)
+                pictures.close()
+        return self._decoded(None)
+
+    def _decoded(self, seek_to: int | None) -> Generator[av.VideoFrame, None, None]:
+        self._report = DecodeReport()
+        return decode_pictures(self.info, self._report, seek_to)
+
+    def _deinterlaced(self, pictures: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        """Deinterlaced where wanted; in auto mode from the first picture on that says it is interlaced."""
+        deinterlacer: Deinterlacer | None = None
+        for picture in pictures:
+            flagged = self.settings.deinterlace == "auto" and picture.interlaced_frame
+            if deinterlacer is None and (self.deinterlaces or flagged):
+                every_frame = self.settings.deinterlace == "on" or not flags_pictures(self.info.codec)
+                deinterlacer = Deinterlacer(every_frame, self.info.field_order)
+            if deinterlacer is None:
+                yield picture
+            else:
+                yield from deinterlacer.push(picture)
+        if deinterlacer is not None:
+            yield from deinterlacer.finish()
+
+    def _frame(self, picture: av.VideoFrame, index: int) -> Frame:
+        info = self.info
+        planes = planes_of(picture, info.pix_fmt)
+        corrupt = bool(picture.is_corrupt)
+        self._flagged_corrupt += corrupt
+        assert picture.pts is not None
+        return Frame(
+            pts=picture.pts,
+            time_base=info.time_base,
+            duration=max(0, picture.duration),
+            planes=planes,
+            pix_fmt=info.pix_fmt,
+            width=info.width,
+            height=info.height,
+            color=info.color,
+            index=index,
+            is_corrupt=corrupt,
+            side_data=(DecodedPicture(picture, planes),),
+        )

@@ -1,0 +1,246 @@
+"""Writing the output: one encoder for the film, all else copied, under its name only when whole."""
+
+from __future__ import annotations
+
+import math
+import os
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import av.container
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.stream import VideoStream
+
+from iconface_video.errors import EncodeError
+from iconface_video.settings import EncodeSettings
+from iconface_video.types import Frame, Timestamp, VideoInfo
+from iconface_video.video.container import open_input
+from iconface_video.video.encoders import set_up
+from iconface_video.video.output_plan import OutputPlan, copy_stream, film_of, plan_output
+from iconface_video.video.planes import DecodedPicture, fill_picture, packed_picture_of, picture_of, planar_name
+from iconface_video.video.remux import Remuxer, container_metadata, stream_metadata, trimmed_chapters
+
+__all__ = ["OutputPlan", "VideoWriter", "plan_output"]
+
+_MAX_TIMESCALE = 2**31 - 1
+_BICUBIC_ACCURATE = 4 | 0x40000 | 0x2000
+"""SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT: without the last two swscale darkens by a level or two."""
+
+
+class VideoWriter:
+    """Encodes frames and carries everything else of the input along. A context manager.
+
+    The file grows beside its final place and is renamed when the block ends without an exception; otherwise it is
+    removed. Frames are written in presentation order, with the PTS and time base that the reader gave them.
+    """
+
+    def __init__(
+        self,
+        plan: OutputPlan,
+        info: VideoInfo,
+        settings: EncodeSettings,
+        metadata: dict[str, str] | None = None,
+        *,
+        first: Timestamp | None = None,
+        last: Timestamp | None = None,
+    ) -> None:
+        """`metadata` is added to the container's. With `first` / `last` (times of the first and last frame, both
+        inclusive) only packets that begin between them are copied, and all times move so that `first` becomes 0.
+        """
+        self._plan, self._info, self._settings = plan, info, settings
+        self._metadata = metadata or {}
+        self._first = None if first is None else first.seconds
+        self._end = None if last is None else last.seconds + self._usual_duration()
+        self._shift = 0 if first is None else round(first.seconds / info.time_base)
+        self._stack = ExitStack()
+        self._output: av.container.OutputContainer | None = None
+        self._film: VideoStream | None = None
+        self._encoder: VideoCodecContext | None = None
+        self._remuxer: Remuxer | None = None
+        self.frames_written = 0
+
+    def _usual_duration(self) -> Fraction:
+        rate = self._info.average_rate
+        return 1 / rate if rate else Fraction(1, 25)
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        partial = self._plan.partial_path
+        try:
+            if error is None:
+                self._finish()
+                os.replace(partial, self._plan.path)
+                _sync(self._plan.path.parent)
+        finally:
+            self._release()
+            partial.unlink(missing_ok=True)
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame. Raises EncodeError when the encoder, the muxer or the disk refuses."""
+        try:
+            if self._output is None:
+                self._start(frame)
+            assert self._film is not None
+            picture = self._picture(frame)
+            picture.pts = frame.pts - self._shift
+            picture.duration = frame.duration
+            picture.time_base = frame.time_base
+            picture.pict_type = 0  # The input's choice of keyframes is not ours.
+            self._mux(self._film.encode(picture))
+        except (FFmpegError, ValueError) as error:
+            raise self._failure(error) from error
+        self.frames_written += 1
+
+    def _failure(self, error: Exception) -> EncodeError:
+        reason = getattr(error, "strerror", None) or error
+        return EncodeError(
+            f"{self._plan.path}: writing failed after {self.frames_written} frames ({reason}). "
+            "Check the free disk space; another --codec or container may help."
+        )
+
+    def _start(self, frame: Frame) -> None:
+        """Open the output with all its streams; the first frame tells what the encoder gets to see."""
+        plan, info = self._plan, self._info
+        source = self._stack.enter_context(open_input(info.path))
+        self._output = av.open(
+            str(plan.partial_path),
+            "w",
+            format=plan.container,
+            container_options=self._muxer_options(source),
+            metadata_errors="replace",
+        )
+        pairs = []
+        for stream in source.streams:
+            if stream.index == info.stream_index:
+                self._film = self._add_film(frame, source)
+            elif stream.index not in plan.dropped_streams + plan.rewritten_streams:
+                copy = copy_stream(self._output, stream)
+                is_whole = self._first is None and self._end is None
+                copy.metadata.clear()
+                copy.metadata.update(stream_metadata(stream.metadata, packets_kept=is_whole))
+                pairs.append((stream, copy))
+        self._output.metadata.update(container_metadata(info.metadata, self._metadata))
+        self._output.set_chapters(trimmed_chapters(source.chapters(), self._first, self._end))
+        self._remuxer = Remuxer(source, pairs, self._first, self._end)
+
+    def _add_film(self, frame: Frame, source: av.container.InputContainer) -> VideoStream:
+        assert self._output is not None
+        plan, info = self._plan, self._info
+        original = film_of(info, source)
+        film = self._output.add_stream(plan.encoder.name, rate=info.average_rate or Fraction(25))
+        assert isinstance(film, VideoStream)
+        context = self._encoder = film.codec_context
+        picture = _decoded(frame)
+        film.width, film.height = info.width, info.height
+        film.pix_fmt = self._encoder_format(picture)
+        film.time_base = context.time_base = info.time_base
+        context.sample_aspect_ratio = info.sample_aspect_ratio
+        own_picture = picture.picture if picture is not None else None
+        is_interlaced = own_picture is not None and own_picture.interlaced_frame
+        set_up(context, self._settings, frame.color, info.field_order if is_interlaced else None, own_picture)
+        if context.name == "libx265" and plan.container in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # Apple's players want it; the default is hev1.
+        if info.display_matrix is not None:
+            film.set_display_matrix(info.display_matrix)
+        film.disposition = original.disposition
+        film.metadata.update(stream_metadata(original.metadata, packets_kept=False))
+        return film
+
+    def _encoder_format(self, picture: DecodedPicture | None) -> str:
+        """FFmpeg's deprecated full-range twins (yuvj420p) are used where the decoder does, so that pictures pass as they are."""
+        choice = self._plan.encoder
+        if picture is None or picture.picture.format.name == choice.pix_fmt:
+            return choice.pix_fmt
+        own = picture.picture.format.name
+        twin = own.startswith("yuvj") and planar_name(own) == choice.pix_fmt
+        return own if twin and choice.name in ("libx264", "libx265") else choice.pix_fmt
+
+    def _muxer_options(self, source: av.container.InputContainer) -> dict[str, str]:
+        info, container = self._info, self._plan.container
+        if container == "mpegts":
+            return {"mpegts_copyts": "1"}
+        if container == "matroska":
+            return {}
+        options = {"video_track_timescale": str(info.time_base.denominator)}
+        starts_later = info.first_pts != 0 or any(stream.start_time for stream in source.streams)
+        if starts_later and self._first is None:
+            # A start above 0 is an empty edit, counted in the movie's own clock: milliseconds unless told otherwise.
+            clocks = [info.time_base.denominator] + [s.time_base.denominator for s in source.streams if s.time_base]
+            exact = math.lcm(*clocks)
+            options["movie_timescale"] = str(exact if exact <= _MAX_TIMESCALE else info.time_base.denominator)
+        if any("." in key for key in info.metadata):
+            options["movflags"] = "use_metadata_tags"  # Keys beyond the classic ones, such as com.apple.quicktime.*
+        return options
+
+    def _picture(self, frame: Frame) -> av.VideoFrame:
+        """FFmpeg's picture for the frame: the decoder's own where possible, with only the changed planes written into it."""
+        assert self._encoder is not None
+        wanted = self._encoder.pix_fmt
+        decoded = _decoded(frame)
+        if decoded is not None and decoded.picture.format.name == wanted and planar_name(wanted) == frame.pix_fmt:
+            _bring_up_to_date(decoded, frame)
+            return decoded.picture
+        choice = self._plan.encoder
+        if choice.planar == frame.pix_fmt and choice.pix_fmt != choice.planar:
+            return packed_picture_of(frame.planes, choice.pix_fmt, frame.width, frame.height, frame.color)
+        name = wanted if wanted and planar_name(wanted) == frame.pix_fmt else frame.pix_fmt
+        picture = picture_of(frame.planes, name, frame.width, frame.height, frame.color)
+        return picture if name == wanted else picture.reformat(format=wanted, interpolation=_BICUBIC_ACCURATE)
+
+    def _mux(self, packets: list[Packet]) -> None:
+        assert self._output is not None
+        assert self._remuxer is not None
+        for packet in packets:
+            if packet.dts is not None:
+                reached = (packet.dts + self._shift) * packet.time_base
+                self._output.mux(list(self._remuxer.up_to(reached)))
+            self._output.mux(packet)
+
+    def _finish(self) -> None:
+        if self._output is None:
+            raise EncodeError(f"{self._plan.path}: no frame was written. Check --start and --end against the clip's length.")
+        assert self._film is not None
+        assert self._remuxer is not None
+        try:
+            self._mux(self._film.encode(None))
+            self._output.mux(list(self._remuxer.up_to(None)))
+            self._output.close()
+        except (FFmpegError, ValueError) as error:
+            raise self._failure(error) from error
+        _sync(self._plan.partial_path)
+
+    def _release(self) -> None:
+        self._stack.close()
+        self._output = self._film = self._encoder = self._remuxer = None
+
+
+def _decoded(frame: Frame) -> DecodedPicture | None:
+    return next((item for item in frame.side_data if isinstance(item, DecodedPicture)), None)
+
+
+def _bring_up_to_date(decoded: DecodedPicture, frame: Frame) -> None:
+    if frame.planes is decoded.planes:
+        return
+    changed = [old is not new for old, new in zip(decoded.planes, frame.planes)]
+    if any(changed):
+        decoded.picture.make_writable()
+        fill_picture(decoded.picture, frame.planes, changed)
+    decoded.planes = frame.planes
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold it before the name says so."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        pass  # Some file systems cannot sync a folder.
+    finally:
+        os.close(descriptor)
