@@ -74,7 +74,8 @@ class DlibFaceNetwork(nn.Module):
         network, data = cls(), path.read_bytes()
         convolutions, affines = _tensors(data, b"con_4"), _tensors(data, b"affine_")
         projection = _tensors(data, b"fc_2", leading=2)
-        layers = [network.stem, *(layer for unit in network.units for layer in (unit.first, unit.second))]
+        units = [unit for unit in network.units if isinstance(unit, DlibUnit)]
+        layers = [network.stem, *(layer for unit in units for layer in (unit.first, unit.second))]
         if not len(layers) == len(convolutions) == len(affines) or len(projection) != 1:
             raise CheckpointError(
                 f"{path}: {len(convolutions)} convolutions and {len(affines)} affine layers, need {len(layers)} of each: not dlib's face network"

@@ -1,0 +1,184 @@
+"""Training of the identity encoder: it learns a teacher's distances on every photo, AdaFace's margin on people with names,
+and a norm that falls with the damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from iconface_video.faces.identity_encoder import EncoderSettings, IdentityEncoder
+from iconface_video.train.encoder_data import EncoderBatch, EncoderFaces, EncoderMixer
+from iconface_video.train.encoder_validation import ValidationFaces, validate_encoder
+from iconface_video.train.teacher import TEACHER_SIZE
+from iconface_video.train.trainer import Task
+from iconface_video.types import EMBEDDING_SIZE
+
+_CLEAN_LOG_NORM, _NORM_FALL = float(np.log(20.0)), 0.14
+"""A clean photo's norm is pulled to 20, one of strength 16 to about 2."""
+
+_TEACHER_REACH = 0.42
+
+
+@dataclass(frozen=True)
+class EncoderTaskSettings:
+    """How much of what."""
+
+    clean: int = 40
+    """Clean photos in a batch."""
+    degraded: int = 24
+    """How many of them are also seen degraded."""
+    sizes: tuple[tuple[float, int], ...] = ((0.55, 80), (0.8, 96), (1.0, 112))
+    """(share of all steps until which, px): small pictures first, they cost half."""
+    total_steps: int = 4000
+    direct_weight: float = 2.0
+    relation_weight: float = 10.0
+    margin_weight: float = 0.03
+    norm_weight: float = 0.3
+    workers: int = 1
+
+
+class AdaFaceHead(nn.Module):
+    """AdaFace's classifier (arXiv 2204.00964, eq. 7-12): the margin depends on how the norm compares with the batch's usual one."""
+
+    def __init__(self, people: int, margin: float = 0.4, spread: float = 0.333, scale: float = 48.0) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(F.normalize(torch.randn(EMBEDDING_SIZE, max(1, people)), dim=0))
+        self.margin, self.spread, self.scale = margin, spread, scale
+        self.register_buffer("norm_mean", torch.tensor(20.0))
+        self.register_buffer("norm_deviation", torch.tensor(5.0))
+
+    def forward(self, raw: Tensor, labels: Tensor) -> Tensor:
+        """raw (B, 512), labels (B,) >= 0 -> scaled logits (B, people) with the margin on the own person."""
+        norms = raw.norm(dim=1, keepdim=True).clamp(1e-3, 100)
+        scaler = self._scaler(norms.detach())
+        cosine = (F.normalize(raw) @ F.normalize(self.kernel, dim=0)).clamp(-1 + 1e-4, 1 - 1e-4)
+        own = F.one_hot(labels, cosine.shape[1]).to(cosine)
+        angle = (cosine.acos() - own * self.margin * scaler).clamp(1e-3, torch.pi - 1e-3)
+        return self.scale * (angle.cos() - own * (self.margin + self.margin * scaler))
+
+    @torch.no_grad()
+    def _scaler(self, norms: Tensor) -> Tensor:
+        if self.training and len(norms) > 1:
+            self.norm_mean.lerp_(norms.mean(), 0.01)  # type: ignore[operator]
+            self.norm_deviation.lerp_(norms.std(), 0.01)  # type: ignore[operator]
+        return ((norms - self.norm_mean) / (self.norm_deviation + 1e-3) * self.spread).clamp(-1, 1)  # type: ignore[operator]
+
+
+class EncoderHeads(nn.Module):
+    """What only training needs: the map to the teacher's space, and the classifier."""
+
+    def __init__(self, people: int) -> None:
+        super().__init__()
+        self.to_teacher = nn.Linear(EMBEDDING_SIZE, TEACHER_SIZE)
+        self.classifier = AdaFaceHead(people)
+
+
+class EncoderTask(Task):
+    """The shared trainer's view of it. `validation` maps a set's name to its held-out photos."""
+
+    def __init__(
+        self,
+        faces: EncoderFaces,
+        validation: dict[str, ValidationFaces],
+        settings: EncoderTaskSettings,
+        architecture: EncoderSettings | None = None,
+    ) -> None:
+        self.settings, self.faces, self.validation = settings, faces, validation
+        self.encoder = IdentityEncoder(architecture or EncoderSettings())
+        self.heads = EncoderHeads(faces.people)
+        self.modules = {"encoder": self.encoder, "heads": self.heads}
+        self.teacher, self.labels = torch.from_numpy(faces.teacher), torch.from_numpy(faces.labels)
+        self.mixer = EncoderMixer(faces, settings.clean, settings.degraded)
+
+    def parameters(self) -> dict[str, list[nn.Parameter]]:
+        return {"encoder": [*self.encoder.parameters(), *self.heads.parameters()]}
+
+    def to(self, device: torch.device) -> None:
+        self.teacher, self.labels = self.teacher.to(device), self.labels.to(device)
+
+    def size_at(self, step: int) -> int:
+        """Side of the training views in px."""
+        done = step / max(1, self.settings.total_steps)
+        return next((size for until, size in self.settings.sizes if done < until), self.settings.sizes[-1][1])
+
+    def batches(self, seed: int, start_step: int) -> Iterator[EncoderBatch]:
+        from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+        make, size_at = self.mixer.batch, self.size_at
+
+        class Steps(IterableDataset):
+            def __iter__(self) -> Iterator[EncoderBatch]:
+                info = get_worker_info()
+                first, stride = (info.id, info.num_workers) if info else (0, 1)
+                cv2.setNumThreads(1)
+                step = start_step + first
+                while True:
+                    yield make(seed, step, size_at(step))
+                    step += stride
+
+        workers = self.settings.workers
+        yield from DataLoader(Steps(), batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+
+    def loss(self, batch: EncoderBatch, step: int) -> tuple[Tensor, dict[str, float]]:
+        settings = self.settings
+        index = torch.as_tensor(batch.index).to(self.teacher.device)
+        images = torch.as_tensor(batch.images).to(self.teacher.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        raw = self.encoder(images.contiguous(memory_format=torch.channels_last))
+        with torch.autocast(raw.device.type, enabled=False):
+            raw = raw.float()
+            direct, relation = self._teacher_losses(raw, self.teacher[index])
+            margin = self._margin_loss(raw, self.labels[index])
+            norm = norm_loss(raw, torch.as_tensor(batch.strength).to(raw), settings.clean, settings.degraded)
+        total = settings.direct_weight * direct + settings.relation_weight * relation
+        total = total + settings.margin_weight * margin + settings.norm_weight * norm
+        figures = {"direct": direct, "relation": relation, "margin": margin, "norm": norm, "loss": total}
+        return total, {name: float(value.detach()) for name, value in figures.items()}
+
+    def _teacher_losses(self, raw: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared distance to the teacher's vector through a linear map, and squared differences of all pairs' similarities."""
+        present = teacher.abs().sum(dim=1) > 0
+        if int(present.sum()) < 2:
+            return raw.sum() * 0, raw.sum() * 0
+        student, teacher = F.normalize(raw[present]), teacher[present]
+        direct = (self.heads.to_teacher(student) - teacher).square().sum(dim=1).mean()
+        off = ~torch.eye(len(student), dtype=torch.bool, device=raw.device)
+        relation = (student @ student.T - teacher_similarity(teacher))[off].square().mean()
+        return direct, relation
+
+    def _margin_loss(self, raw: Tensor, labels: Tensor) -> Tensor:
+        known = labels >= 0
+        if not bool(known.any()):
+            return raw.sum() * 0
+        return F.cross_entropy(self.heads.classifier(raw[known], labels[known]), labels[known], label_smoothing=0.05)
+
+    def validate(self, folder: Path, step: int) -> dict[str, float]:
+        return validate_encoder(self.encoder, self.validation)
+
+
+def teacher_similarity(vectors: Tensor) -> Tensor:
+    """(B, B) cosines that the encoder is to reach: a Gaussian of the teacher's distance, so that strangers are near 0 and dlib's usual
+    threshold (0.6) is at about 0.35. vectors (B, 128). Distances rank pairs better than cosines do in dlib's space.
+    """
+    squared = (vectors[:, None] - vectors[None]).square().sum(dim=-1)
+    return torch.exp(-squared / (2 * _TEACHER_REACH**2))
+
+
+def norm_loss(raw: Tensor, strength: Tensor, clean: int, degraded: int) -> Tensor:
+    """The log norm falls in line with the strength, and a degraded view ranks below its own clean one.
+
+    raw (clean + degraded, 512), the degraded views being of the first clean ones.
+    """
+    log_norm = raw.norm(dim=1).clamp_min(1e-3).log()
+    target = F.smooth_l1_loss(log_norm, _CLEAN_LOG_NORM - _NORM_FALL * strength, beta=0.3)
+    if degraded == 0:
+        return target
+    gap = log_norm[:degraded] - log_norm[clean:]
+    return target + F.relu(0.5 * _NORM_FALL * strength[clean:] - gap).mean()

@@ -1,0 +1,151 @@
+"""What the identity encoder learns from: photos in the ArcFace frame, kept in memory, with stored teacher vectors and names."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from iconface_video.errors import InputError
+from iconface_video.faces.identity_encoder import ENCODER_SIZE, arcface_from_ffhq, to_tensor
+from iconface_video.train.data import grey, relit
+from iconface_video.train.degradations import degrade
+from iconface_video.train.teacher import TEACHER_SIZE, load_teacher
+from iconface_video.types import Float32, UInt8
+
+MARGIN_PX = 4
+"""Kept around the ArcFace frame for shifts and turns."""
+
+_SIDE = ENCODER_SIZE + 2 * MARGIN_PX
+_SEEN_PX = 512 * _SIDE / 143.0
+"""The cached picture is this part of a 512-px FFHQ frame (the ArcFace frame has its scale at 143 px)."""
+
+
+@dataclass(frozen=True)
+class EncoderFaces:
+    """Pictures of one split. n pictures in all."""
+
+    images: UInt8
+    """(n, 120, 120, 3) RGB."""
+    teacher: Float32
+    """(n, 128) descriptors; rows of zeros where none is stored."""
+    labels: NDArray[np.int64]
+    """(n,) person, -1 where not known or alone."""
+    sets: NDArray[np.int64]
+    """(n,) which folder it came from."""
+
+    @property
+    def people(self) -> int:
+        return int(self.labels.max()) + 1 if len(self.labels) else 0
+
+
+def load_faces(folders: list[Path], teacher: Path | None, split: Literal["train", "val"]) -> EncoderFaces:
+    """Read the photos of `split`; `teacher` is the folder with <set>.npz (a set without one counts as not embedded)."""
+    pictures, names, vectors, sets = [], [], [], []
+    for number, folder in enumerate(folders):
+        stored = _stored(teacher, folder.name)
+        for row in _rows(folder, split):
+            pictures.append(_framed(folder / row["file"]))
+            names.append(row.get("identity") or "")
+            vectors.append(stored.get(row["file"], np.zeros(TEACHER_SIZE, np.float32)))
+            sets.append(number)
+    if not pictures:
+        raise InputError(f"no '{split}' pictures in {', '.join(map(str, folders)) or 'no folder at all'}")
+    return EncoderFaces(np.stack(pictures), np.stack(vectors), _number_people(names), np.array(sets, np.int64))
+
+
+def _stored(teacher: Path | None, name: str) -> dict[str, Float32]:
+    path = teacher / f"{name}.npz" if teacher else None
+    return load_teacher(path) if path and path.is_file() else {}
+
+
+def _rows(folder: Path, split: str) -> Iterator[dict[str, str]]:
+    index = folder / "index.csv"
+    if not index.is_file():
+        raise InputError(f"{index}: not found; a training folder needs an index.csv with file, split and identity")
+    with index.open(newline="", encoding="utf-8") as handle:
+        yield from (row for row in csv.DictReader(handle) if row["split"] == split)
+
+
+def _framed(path: Path) -> UInt8:
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise InputError(f"{path}: not a readable picture, although the index names it")
+    framed = arcface_from_ffhq(to_tensor([cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8)]), MARGIN_PX)
+    return ((framed[0].permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def _number_people(names: list[str]) -> NDArray[np.int64]:
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    known = {name: place for place, name in enumerate(sorted(n for n, count in counts.items() if n and count > 1))}
+    return np.array([known.get(name, -1) for name in names], np.int64)
+
+
+@dataclass(frozen=True)
+class EncoderBatch:
+    """Clean views first, then degraded views of the first pictures among them."""
+
+    images: UInt8
+    """(v, S, S, 3) RGB."""
+    index: NDArray[np.int64]
+    """(v,) rows of the `EncoderFaces`."""
+    strength: Float32
+    """(v,) 0 for clean views."""
+
+
+class EncoderMixer:
+    """Batches from (seed, step) alone."""
+
+    def __init__(self, faces: EncoderFaces, clean: int, degraded: int) -> None:
+        self.faces, self.clean, self.degraded = faces, clean, degraded
+        order = np.argsort(faces.labels, kind="stable")
+        starts = np.searchsorted(faces.labels[order], np.arange(faces.people + 1))
+        self._photos = [order[a:b] for a, b in itertools.pairwise(starts)]
+
+    def batch(self, seed: int, step: int, size: int) -> EncoderBatch:
+        """Half of the clean pictures are pairs of one person, so that near and far distances both occur; `size` is the views' side."""
+        rng = np.random.default_rng((seed, step))
+        pairs = self.clean // 4 if self._photos else 0
+        people = rng.choice(len(self._photos), size=pairs, replace=False).tolist() if pairs else []
+        chosen = [int(i) for person in people for i in rng.choice(self._photos[person], size=2, replace=False)]
+        chosen += rng.integers(len(self.faces.images), size=self.clean - len(chosen)).tolist()
+        rng.shuffle(chosen)
+        views = [self._view(i, 0.0, size, rng) for i in chosen]
+        strengths = rng.uniform(1.0, 18.0, self.degraded)
+        views += [self._view(i, float(s), size, rng) for i, s in zip(chosen, strengths)]
+        index = np.array(chosen + chosen[: self.degraded], np.int64)
+        return EncoderBatch(np.stack(views), index, np.concatenate([np.zeros(self.clean), strengths]).astype(np.float32))
+
+    def _view(self, index: int, strength: float, size: int, rng: np.random.Generator) -> UInt8:
+        image = self.faces.images[index]
+        if rng.random() < 0.5:
+            image = np.ascontiguousarray(image[:, ::-1])
+        image = relit(image, rng, 0.12)
+        if strength > 0:
+            image = degrade(image, strength, rng, seen_px=_SEEN_PX)
+        if rng.random() < 0.12:
+            image = grey(image)
+        return shifted(image, size, rng)
+
+
+def shifted(image: UInt8, size: int, rng: np.random.Generator | None) -> UInt8:
+    """The ArcFace frame at `size` px out of a cached picture (120 px), under a small random similarity (None: exactly)."""
+    turn, zoom, move = (
+        (0.0, 1.0, np.zeros(2)) if rng is None else (rng.normal(0, 2.5), np.exp(rng.normal(0, 0.025)), rng.normal(0, 1.2, 2))
+    )
+    center = (_SIDE - 1) / 2
+    matrix = cv2.getRotationMatrix2D((center, center), float(turn), float(zoom) * size / ENCODER_SIZE)
+    matrix[:, 2] = matrix[:, 2] + (size - 1) / 2 - center + move * size / ENCODER_SIZE
+    return np.asarray(
+        cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101), np.uint8
+    )
