@@ -74,6 +74,8 @@ class _Job:
 class RestoreCounts:
     """What happened, for the report."""
 
+    frames: int = 0
+    """Frames with at least one restored face."""
     restored: int = 0
     """Crops that went through the model."""
     repeated: int = 0
@@ -114,8 +116,10 @@ class SegmentRestorer:
 
     def push(self, frame: Frame, check: Callable[[], None] = lambda: None) -> None:
         """check: called before each model call; may raise to stop."""
-        for plan, row in self._rows.pop(frame.pts, ()):
+        faces = self._rows.pop(frame.pts, [])
+        for plan, row in faces:
             self._take(frame, plan, row)
+        self.counts.frames += bool(faces) and frame.pts >= self._segment.first_pts
         for size, jobs in self._waiting.items():
             while len(jobs) >= self._batch:
                 check()

@@ -25,6 +25,15 @@ class Clip:
         if start is not None and length is not None and start >= length:
             raise UsageError(f"{self.info.path}: --start {float(start):g} s lies beyond its end ({length:.2f} s)")
 
+    @classmethod
+    def between(cls, reader: VideoReader, start_pts: int | None, end_pts: int | None) -> Clip:
+        """From exact PTS instead of seconds."""
+        clip = cls(reader)
+        base = reader.info.time_base
+        clip.start = None if start_pts is None else Timestamp(start_pts, base)
+        clip.end = None if end_pts is None else Timestamp(end_pts, base)
+        return clip
+
     def _timestamp(self, name: str, seconds: Fraction | None) -> Timestamp | None:
         if seconds is None:
             return None
@@ -44,6 +53,10 @@ class Clip:
     def frame_estimate(self) -> int | None:
         """For progress alone; None: not known."""
         return self.info.frame_count_declared if self.is_whole else None
+
+    def first_frame(self) -> Timestamp | None:
+        """When the clip's first frame is shown, None where it has none: decodes it."""
+        return next((frame.timestamp for frame in self.frames()), None)
 
     def frames(self, start: Timestamp | None = None, end: Timestamp | None = None) -> Iterator[Frame]:
         """Frames from start to end, both inclusive, within the clip."""

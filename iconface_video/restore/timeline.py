@@ -1,0 +1,132 @@
+"""Restore all segments in timeline order, decoding each stretch with faces once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+from iconface_video.restore.crop_store import SegmentWriter
+from iconface_video.restore.model import FaceModel
+from iconface_video.restore.noise import TrackNoise
+from iconface_video.restore.plan import RestorePlan
+from iconface_video.restore.restore import ContextCache, SegmentRestorer
+from iconface_video.settings import RestoreSettings
+from iconface_video.types import Frame, IdentityAnchor, Progress, Segment, Timestamp, VideoInfo
+from iconface_video.video.prefetch import prefetch
+
+FrameSource = Callable[[Timestamp, Timestamp], Iterable[Frame]]
+"""(first, last), both inclusive -> frames."""
+
+
+@dataclass(frozen=True, eq=False)
+class RestoreContext:
+    """All that restoring depends on."""
+
+    plan: RestorePlan
+    info: VideoInfo
+    model: FaceModel
+    anchors: Mapping[int, IdentityAnchor]
+    settings: RestoreSettings
+    folder: Path
+    """The crop store's."""
+
+
+@dataclass(eq=False)
+class TimelineCounts:
+    """What happened, for the report."""
+
+    frames: int = 0
+    """Frames with at least one restored face."""
+    restored: int = 0
+    repeated: int = 0
+    notes: set[str] = field(default_factory=set)
+
+
+def restore_timeline(
+    context: RestoreContext,
+    frames: FrameSource,
+    report: Callable[[Progress], None] = lambda event: None,
+    check: Callable[[], None] = lambda: None,
+) -> TimelineCounts:
+    """Every segment of the plan into the store; segments without a face are written empty, without decoding.
+
+    check: called often; may raise to stop.
+    """
+    plan = context.plan
+    counts = TimelineCounts()
+    total = sum(item.crops for item in plan.tracks)
+    report(Progress("restore", 0, total, unit="faces"))
+
+    def is_busy(segment: Segment) -> bool:
+        return bool(plan.rows_in(segment.first_pts, segment.last_pts))
+
+    for busy, group in groupby(plan.segments, is_busy):
+        stretch = list(group)
+        if busy:
+            _restore_stretch(context, stretch, frames, counts, total, report, check)
+            continue
+        for segment in stretch:
+            with SegmentWriter(context.folder, segment.index) as writer:
+                writer.finish()
+    report(Progress("restore", total, total, unit="faces"))
+    return counts
+
+
+def _restore_stretch(
+    context: RestoreContext,
+    segments: list[Segment],
+    frames: FrameSource,
+    counts: TimelineCounts,
+    total: int,
+    report: Callable[[Progress], None],
+    check: Callable[[], None],
+) -> None:
+    """Neighbouring segments from one stream; where a segment's handle reaches back, two are at work at once."""
+    base = context.info.time_base
+    starts = [context.plan.handle_start(segment) for segment in segments]
+    first, last = Timestamp(min(starts), base), Timestamp(segments[-1].last_pts, base)
+    contexts = ContextCache(context.model, context.anchors)
+    noise = TrackNoise(context.settings.noise, context.settings.seed)
+    upcoming = deque(zip(starts, segments))
+    active: deque[tuple[Segment, SegmentRestorer]] = deque()
+    with ExitStack() as stack:
+        stream = stack.enter_context(prefetch(frames(first, last)))
+
+        def close_oldest() -> None:
+            _, restorer = active.popleft()
+            done = restorer.finish(check)
+            counts.frames += done.frames
+            counts.restored += done.restored
+            counts.repeated += done.repeated
+            counts.notes |= done.notes
+
+        def open_next() -> None:
+            _, segment = upcoming.popleft()
+            writer = stack.enter_context(SegmentWriter(context.folder, segment.index))
+            active.append((segment, _restorer(context, segment, contexts, noise, writer)))
+
+        for frame in stream:
+            check()
+            while active and frame.pts > active[0][0].last_pts:
+                close_oldest()
+            while upcoming and upcoming[0][0] <= frame.pts:
+                open_next()
+            for segment, restorer in active:
+                if frame.pts <= segment.last_pts:
+                    restorer.push(frame, check)
+            in_work = sum(restorer.counts.restored + restorer.counts.repeated for _, restorer in active)
+            report(Progress("restore", counts.restored + counts.repeated + in_work, total, unit="faces"))
+        while active or upcoming:
+            if not active:
+                open_next()
+            close_oldest()
+
+
+def _restorer(
+    context: RestoreContext, segment: Segment, contexts: ContextCache, noise: TrackNoise, writer: SegmentWriter
+) -> SegmentRestorer:
+    return SegmentRestorer(context.plan, segment, context.info, context.model, contexts, noise, context.settings, writer)

@@ -1,0 +1,30 @@
+"""Upright pictures of single frames, for what looks at a few moments of a clip."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from iconface_video.run.clip import Clip
+from iconface_video.types import UInt8
+from iconface_video.video.random_access import RandomAccess
+
+
+class DisplayPictures:
+    """Random access in display space: upright, square pixels."""
+
+    def __init__(self, clip: Clip) -> None:
+        self._info = clip.info
+        self._access = RandomAccess(clip.info.path)
+
+    def at(self, pts: int) -> UInt8:
+        """(h, w, 3) RGB of the frame with this PTS."""
+        return to_display(np.asarray(self._access.frame_at(pts)), self._info.display_size, self._info.rotation)
+
+
+def to_display(rgb: UInt8, display_size: tuple[int, int], rotation: int) -> UInt8:
+    """Frame space -> display space. display_size: (width, height).  rotation: degrees clockwise."""
+    upright = np.rot90(rgb, -rotation // 90)
+    if (upright.shape[1], upright.shape[0]) != display_size:
+        upright = cv2.resize(np.ascontiguousarray(upright), display_size, interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(upright, dtype=np.uint8)

@@ -1,0 +1,84 @@
+"""Rendering: the stored crops pasted into the frames, through one encoder; again and again from a kept store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from iconface_video.errors import InputError
+from iconface_video.render.render import Renderer
+from iconface_video.restore.crop_store import CropStore, read_header
+from iconface_video.run.clip import Clip
+from iconface_video.run.progress import OnProgress, ShouldStop, Watch
+from iconface_video.run.work import CROPS
+from iconface_video.settings import EncodeSettings, ReadSettings, RenderSettings
+from iconface_video.types import Progress
+from iconface_video.video.output_plan import OutputPlan, plan_output
+from iconface_video.video.prefetch import prefetch
+from iconface_video.video.reader import VideoReader
+from iconface_video.video.writer import VideoWriter
+
+
+@dataclass(frozen=True)
+class RenderReport:
+    """Result of rendering from a kept store."""
+
+    input: Path
+    output: Path
+    frames: int
+    seconds: dict[str, float]
+    notes: tuple[str, ...]
+
+
+def render_store(
+    work: Path,
+    output: Path | None = None,
+    *,
+    render: RenderSettings | None = None,
+    encode: EncodeSettings | None = None,
+    input: Path | None = None,
+    force: bool = False,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+) -> RenderReport:
+    """Make another output from a kept work folder, without running the model.
+
+    input: the video, where it was moved since. Raises StoreError (no or damaged store), InputError, OutputError, Cancelled.
+    """
+    folder = work / CROPS if (work / CROPS).is_dir() else work
+    header = read_header(folder)
+    path = input or Path(header.input)
+    if not path.exists():
+        raise InputError(f"{path}: the video that {work} was made from is not there any more; say where it is with --input")
+    encode = encode or EncodeSettings()
+    watch = Watch(on_progress, should_stop)
+    with VideoReader(path, ReadSettings(deinterlace=header.facts["deinterlace"])) as reader:
+        clip = Clip.between(reader, header.facts["start_pts"], header.facts["end_pts"])
+        target = plan_output(reader.info, output, encode, force=force)
+        store = CropStore(folder, header.segments)
+        frames = render_clip(clip, store, target, render or RenderSettings(), encode, watch, header.facts["frames"])
+    return RenderReport(path, target.path, frames, watch.seconds, target.notes)
+
+
+def render_clip(
+    clip: Clip,
+    store: CropStore,
+    target: OutputPlan,
+    render: RenderSettings,
+    encode: EncodeSettings,
+    watch: Watch,
+    total: int | None,
+) -> int:
+    """Decode, paste, encode; everything but the picture is copied. Returns the number of frames."""
+    done = 0
+    with (
+        watch.stage("render"),
+        VideoWriter(target, clip.info, encode, first=clip.start and clip.first_frame(), last=clip.end) as writer,
+        prefetch(clip.frames()) as frames,
+    ):
+        for frame in Renderer(store.at, render).render(frames):
+            watch.check()
+            writer.write(frame)
+            done += 1
+            watch.report(Progress("render", done, total or None))
+    return done
