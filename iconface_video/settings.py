@@ -15,7 +15,7 @@ T = TypeVar("T")
 def setting(default: T, *, help: str, low: float | None = None, high: float | None = None) -> T:
     """A dataclass field with help and an allowed range (both ends included)."""
     metadata = {"help": help, "low": low, "high": high}
-    return typing.cast(T, field(default=default, metadata=metadata))
+    return field(default=default, metadata=metadata)
 
 
 class Validated:
@@ -27,13 +27,36 @@ class Validated:
             _check(item.name, getattr(self, item.name), hints[item.name], item.metadata)
 
 
+_KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
+    bool: ("true or false", (bool,)),
+    int: ("a whole number", (int,)),
+    float: ("a number", (int, float)),
+    str: ("a text", (str,)),
+}
+
+
+def plain_type(hint: Any) -> Any:
+    """The type of a setting that may also be None: `int | None` -> int."""
+    kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+    return kinds[0] if type(None) in get_args(hint) and len(kinds) == 1 else hint
+
+
 def _check(name: str, value: Any, hint: Any, metadata: Any) -> None:
-    if get_origin(hint) is Literal and value not in get_args(hint):
-        raise UsageError(f"{name} is {value!r}, must be one of {', '.join(map(str, get_args(hint)))}")
-    low, high = metadata.get("low"), metadata.get("high")
-    if value is None or isinstance(value, (str, bool)):
+    if value is None and type(None) in get_args(hint):
         return
-    if (low is not None and value < low) or (high is not None and value > high):
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise UsageError(f"{name} is {value!r}, must be one of {', '.join(map(str, get_args(hint)))}")
+        return
+    what, kinds = _KINDS.get(plain_type(hint), ("", (object,)))
+    # bool is an int in Python, but `crf: true` is a slip.
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds and object not in kinds):
+        raise UsageError(f"{name} is {value!r}, must be {what}")
+    low, high = metadata.get("low"), metadata.get("high")
+    if isinstance(value, (str, bool)):
+        return
+    # Written this way round so that "not a number" (nan) is refused as well.
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
         raise UsageError(f"{name} is {value}, must be within [{low}, {high}]")
 
 
