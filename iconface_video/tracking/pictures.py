@@ -1,0 +1,76 @@
+"""The two pictures that the survey makes of a frame: a small upright one for the detector, and aligned face crops."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from iconface_video.faces.align import (
+    compose,
+    crop_from_frame,
+    cut_crop,
+    estimate_parameters,
+    invert,
+    scaling,
+    source_box,
+    transform_points,
+)
+from iconface_video.types import Detection, Float64, Frame, UInt8, VideoInfo
+from iconface_video.video.color import matrix_code, to_rgb
+
+_WORTH_SHRINKING = 1.5
+"""Frames this much larger than the detector's picture are shrunk before they become RGB."""
+_ALIGNMENT = 8
+"""px: sides of a shrunk frame are multiples of this, so that chroma planes of all samplings divide evenly."""
+
+
+def detection_picture(frame: Frame, info: VideoInfo, longer_side: int) -> tuple[UInt8, Float64]:
+    """The whole frame, upright, with square pixels, and no larger than the detector wants it.
+
+    Returns (h, w, 3) RGB and the (2, 3) affine that leads from its pixels to display space.
+    """
+    width, height = info.display_size
+    factor = min(1.0, longer_side / max(width, height))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    picture_from_display = scaling(size[0] / width, size[1] / height)
+    small, small_from_frame = _shrunk(frame, factor)
+    picture_from_small = compose(compose(picture_from_display, info.display_from_frame), invert(small_from_frame))
+    rgb = to_rgb(small)
+    if size != (small.width, small.height) or not np.allclose(picture_from_small, np.eye(2, 3), atol=1e-6):
+        rgb = cut_crop(rgb, picture_from_small, size).astype(np.uint8, copy=False)
+    return rgb, invert(picture_from_display)
+
+
+def in_display(found: Detection, display_from_picture: Float64) -> Detection:
+    """A detection of the small picture, in display space. (Boxes have edges, landmarks pixel centres.)"""
+    corners = transform_points(display_from_picture, found.box.reshape(2, 2) - 0.5) + 0.5
+    landmarks = transform_points(display_from_picture, found.landmarks)
+    return Detection(corners.reshape(4).astype(np.float32), found.score, landmarks.astype(np.float32))
+
+
+def aligned_crop(frame: Frame, info: VideoInfo, found: Detection, size: int) -> UInt8:
+    """(size, size, 3) RGB of a face in the FFHQ frame, by its raw landmarks in display space."""
+    matrix = crop_from_frame(estimate_parameters(found.landmarks), size, info)
+    box = source_box(matrix, size, (frame.width, frame.height))
+    return cut_crop(to_rgb(frame, box), matrix, size, (box[0], box[1])).astype(np.uint8, copy=False)
+
+
+def _shrunk(frame: Frame, factor: float) -> tuple[Frame, Float64]:
+    """The frame with its planes averaged down to about `factor`, and the affine from frame px to its px."""
+    if factor * _WORTH_SHRINKING > 1:
+        return frame, scaling(1.0)
+    width, height = (max(1, round(side * factor / _ALIGNMENT)) * _ALIGNMENT for side in (frame.width, frame.height))
+    planes = tuple(
+        cv2.resize(
+            plane,
+            (max(1, round(width * plane.shape[1] / frame.width)), max(1, round(height * plane.shape[0] / frame.height))),
+            interpolation=cv2.INTER_AREA,
+        )
+        for plane in frame.planes
+    )
+    # Untagged frames get their matrix by their height, which must not change with it.
+    color = replace(frame.color, space=matrix_code(frame.color, frame.height))
+    small = replace(frame, planes=planes, width=width, height=height, color=color, side_data=())
+    return small, scaling(width / frame.width, height / frame.height)

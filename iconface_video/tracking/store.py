@@ -1,0 +1,149 @@
+"""A survey in a folder: small text for people, array files per shot for programs. Nothing in it is pickled.
+
+    shots.yaml         shots with PTS and, for people, seconds
+    survey.json        the video's facts, counts, and the tracks' small fields
+    tracks-0007.npz    the arrays of shot 7's tracks, named "<track id>.<field>"; only for shots that have tracks
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import yaml
+
+from iconface_video.errors import StoreError
+from iconface_video.types import ColorTags, Shot, StreamInfo, Survey, Track, VideoInfo
+
+FORMAT = 1
+_SUMMARY, _SHOTS = "survey.json", "shots.yaml"
+_ARRAYS = (
+    "pts", "boxes", "landmarks", "scores", "parameters", "quality", "fade", "embeddings", "embedding_pts", "sharpness",
+)  # fmt: skip
+_NUMBERS = ("track_id", "shot", "birth_pts", "birth_order", "person")
+
+
+def save_survey(survey: Survey, folder: Path) -> None:
+    """Write a survey; an older one in the same folder is replaced file by file, its summary last.
+
+    Raises StoreError when the folder cannot be written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = {_tracks_file(track.shot) for track in survey.tracks}
+        for old in folder.glob("tracks-*.npz"):
+            if old.name not in kept:
+                old.unlink()
+        for name in sorted(kept):
+            tracks = [track for track in survey.tracks if _tracks_file(track.shot) == name]
+            arrays = {f"{track.track_id}.{key}": getattr(track, key) for track in tracks for key in _ARRAYS}
+            _write(folder / name, lambda file, arrays=arrays: np.savez_compressed(file, allow_pickle=False, **arrays))
+        _write(folder / _SHOTS, lambda file: file.write(_shots_text(survey).encode()))
+        _write(folder / _SUMMARY, lambda file: file.write(json.dumps(_summary(survey), indent=1).encode()))
+    except OSError as error:
+        raise StoreError(f"{folder}: the survey cannot be written there ({error}). Choose another work folder.") from error
+
+
+def load_survey(folder: Path) -> Survey:
+    """Read what `save_survey` wrote. Raises StoreError when there is none, or it is damaged or of another version."""
+    folder = Path(folder)
+    try:
+        summary = json.loads((folder / _SUMMARY).read_text())
+        if summary.get("format") != FORMAT:
+            raise StoreError(
+                f"{folder}: its survey has format {summary.get('format')!r}, this program reads format {FORMAT}. Survey the video again."
+            )
+        shots = yaml.safe_load((folder / _SHOTS).read_text())["shots"]
+        return Survey(
+            info=_info_from(summary["video"]),
+            shots=tuple(Shot(item["index"], item["first_pts"], item["last_pts"]) for item in shots),
+            tracks=_load_tracks(folder, summary["tracks"]),
+            frame_count=summary["frame_count"],
+            first_pts=summary["first_pts"],
+            last_pts=summary["last_pts"],
+            skipped=summary["skipped"],
+        )
+    except FileNotFoundError as error:
+        raise StoreError(f"{folder}: no complete survey there, {error.filename} is missing. Survey the video first.") from error
+    except StoreError:
+        raise
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError, yaml.YAMLError) as error:
+        raise StoreError(
+            f"{folder}: its survey is damaged ({type(error).__name__}: {error}). Delete the folder and survey the video again."
+        ) from error
+
+
+def _tracks_file(shot: int) -> str:
+    return f"tracks-{shot:04d}.npz"
+
+
+def _write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
+    """Aside first, then renamed: a file under its own name is whole."""
+    aside = path.with_name(path.name + ".part")
+    with open(aside, "wb") as file:
+        fill(file)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def _shots_text(survey: Survey) -> str:
+    base = survey.info.time_base
+    shots = [
+        asdict(shot) | {"from_seconds": round(float(shot.first_pts * base), 3), "to_seconds": round(float(shot.last_pts * base), 3)}
+        for shot in survey.shots
+    ]
+    return yaml.safe_dump({"shots": shots}, sort_keys=False)
+
+
+def _summary(survey: Survey) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "frame_count": survey.frame_count,
+        "first_pts": survey.first_pts,
+        "last_pts": survey.last_pts,
+        "skipped": survey.skipped,
+        "tracks": [{name: getattr(track, name) for name in _NUMBERS} for track in survey.tracks],
+        "video": {item.name: _plain(getattr(survey.info, item.name)) for item in fields(VideoInfo)},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """One field of VideoInfo as JSON holds it."""
+    if isinstance(value, (Fraction, Path)):
+        return str(value)
+    if isinstance(value, ColorTags):
+        return asdict(value)
+    if isinstance(value, tuple):
+        return [asdict(item) if isinstance(item, StreamInfo) else item for item in value]
+    return value
+
+
+def _info_from(values: dict[str, Any]) -> VideoInfo:
+    known = dict(values)
+    known["path"] = Path(known["path"])
+    for name in ("time_base", "average_rate", "sample_aspect_ratio"):
+        known[name] = None if known[name] is None else Fraction(known[name])
+    known["color"] = ColorTags(**known["color"])
+    known["streams"] = tuple(StreamInfo(**item) for item in known["streams"])
+    if known.get("display_matrix") is not None:
+        known["display_matrix"] = tuple(known["display_matrix"])
+    return VideoInfo(**known)
+
+
+def _load_tracks(folder: Path, entries: list[dict[str, Any]]) -> tuple[Track, ...]:
+    tracks: dict[int, Track] = {}
+    for shot in sorted({entry["shot"] for entry in entries}):
+        with np.load(folder / _tracks_file(shot), allow_pickle=False) as arrays:
+            for entry in entries:
+                if entry["shot"] == shot:
+                    columns = {key: arrays[f"{entry['track_id']}.{key}"] for key in _ARRAYS}
+                    tracks[entry["track_id"]] = Track(**{name: entry[name] for name in _NUMBERS}, **columns)
+    return tuple(tracks[entry["track_id"]] for entry in entries)

@@ -1,0 +1,187 @@
+"""The first pass: frames -> shots -> detections -> tracks, in one stream and constant memory (but for the tracks' rows)."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from iconface_video.errors import Cancelled, DecodeError
+from iconface_video.faces.detector import Detector, make_detector
+from iconface_video.faces.quality import QUALITY_CROP_SIZE, quality, sharpness
+from iconface_video.settings import SurveySettings
+from iconface_video.tracking.pictures import aligned_crop, detection_picture, in_display
+from iconface_video.tracking.tracker import Tracker
+from iconface_video.tracking.tracklet import Tracklet
+from iconface_video.tracking.tracks import build_tracks, reason_to_skip
+from iconface_video.types import Detection, Float32, Frame, Progress, Shot, Survey, Timestamp, Track, UInt8, VideoInfo
+from iconface_video.video.reader import VideoReader
+from iconface_video.video.shots import ShotDetector, make_shot_detector
+
+Embed = Callable[[list[UInt8]], Float32]
+"""Aligned crops in the FFHQ frame, each (S, S, 3) uint8 RGB -> (n, 512) raw identity embeddings."""
+
+_PROGRESS_EVERY = 10
+"""Frames between two progress events."""
+
+
+def run_survey(
+    reader: VideoReader,
+    settings: SurveySettings,
+    embed: Embed | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    *,
+    start: Timestamp | None = None,
+    end: Timestamp | None = None,
+    detector: Detector | None = None,
+    shot_detector: ShotDetector | None = None,
+) -> Survey:
+    """Find every face of a clip and follow it through each shot.
+
+    embed: gives faces an identity, which helps tracking and is kept for grouping; None: tracks by position alone.
+    start, end: survey only frames in this range, both inclusive.  detector, shot_detector: instead of the default ones.
+    A clip without a face gives a survey without tracks. Raises DecodeError where no frame could be decoded, and Cancelled
+    when `should_stop` says so.
+    """
+    shots = shot_detector or make_shot_detector(settings)
+    surveyor = _Surveyor(reader.info, settings, embed, detector or make_detector(settings))
+    waiting: deque[Frame] = deque()
+    for frame in reader.frames(start, end):
+        if should_stop is not None and should_stop():
+            raise Cancelled("stopped while looking for faces")
+        surveyor.cuts.update(cut.pts for cut in shots.push(frame))
+        waiting.append(frame)
+        # One frame more than the shot detector's delay: whether the next frame is a cut must be known, too.
+        while len(waiting) > shots.delay + 1:
+            surveyor.push(waiting.popleft(), waiting[0].pts)
+        if progress is not None and surveyor.frame_count % _PROGRESS_EVERY == 0:
+            progress(Progress("survey", surveyor.frame_count, reader.info.frame_count_declared))
+    surveyor.cuts.update(cut.pts for cut in shots.finish())
+    while waiting:
+        frame = waiting.popleft()
+        surveyor.push(frame, waiting[0].pts if waiting else None)
+    if surveyor.frame_count == 0:
+        raise DecodeError(f"{reader.info.path}: not one frame could be decoded in the chosen range. Is the file damaged?")
+    if progress is not None:
+        progress(Progress("survey", surveyor.frame_count, surveyor.frame_count))
+    return surveyor.survey()
+
+
+@dataclass
+class _Surveyor:
+    """Takes frames in order, each with what follows it, and closes shot after shot."""
+
+    info: VideoInfo
+    settings: SurveySettings
+    embed: Embed | None
+    detector: Detector
+    cuts: set[int] = field(default_factory=set)
+    """First PTS of shots, known at least one frame ahead."""
+    frame_count: int = 0
+    shots: list[Shot] = field(default_factory=list)
+    tracks: list[Track] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self._tracker = Tracker(self.settings)
+        self._shot_pts = array("q")
+        self._origin: int | None = None
+
+    def push(self, frame: Frame, next_pts: int | None) -> None:
+        """next_pts: of the following frame; None: this is the last one."""
+        if self._shot_pts and frame.pts in self.cuts:
+            self._close_shot(frame.pts)
+        if self._origin is None:
+            self._origin = frame.pts
+        is_last = next_pts is None or next_pts in self.cuts
+        if len(self._shot_pts) % self.settings.detect_every == 0 or is_last:
+            self._look(frame)
+        self._shot_pts.append(frame.pts)
+        self.frame_count += 1
+        if next_pts is None:
+            self._close_shot(frame.pts + max(frame.duration, 1))
+
+    def survey(self) -> Survey:
+        return Survey(
+            info=self.info,
+            shots=tuple(self.shots),
+            tracks=tuple(self.tracks),
+            frame_count=self.frame_count,
+            first_pts=self.shots[0].first_pts,
+            last_pts=self.shots[-1].last_pts,
+            skipped=dict(self.skipped),
+        )
+
+    def _look(self, frame: Frame) -> None:
+        """Detect, track, and measure the faces of one frame."""
+        picture, display_from_picture = detection_picture(frame, self.info, self.settings.detection_size)
+        found = [in_display(item, display_from_picture) for item in self.detector.detect(picture)]
+        seconds = float((frame.pts - (self._origin or 0)) * frame.time_base)
+        faces = _Faces(frame, self.info, found, self.embed)
+        given = self._tracker.push(frame.pts, seconds, found, faces.describe if self.embed else None)
+        due: list[tuple[int, Tracklet]] = []
+        for index, track in enumerate(given):
+            if track is None:
+                continue
+            item = found[index]
+            height = float(item.box[3] - item.box[1])
+            if height < self.settings.min_face_px:
+                continue
+            sharp = sharpness(faces.crop(index))
+            track.measured(sharp, float(quality(height, sharp, item.landmarks, item.score)))
+            if self._is_due(track, item, seconds):
+                due.append((index, track))
+        if due:
+            vectors = faces.describe([index for index, _ in due])
+            for (_, track), vector in zip(due, vectors):
+                track.embedded(frame.pts, seconds, vector)
+
+    def _is_due(self, track: Tracklet, found: Detection, seconds: float) -> bool:
+        """Time for another embedding of this face? Only sure detections say who it is."""
+        if self.embed is None or found.score < self.settings.min_score:
+            return False
+        # Half a millisecond of slack, or rounding would skip every other frame at matching intervals.
+        return track.embedded_at is None or seconds - track.embedded_at >= self.settings.embed_every_seconds - 5e-4
+
+    def _close_shot(self, next_pts: int) -> None:
+        frame_pts = np.frombuffer(self._shot_pts, dtype=np.int64).copy()
+        shot = Shot(len(self.shots), int(frame_pts[0]), int(frame_pts[-1]))
+        base = self.info.time_base
+        shot_seconds = float((next_pts - shot.first_pts) * base)
+        kept = []
+        for tracklet in self._tracker.finish():
+            reason = reason_to_skip(tracklet, shot_seconds, self.settings, shot_seconds / len(frame_pts))
+            if reason is None:
+                kept.append(tracklet)
+            else:
+                self.skipped[reason] += 1
+        self.tracks += build_tracks(kept, shot, frame_pts, Fraction(base), self.settings, len(self.tracks))
+        self.shots.append(shot)
+        self._shot_pts = array("q")
+        self.cuts = {pts for pts in self.cuts if pts > shot.last_pts}
+
+
+class _Faces:
+    """Aligned crops and embeddings of one frame's detections, each made at most once and only when wanted."""
+
+    def __init__(self, frame: Frame, info: VideoInfo, found: Sequence[Detection], embed: Embed | None) -> None:
+        self._frame, self._info, self._found, self._embed = frame, info, found, embed
+        self._crops: dict[int, UInt8] = {}
+        self._vectors: dict[int, Float32] = {}
+
+    def crop(self, index: int) -> UInt8:
+        if index not in self._crops:
+            self._crops[index] = aligned_crop(self._frame, self._info, self._found[index], QUALITY_CROP_SIZE)
+        return self._crops[index]
+
+    def describe(self, indices: Sequence[int]) -> list[Float32]:
+        missing = [index for index in indices if index not in self._vectors]
+        if missing and self._embed is not None:
+            vectors = np.asarray(self._embed([self.crop(index) for index in missing]), dtype=np.float32)
+            self._vectors.update(zip(missing, vectors))
+        return [self._vectors[index] for index in indices]

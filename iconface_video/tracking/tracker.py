@@ -1,0 +1,189 @@
+"""The tracker: detections of one frame after another become tracklets, one per face and shot.
+
+Online and in constant memory apart from the rows themselves. Nothing is shared between two trackers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from iconface_video.settings import SurveySettings
+from iconface_video.tracking.associate import Expected, associate, covered, is_ambiguous, overlaps
+from iconface_video.tracking.tracklet import MAX_EXTRAPOLATION_SECONDS, Tracklet
+from iconface_video.types import Detection, Float32
+
+Describe = Callable[[Sequence[int]], Sequence[Float32]]
+"""Indices of this frame's detections -> their raw (512,) embeddings. Costly: asked only where boxes do not settle it."""
+
+_LOW_SCORE_OVERLAP = 0.3
+_SAME_FACE_COVER = 0.6
+"""A detection that lies this far inside a tracked face's box is that face again, not a new one."""
+_BACKFILL_OVERLAP = 0.5
+_DOUBT_SECONDS = 0.15
+"""A face that was away longer than this is taken up again only if its identity does not speak against it."""
+_JOIN_SIMILARITY = 0.4
+_JOIN_REACH = 2.0
+"""Face sizes that a face may have moved, unseen, between two tracklets of one identity ..."""
+_JOIN_OVERLAP = 0.3
+"""... and the overlap of the boxes that must do where the identity is unknown."""
+
+
+class Tracker:
+    """Makes tracklets. Ids and order belong to the caller: `finish` returns them in birth order, left to right."""
+
+    def __init__(self, settings: SurveySettings) -> None:
+        self._settings = settings
+        self._active: list[Tracklet] = []
+        self._ended: list[Tracklet] = []
+        self._unsure: deque[tuple[int, float, list[Detection]]] = deque()
+
+    def push(
+        self, pts: int, seconds: float, detections: Sequence[Detection], describe: Describe | None = None
+    ) -> list[Tracklet | None]:
+        """Take in one frame's detections.
+
+        pts, seconds: of the frame, growing.  Returns for each detection the tracklet it went to; None: to none.
+        """
+        self._retire(seconds)
+        for track in self._active:
+            track.expect(seconds)
+        given: list[Tracklet | None] = [None] * len(detections)
+        sure = [i for i, item in enumerate(detections) if item.score >= self._settings.min_score]
+        unsure = [i for i, item in enumerate(detections) if self._settings.low_score <= item.score < self._settings.min_score]
+        free = self._match_sure(seconds, detections, sure, describe, given)
+        self._match_unsure(seconds, detections, unsure, free, given)
+        for index, track in enumerate(given):
+            if track is not None:
+                track.add(pts, seconds, detections[index])
+        self._give_birth(pts, seconds, detections, sure, given)
+        self._remember_unsure(pts, seconds, [detections[i] for i in unsure if given[i] is None])
+        return given
+
+    def finish(self) -> list[Tracklet]:
+        """End every track (at a cut, or with the video), join what belongs together, and start afresh.
+
+        Returns the shot's tracklets by first frame, then left to right.
+        """
+        everything = self._ended + self._active
+        self._active, self._ended = [], []
+        self._unsure.clear()
+        joined = join_tracklets(everything, self._settings.max_gap_seconds)
+        return sorted(joined, key=lambda item: (int(item.first["pts"]), float(item.first["box"][0] + item.first["box"][2])))
+
+    def _retire(self, seconds: float) -> None:
+        gone = [item for item in self._active if seconds - item.last_seconds > self._settings.max_gap_seconds]
+        self._ended += gone
+        self._active = [item for item in self._active if item not in gone]
+
+    def _match_sure(
+        self, seconds: float, detections: Sequence[Detection], sure: list[int], describe: Describe | None, given: list[Tracklet | None]
+    ) -> list[Tracklet]:
+        """First round: confident detections and all tracks. Returns the tracks that stay free."""
+        expected = [Expected(item.filter.box, item.filter.center_deviation, item.identity) for item in self._active]
+        faces = [detections[i] for i in sure]
+        in_doubt = any(seconds - item.last_seconds > _DOUBT_SECONDS for item in self._active)
+        embeddings: list[Float32 | None] | None = None
+        if describe and faces and self._active and (in_doubt or is_ambiguous(expected, faces)):
+            embeddings = [_unit(item) for item in describe(sure)]
+        pairs = associate(expected, faces, embeddings)
+        for row, column in pairs:
+            given[sure[column]] = self._active[row]
+        taken = {row for row, _ in pairs}
+        return [item for row, item in enumerate(self._active) if row not in taken]
+
+    def _match_unsure(
+        self, seconds: float, detections: Sequence[Detection], unsure: list[int], free: list[Tracklet], given: list[Tracklet | None]
+    ) -> None:
+        """Second round: doubtful detections may continue a track that was seen a moment ago, where they overlap it well."""
+        fresh = [item for item in free if seconds - item.last_seconds <= MAX_EXTRAPOLATION_SECONDS]
+        expected = [Expected(item.filter.box, item.filter.center_deviation) for item in fresh]
+        for row, column in associate(expected, [detections[i] for i in unsure]):
+            index = unsure[column]
+            if overlaps(expected[row].box, detections[index].box)[0, 0] >= _LOW_SCORE_OVERLAP:
+                given[index] = fresh[row]
+
+    def _give_birth(
+        self, pts: int, seconds: float, detections: Sequence[Detection], sure: list[int], given: list[Tracklet | None]
+    ) -> None:
+        for index in sure:
+            if given[index] is not None:
+                continue
+            taken = [detections[i].box for i, track in enumerate(given) if track is not None]
+            if taken and covered([detections[index].box], taken).max() >= _SAME_FACE_COVER:
+                continue
+            given[index] = self._born(pts, seconds, detections[index])
+
+    def _born(self, pts: int, seconds: float, found: Detection) -> Tracklet:
+        """A new tracklet; it takes along what the detector was unsure of just before, where it is the same face."""
+        earlier: list[tuple[int, float, Detection]] = []
+        box = found.box
+        for when, time, candidates in reversed(self._unsure):
+            fits = overlaps(box, [item.box for item in candidates])[0] if candidates else np.zeros(1)
+            if fits.max() < _BACKFILL_OVERLAP:
+                break
+            best = candidates.pop(int(fits.argmax()))
+            earlier.append((when, time, best))
+            box = best.box
+        history = [*reversed(earlier), (pts, seconds, found)]
+        track = Tracklet(*history[0])
+        for moment in history[1:]:
+            track.add(*moment)
+        self._active.append(track)
+        return track
+
+    def _remember_unsure(self, pts: int, seconds: float, leftovers: list[Detection]) -> None:
+        self._unsure.append((pts, seconds, leftovers))
+        while seconds - self._unsure[0][1] > MAX_EXTRAPOLATION_SECONDS:
+            self._unsure.popleft()
+
+
+def join_tracklets(tracklets: Sequence[Tracklet], max_gap_seconds: float) -> list[Tracklet]:
+    """Join tracklets of one shot where one ends and another begins within the gap, and place and identity agree.
+
+    The tracker itself lost these faces: a fast move, a jump in size. Best agreement first; one successor and one
+    predecessor each.
+    """
+    candidates = []
+    for before in tracklets:
+        for after in tracklets:
+            gap = float(after.first["seconds"]) - before.last_seconds
+            if before is not after and 0 < gap <= max_gap_seconds:
+                cost = _join_cost(before, after)
+                if cost is not None:
+                    candidates.append((cost, len(candidates), before, after))
+    followed: dict[int, Tracklet] = {}
+    preceded: set[int] = set()
+    for _, _, before, after in sorted(candidates, key=lambda item: item[:2]):
+        if id(before) not in followed and id(after) not in preceded:
+            followed[id(before)] = after
+            preceded.add(id(after))
+    heads = [item for item in tracklets if id(item) not in preceded]
+    for head in heads:
+        following = followed.get(id(head))
+        while following is not None:
+            following_next = followed.get(id(following))
+            head.absorb(following)
+            following = following_next
+    return heads
+
+
+def _join_cost(before: Tracklet, after: Tracklet) -> float | None:
+    """Lower is better; None: not one face."""
+    end, start = before.last["box"].astype(np.float64), after.first["box"].astype(np.float64)
+    sizes = [float(np.sqrt(np.prod(box[2:] - box[:2]))) for box in (end, start)]
+    distance = float(np.linalg.norm(end[:2] + end[2:] - start[:2] - start[2:])) / 2 / max(sizes)
+    overlap = float(overlaps(end, start)[0, 0])
+    first, second = before.identity, after.identity
+    if first is None or second is None:
+        return distance + 1.0 if overlap >= _JOIN_OVERLAP else None
+    similarity = float(first @ second)
+    if similarity < _JOIN_SIMILARITY or distance > _JOIN_REACH:
+        return None
+    return distance + 1.0 - similarity
+
+
+def _unit(vector: Float32) -> Float32:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9), dtype=np.float32)
