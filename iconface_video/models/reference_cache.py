@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from iconface_video.models.attention import KeysValues
 from iconface_video.models.positions import Grid
+
+Held = TypeVar("Held", bound=Sized)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,29 +102,32 @@ class CachedReferences:
         return torch.ones_like(self.index, dtype=torch.bool) if self.mask is None else self.mask
 
 
-def gather_index(counts: Sequence[int], starts: Sequence[int]) -> tuple[Tensor, Tensor | None]:
-    """Sample b sees `counts[b]` references in a row from `starts[b]` on -> index (B, max(counts)) and mask (None: all there)."""
-    most = max(counts)
-    slots = torch.arange(most)
-    present = slots < torch.tensor(counts)[:, None]
-    index = (torch.tensor(starts)[:, None] + slots) * present
-    return index, None if bool(present.all()) else present
+def share_and_index(per_sample: Sequence[Held | None]) -> tuple[list[Held], Tensor, Tensor | None] | None:
+    """Which references each sample of a batch sees, when what several samples share is held once.
 
-
-def batch_caches(per_sample: Sequence[ReferenceCache | None]) -> CachedReferences | None:
-    """References of each sample of a batch -> one CachedReferences; None when no sample has any.
-
-    A cache that several samples share (faces of one track) is held once.
+    Returns the different ones, an index (B, R) into all their references in a row, and a mask (B, R) that is False where
+    there is no reference (None: all there); None when no sample has any.
     """
-    unique = {id(cache): cache for cache in per_sample if cache is not None and len(cache)}
+    unique = {id(held): held for held in per_sample if held is not None and len(held)}
     if not unique:
         return None
     starts, total = {}, 0
-    for key, cache in unique.items():
+    for key, held in unique.items():
         starts[key] = total
-        total += len(cache)
-    counts = [len(cache) if cache is not None else 0 for cache in per_sample]
-    joined = ReferenceCache.cat(list(unique.values()))
-    index, mask = gather_index(counts, [starts.get(id(cache), 0) for cache in per_sample])
+        total += len(held)
+    counts = torch.tensor([len(held) if held is not None else 0 for held in per_sample])
+    first = torch.tensor([starts.get(id(held), 0) for held in per_sample])
+    slots = torch.arange(int(counts.max()))
+    present = slots < counts[:, None]
+    return list(unique.values()), (first[:, None] + slots) * present, None if bool(present.all()) else present
+
+
+def batch_caches(per_sample: Sequence[ReferenceCache | None]) -> CachedReferences | None:
+    """References of each sample of a batch -> one CachedReferences; None when no sample has any."""
+    shared = share_and_index(per_sample)
+    if shared is None:
+        return None
+    caches, index, mask = shared
+    joined = ReferenceCache.cat(caches)
     device = joined.layers[0][0].device
     return CachedReferences(joined, index.to(device), None if mask is None else mask.to(device))

@@ -1,0 +1,243 @@
+"""`IConFaceModel`: transformer, autoencoder, stored prompt, schedule and traits, the same class in every size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from iconface_video.errors import UsageError
+from iconface_video.models.autoencoder import Autoencoder, StateCodec
+from iconface_video.models.context import Conditioning, ReferenceContext, batch_references
+from iconface_video.models.parametrisation import Parametrisation, add_noise
+from iconface_video.models.sampler import guided, make_sigmas, sample_euler
+from iconface_video.models.traits import RestorerTraits
+from iconface_video.models.transformer import IConFaceTransformer
+from iconface_video.types import EMBEDDING_SIZE, Float32, UInt8
+
+__all__ = ["Conditioning", "IConFaceModel", "ReferenceContext"]
+
+OnStep = Callable[[int, Tensor], None]
+
+
+class IConFaceModel(nn.Module):
+    """Restores degraded face crops, with any number of references of the same person.
+
+    Pictures are (B, 3, S, S), RGB in [-1, 1], S a multiple of `traits.size_multiple`. The state that the sampler moves from
+    noise to clean is (B, C, h, w) = (B, *noise_shape(S)), float32.
+    """
+
+    def __init__(
+        self,
+        transformer: IConFaceTransformer,
+        autoencoder: nn.Module,
+        prompt: Tensor,
+        scheduler_config: Mapping[str, Any],
+        traits: RestorerTraits,
+        negative_prompt: Tensor | None = None,
+    ) -> None:
+        """autoencoder: one that follows `Autoencoder`. prompt, negative_prompt: (1, L, J) embeddings, the latter for guidance."""
+        super().__init__()
+        self.transformer = transformer
+        self.autoencoder = autoencoder
+        self.prompt = nn.Parameter(prompt, requires_grad=False)
+        self.negative_prompt = None if negative_prompt is None else nn.Parameter(negative_prompt, requires_grad=False)
+        self.scheduler_config = dict(scheduler_config)
+        self.traits = traits
+        self.parametrisation = Parametrisation(traits.prediction)
+        self.compute_dtype: torch.dtype | None = None
+        """Number format of `restore`, `restore_crops` and `prepare_references`: autocast where the weights are float32.
+        None: the weights' own."""
+        if traits.prediction != self.coder.prediction:
+            raise ValueError(f"the traits say {traits.prediction} prediction, the autoencoder {self.coder.prediction}")
+
+    @property
+    def coder(self) -> Autoencoder:
+        """The autoencoder by its interface."""
+        return cast(Autoencoder, self.autoencoder)
+
+    @property
+    def device(self) -> torch.device:
+        return self.prompt.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.prompt.dtype
+
+    def noise_shape(self, size: int) -> tuple[int, int, int]:
+        """(C, h, w) of the noise for one crop of `size` px. UsageError for a size that the model does not take."""
+        self.traits.check_size(size)
+        return self.autoencoder.state_shape(size) if isinstance(self.autoencoder, StateCodec) else (3, size, size)
+
+    # ---- what the network sees
+
+    def encode_references(self, pictures: Tensor, size: int) -> ReferenceContext:
+        """Look at R references (R, 3, S, S) once, for all frames and steps of crops of `size` px."""
+        self.traits.check_size(size)
+        seen = self.coder.encode_references(pictures)
+        tokens = seen.tokens.to(self._token_dtype(seen.tokens))
+        grid = (seen.grid, seen.grid)
+        cells = size // self.traits.size_multiple
+        causal = self.transformer.settings.causal_references
+        cache = self.transformer.encode_references(tokens, grid, (cells, cells)) if causal else None
+        return ReferenceContext(tokens, grid, seen.maps, cache, size)
+
+    def condition(self, source: Tensor, anchor: Tensor | None, references: Sequence[ReferenceContext | None]) -> Conditioning:
+        """Conditioning of a batch.
+
+        source: (B, 3, S, S).  anchor: (B, 512) identity directions (normalised here), None: without the identity pathway.
+        references: B entries, any number of references in each.
+        """
+        if len(references) != len(source):
+            raise ValueError(f"{len(source)} pictures need as many entries of references, got {len(references)}")
+        self.traits.check_size(source.shape[-1])
+        seen = self.coder.encode_source(source)
+        identity = None if anchor is None else F.normalize(anchor, dim=1)
+        return Conditioning(seen, identity, batch_references(references))
+
+    # ---- the network
+
+    def _token_dtype(self, tokens: Tensor) -> torch.dtype:
+        """float32 weights take what comes (autocast decides); others take their own format."""
+        return tokens.dtype if self.dtype == torch.float32 else self.dtype
+
+    def _output(self, x: Tensor, sigma: Tensor, conditioning: Conditioning, prompt: Tensor) -> Tensor:
+        """The network's prediction (B, C, h, w), float32."""
+        source, references, identity = conditioning.source, conditioning.references, conditioning.identity
+        scene = self.coder.patchify(x)
+        features = self.transformer(
+            scene.to(self._token_dtype(scene)),
+            sigma,
+            prompt,
+            source.grid,
+            degraded=source.tokens.to(self._token_dtype(source.tokens)),
+            references=None if references is None else references.transformer,
+            identity=None if identity is None else identity.to(self._token_dtype(identity)),
+        )
+        maps = None if references is None else references.maps
+        mask = None if references is None else references.mask
+        return self.coder.decode(features, source, maps, mask).float()
+
+    def velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+        """x (B, C, h, w) at noise level sigma (B,) -> velocity noise - clean, the same shape. Gradients flow."""
+        return self.parametrisation.velocity(self._output(x, sigma, conditioning, self.prompt), x, sigma)
+
+    def predict_clean(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+        """x (B, C, h, w) at noise level sigma (B,) -> clean estimate, the same shape. Gradients flow."""
+        return self.parametrisation.clean(self._output(x, sigma, conditioning, self.prompt), x, sigma)
+
+    def state_from_picture(self, picture: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, C, h, w)."""
+        return self.autoencoder.state_from_picture(picture) if isinstance(self.autoencoder, StateCodec) else picture
+
+    def picture_from_state(self, state: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, 3, S, S)."""
+        return self.autoencoder.picture_from_state(state) if isinstance(self.autoencoder, StateCodec) else state
+
+    # ---- restoring
+
+    def precision(self) -> AbstractContextManager[Any]:
+        """Autocast to `compute_dtype` where it is wanted."""
+        wanted = self.compute_dtype or self.dtype
+        if self.dtype != torch.float32 or wanted == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=wanted)
+
+    @torch.inference_mode()
+    def restore(
+        self,
+        source: Tensor,
+        anchor: Tensor | None,
+        references: Sequence[ReferenceContext | None],
+        noise: Tensor,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        start_sigma: float = 1.0,
+        on_step: OnStep | None = None,
+    ) -> Tensor:
+        """Restore a batch: (B, 3, S, S) -> (B, 3, S, S).
+
+        Args:
+            anchor, references: as `condition` takes them.
+            noise: (B, *noise_shape(S)) unit Gaussian, float32.
+            steps, guidance_scale: the model's own when None.
+            start_sigma: below 1 starts from the source with that share of noise.
+        """
+        steps = steps or self.traits.default_steps
+        scale = self.traits.default_guidance if guidance_scale is None else guidance_scale
+        with self.precision():
+            conditioning = self.condition(source, anchor, references)
+            rows, columns = conditioning.source.grid
+            sigmas = make_sigmas(steps, rows * columns, self.scheduler_config, start_sigma)
+            x = noise
+            if start_sigma < 1:
+                x = add_noise(self.state_from_picture(source).float(), noise, sigmas[:1].to(noise).expand(len(noise)))
+            velocity = guided(self._bound(conditioning, self.prompt), self._unconditional(conditioning), scale)
+            return self.picture_from_state(sample_euler(velocity, x, sigmas, on_step)).float()
+
+    def _bound(self, conditioning: Conditioning, prompt: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        def velocity(x: Tensor, sigma: Tensor) -> Tensor:
+            return self.parametrisation.velocity(self._output(x, sigma, conditioning, prompt), x, sigma)
+
+        return velocity
+
+    def _unconditional(self, conditioning: Conditioning) -> Callable[[Tensor, Tensor], Tensor] | None:
+        return None if self.negative_prompt is None else self._bound(conditioning, self.negative_prompt)
+
+    @torch.inference_mode()
+    def prepare_references(self, pictures: Sequence[UInt8], size: int) -> ReferenceContext | None:
+        """Aligned pictures, uint8 (S', S', 3) RGB of any size -> their context for crops of `size` px; None for none.
+
+        They are brought to `size` px (anti-aliased) first.
+        """
+        if not pictures:
+            return None
+        tensors = [self._resized(self._from_uint8(picture[None]), size) for picture in pictures]
+        with self.precision():
+            return self.encode_references(torch.cat(tensors), size)
+
+    @torch.inference_mode()
+    def restore_crops(
+        self,
+        sources: UInt8,
+        anchors: Float32,
+        references: Sequence[ReferenceContext | None],
+        noise: Float32,
+        steps: int | None = None,
+        guidance_scale: float | None = None,
+        start_sigma: float = 1.0,
+    ) -> UInt8:
+        """`restore` for arrays: sources uint8 (B, S, S, 3) RGB, anchors (B, 512), noise (B, C, h, w) -> uint8 (B, S, S, 3)."""
+        if anchors.shape != (len(sources), EMBEDDING_SIZE):
+            raise UsageError(f"anchors are ({len(sources)}, {EMBEDDING_SIZE}), got {anchors.shape}")
+        expected = (len(sources), *self.noise_shape(sources.shape[1]))
+        if noise.shape != expected:
+            raise UsageError(f"the noise of these crops is {expected}, got {noise.shape}")
+        device = self.device
+        restored = self.restore(
+            self._from_uint8(sources),
+            torch.from_numpy(anchors).to(device),
+            references,
+            torch.from_numpy(noise).to(device),
+            steps,
+            guidance_scale,
+            start_sigma,
+        )
+        bytes_ = restored.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+        return np.ascontiguousarray(bytes_.permute(0, 2, 3, 1).cpu().numpy())
+
+    def _from_uint8(self, pictures: UInt8) -> Tensor:
+        """(B, S, S, 3) -> (B, 3, S, S) in [-1, 1], channels last in memory, which convolutions on the CPU like."""
+        return torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+    @staticmethod
+    def _resized(picture: Tensor, size: int) -> Tensor:
+        if picture.shape[-1] == size:
+            return picture
+        return F.interpolate(picture, size=(size, size), mode="bicubic", align_corners=False, antialias=True).clamp(-1, 1)
