@@ -1,0 +1,50 @@
+# `make demo` and `make test` need nothing but Python 3.10 to 3.13 (with its venv module) and make; tests also need the ffmpeg program.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+TREE := build/types
+
+.PHONY: demo install test lint format docs samples constraints clean
+
+demo: $(INSTALLED)
+	mkdir -p out
+	$(BIN)/iconface-video run samples/tape.mp4 -o out/demo.mp4 --reference samples/photo.jpg --force
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+test: demo
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@# mypy sees the package as it is installed: pipelines/ and configs/ inside iconface_video/.
+	rm -rf $(TREE) && mkdir -p $(TREE)/iconface_video
+	ln -s $(CURDIR)/iconface_video/* $(CURDIR)/pipelines $(CURDIR)/configs $(TREE)/iconface_video/
+	cd $(TREE) && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p iconface_video
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/make_commands.py
+
+samples: $(INSTALLED)
+	$(BIN)/python samples/make_samples.py
+
+constraints: $(INSTALLED)
+	{ sed -n '/^#/p' constraints.txt; \
+	  $(BIN)/python -m pip list --format=freeze --exclude-editable | grep -v -i -E '^(pip|setuptools|wheel)==' \
+	  | sed -E "s/\+[a-z0-9.]+$$//; s/$$/ ; python_version >= '3.11'/" | sort -f; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist out *.egg-info
