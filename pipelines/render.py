@@ -18,6 +18,9 @@ from iconface_video.video.prefetch import prefetch
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.writer import VideoWriter
 
+DECODE_AHEAD_FRAMES = 4
+"""Frames decoded ahead of paste and encoder."""
+
 
 @dataclass(frozen=True)
 class RenderReport:
@@ -74,7 +77,7 @@ def render_clip(
     with (
         watch.stage("render"),
         VideoWriter(target, clip.info, encode, first=clip.start and clip.first_frame(), last=clip.end) as writer,
-        prefetch(clip.frames()) as frames,
+        prefetch(clip.frames(), DECODE_AHEAD_FRAMES) as frames,
     ):
         for frame in Renderer(store.at, render).render(frames):
             watch.check()

@@ -6,13 +6,12 @@ kept in a crop store, and nothing stands under the output's name until it is who
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from iconface_video.pipelines.render import render_clip
-from iconface_video.tracking.survey import run_survey, save_survey
 
 from iconface_video.faces.detector import make_detector
 from iconface_video.identity.evidence import build_anchors, describe_matches, group_tracks
@@ -29,7 +28,9 @@ from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.report import RunReport
 from iconface_video.run.work import WorkFolder, work_folder_of
 from iconface_video.settings import AnchorSettings, RunSettings
-from iconface_video.types import IdentityAnchor, Progress, Survey
+from iconface_video.tracking.store import save_survey
+from iconface_video.tracking.survey import run_survey
+from iconface_video.types import Float32, IdentityAnchor, Progress, Survey
 from iconface_video.video.output_plan import plan_output
 from iconface_video.video.reader import VideoReader
 
@@ -100,6 +101,7 @@ def restore_video(
         faces_restored=restored.faces + restored.repeated,
         faces_repeated=restored.repeated,
         left_alone=restored.plan.left_alone,
+        not_tracked=dict(found.survey.skipped),
         seconds=watch.seconds,
         work=folder.path if keep_work else None,
         notes=(*target.notes, *found.notes, *restored.notes, *_reading_notes(clip)),
@@ -133,7 +135,9 @@ def _find_faces(clip: Clip, settings: RunSettings, references: ReferenceChoice, 
     embed = embed or _load_embedder(settings)
     photos, notes = _read_references(references, settings, embed)
     with watch.stage("survey"):
-        survey = run_survey(clip, settings.survey, embed, watch.report, watch.should_stop)
+        survey = run_survey(
+            clip.reader, settings.survey, embed, watch.report, watch.should_stop, start=clip.start, end=clip.end
+        )
         survey = group_people(survey, settings.anchors)
     if not survey.tracks:
         return _Found(survey, {}, (*notes, "no face was found: the picture is as it was"))
@@ -154,12 +158,14 @@ def _restore(
 ) -> _Restored:
     """The plan, then the model's work into the crop store."""
     if not found.survey.tracks:
-        plan = RestorePlan((), (), dict(found.survey.skipped))
+        plan = RestorePlan((), (), {})
         _write_store_header(clip, plan, found, settings, "none", folder)
         return _Restored(plan, 0, 0, 0, ())
     with watch.stage("restore"):
         model = model or _load_model(settings)
         plan = make_plan(found.survey, settings.restore, model.crop_sizes)
+        for size in plan.crops_by_size():
+            model.noise_shape(size)  # refuses a size that the model does not take
         check_disk(folder.crops, estimate_bytes(plan.crops_by_size()))
         _write_store_header(clip, plan, found, settings, model.name, folder)
         context = RestoreContext(plan, clip.info, model, found.anchors, settings.restore, folder.crops)
@@ -184,7 +190,7 @@ def _read_references(
     return photos, notes
 
 
-def _directions(survey: Survey, settings: AnchorSettings) -> Mapping[int, object]:
+def _directions(survey: Survey, settings: AnchorSettings) -> dict[int, Float32]:
     """Person -> direction, of all people that have one."""
     people = {person: person_direction(tracks, settings) for person, tracks in group_tracks(survey) if person is not None}
     return {person: direction for person, direction in people.items() if direction is not None}

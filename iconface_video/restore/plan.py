@@ -74,7 +74,7 @@ class RestorePlan:
 
 def make_plan(survey: Survey, settings: RestoreSettings, crop_sizes: Sequence[int]) -> RestorePlan:
     """crop_sizes: px that the model takes, in any order."""
-    left_alone: dict[str, int] = dict(survey.skipped)
+    left_alone: dict[str, int] = {}
     tracks = []
     for track in survey.tracks:
         selection = select(track, settings)

@@ -22,6 +22,10 @@ FrameSource = Callable[[Timestamp, Timestamp], Iterable[Frame]]
 """(first, last), both inclusive -> frames."""
 
 
+DECODE_AHEAD_FRAMES = 4
+"""Frames decoded ahead of the model."""
+
+
 @dataclass(frozen=True, eq=False)
 class RestoreContext:
     """All that restoring depends on."""
@@ -94,7 +98,7 @@ def _restore_stretch(
     upcoming = deque(zip(starts, segments))
     active: deque[tuple[Segment, SegmentRestorer]] = deque()
     with ExitStack() as stack:
-        stream = stack.enter_context(prefetch(frames(first, last)))
+        stream = stack.enter_context(prefetch(frames(first, last), DECODE_AHEAD_FRAMES))
 
         def close_oldest() -> None:
             _, restorer = active.popleft()

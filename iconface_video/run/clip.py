@@ -15,7 +15,7 @@ class Clip:
 
     def __init__(self, reader: VideoReader, start: Fraction | None = None, end: Fraction | None = None) -> None:
         """start, end: seconds after the file's first frame, both inclusive; None: the file's own. Raises UsageError."""
-        self._reader = reader
+        self.reader = reader
         self.info: VideoInfo = reader.info
         self.start = self._timestamp("start", start)
         self.end = self._timestamp("end", end)
@@ -43,7 +43,7 @@ class Clip:
 
     @property
     def corrupt_frames(self) -> int:
-        return self._reader.corrupt_frames
+        return self.reader.corrupt_frames
 
     @property
     def is_whole(self) -> bool:
@@ -62,4 +62,4 @@ class Clip:
         """Frames from start to end, both inclusive, within the clip."""
         first = start if self.start is None or (start is not None and start.pts >= self.start.pts) else self.start
         last = end if self.end is None or (end is not None and end.pts <= self.end.pts) else self.end
-        return self._reader.frames(first, last)
+        return self.reader.frames(first, last)

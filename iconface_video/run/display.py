@@ -24,7 +24,7 @@ class DisplayPictures:
 
 def to_display(rgb: UInt8, display_size: tuple[int, int], rotation: int) -> UInt8:
     """Frame space -> display space. display_size: (width, height).  rotation: degrees clockwise."""
-    upright = np.rot90(rgb, -rotation // 90)
-    if (upright.shape[1], upright.shape[0]) != display_size:
-        upright = cv2.resize(np.ascontiguousarray(upright), display_size, interpolation=cv2.INTER_LINEAR)
-    return np.ascontiguousarray(upright, dtype=np.uint8)
+    upright = np.ascontiguousarray(np.rot90(rgb, -rotation // 90))
+    if (upright.shape[1], upright.shape[0]) == display_size:
+        return upright
+    return np.asarray(cv2.resize(upright, display_size, interpolation=cv2.INTER_LINEAR), np.uint8)

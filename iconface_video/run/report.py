@@ -26,7 +26,9 @@ class RunReport:
     faces_repeated: int
     """Of these, faces in repeated frames, which share the result of the frame before."""
     left_alone: dict[str, int] = field(default_factory=dict)
-    """Faces that the model did not touch, by reason."""
+    """Tracked faces that the model did not touch, by reason; one per face and frame."""
+    not_tracked: dict[str, int] = field(default_factory=dict)
+    """Faces seen but not followed (too small, seen for a moment), by reason; each counts once however long it was seen."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Time per stage."""
     work: Path | None = None

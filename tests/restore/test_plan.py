@@ -49,11 +49,11 @@ def profile() -> np.ndarray:
     return points
 
 
-def make_survey(tracks=(), shots=((0, 99),), skipped=None) -> Survey:
+def make_survey(tracks=(), shots=((0, 99),)) -> Survey:
     """shots: (first, last) frame numbers."""
     all_shots = tuple(Shot(i, first * TICK, last * TICK) for i, (first, last) in enumerate(shots))
     last = shots[-1][1]
-    return Survey(INFO, all_shots, tuple(tracks), last + 1, all_shots[0].first_pts, last * TICK, skipped or {})
+    return Survey(INFO, all_shots, tuple(tracks), last + 1, all_shots[0].first_pts, last * TICK)
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ def test_faces_left_alone_are_counted_with_their_reason():
     sharp = make_track(sharpness=np.full(50, 40.0, np.float32))
     unsure = make_track(scores=np.where(np.arange(50) % 10 == 0, 0.9, 0.0).astype(np.float32))
     turned = make_track(landmarks=profile())
-    survey = make_survey([make_track(), sharp, unsure, turned], skipped={"too small": 7})
+    survey = make_survey([make_track(), sharp, unsure, turned])
     plan = make_plan(survey, RestoreSettings(max_sharpness=30.0), (256,))
-    assert plan.left_alone == {"too small": 7, "already sharp": 50, "uncertain": 50, "turned too far": 50}
+    assert plan.left_alone == {"already sharp": 50, "uncertain": 50, "turned too far": 50}
     assert [item.crops for item in plan.tracks] == [50]
     assert plan.crops_by_size() == {256: 50}
 
