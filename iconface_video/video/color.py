@@ -136,10 +136,11 @@ def to_rgb(frame: Frame, box: Box | None = None) -> UInt8:
     luma: Plane = frame.planes[0]
     chroma = frame.planes[1:3]
     ycc = cv2.merge([luma, *(_upsampled_fast(plane, frame.width, frame.height, coding) for plane in chroma)])
-    # 16-bit pictures are transformed to 255 * 256 and then rounded to 8 bits.
-    top = 255.0 if coding.layout.depth == 8 else 255.0 * 256
-    rgb = cv2.transform(ycc, _affine_rgb_from_codes(coding, top))
-    return rgb.astype(np.uint8, copy=False) if top == 255 else ((rgb.astype(np.uint32) + 128) >> 8).astype(np.uint8)
+    if coding.layout.depth == 8:
+        return cv2.transform(ycc, _affine_rgb_from_codes(coding, 255)).astype(np.uint8, copy=False)
+    # Deep pictures are transformed at 16 bits and then rounded, with saturation, to 8.
+    deep = cv2.transform(ycc, _affine_rgb_from_codes(coding, 255 * 256))
+    return cv2.convertScaleAbs(deep, alpha=1 / 256).astype(np.uint8, copy=False)
 
 
 def _to_8_bits(plane: Plane, coding: _Coding) -> UInt8:

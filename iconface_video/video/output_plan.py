@@ -120,7 +120,10 @@ def _choose_container(
     for _, reason in refusals[chosen]:
         notes.append(f"Left out, as no container can hold it: {reason}.")
     if not _keeps_times(chosen, info.time_base):
-        notes.append(f"{_NAMES[chosen]} stores times rounded to its own clock; frames may move by up to half a millisecond.")
+        notes.append(
+            f"{_NAMES[chosen]} stores times by its own clock: frames may move by up to half a tick of it, "
+            "and where one stream begins below 0, all move together."
+        )
     return chosen, tuple(index for index, _ in refusals[chosen] if index >= 0)
 
 

@@ -41,7 +41,7 @@ def prefetch(iterable: Iterable[T], depth: int) -> Iterator[Iterator[T]]:
     worker = threading.Thread(target=_produce, args=(iterable, items, stop), name="prefetch", daemon=True)
     worker.start()
     try:
-        yield _consume(items)
+        yield _consume(items, stop)
     finally:
         stop.set()
         worker.join()
@@ -73,9 +73,12 @@ def _put(items: queue.Queue[_Item[T] | _End], item: _Item[T] | _End, stop: threa
     return False
 
 
-def _consume(items: queue.Queue[_Item[T] | _End]) -> Iterator[T]:
-    while True:
-        item = items.get()
+def _consume(items: queue.Queue[_Item[T] | _End], stop: threading.Event) -> Iterator[T]:
+    while not stop.is_set():
+        try:
+            item = items.get(timeout=_POLL_SECONDS)
+        except queue.Empty:
+            continue
         if isinstance(item, _End):
             if item.error is not None:
                 raise item.error
