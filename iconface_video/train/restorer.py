@@ -1,0 +1,196 @@
+"""The restorer's second and third stage: flow matching with references and anchor, then the sampler's own few steps.
+
+Flow stage: IConFace's objective (method: eq. 1, 8-12) on one random noise level a sample. Few-step stage: the model runs
+the steps that the sampler will run, the last of them with gradient, under a perceptual, an adversarial and an identity loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from iconface_video.faces.identity_encoder import IdentityEncoder, arcface_from_ffhq
+from iconface_video.models.model import Conditioning, IConFaceModel
+from iconface_video.train.data import FaceBatch, FaceMixer, UInt8, stream
+from iconface_video.train.loss_settings import LossSettings
+from iconface_video.train.losses import (
+    PatchDiscriminator,
+    PerceptualLoss,
+    charbonnier,
+    hard_example_loss,
+    hinge_judge,
+    identity_loss,
+)
+from iconface_video.train.trainer import Losses, Task
+from iconface_video.train.validation import ValidationSet, to_tensor, validate_columns
+
+PIXEL_SCALE = 0.05
+"""Typical error of a degraded picture; brings the relative pixel loss to the scale of a plain one."""
+
+
+class RestorerTask(Task):
+    """Trains an IConFaceModel of image prediction on paired faces."""
+
+    def __init__(
+        self,
+        model: IConFaceModel,
+        mixer: FaceMixer,
+        validation: ValidationSet,
+        losses: LossSettings,
+        identity_encoder: IdentityEncoder | None,
+        workers: int = 1,
+    ) -> None:
+        self.model, self.mixer, self.validation, self.weights = model, mixer, validation, losses
+        self.identity_encoder, self.workers = identity_encoder, workers
+        self.modules: dict[str, nn.Module] = {"model": model}
+        self.judge = PatchDiscriminator() if losses.adversarial else None
+        if self.judge is not None:
+            self.modules["judge"] = self.judge
+        self.perceptual = PerceptualLoss() if losses.perceptual else None
+        if identity_encoder is not None:
+            identity_encoder.requires_grad_(False).eval()
+
+    def parameters(self) -> dict[str, list[nn.Parameter]]:
+        return {name: [p for p in module.parameters() if p.requires_grad] for name, module in self.modules.items()}
+
+    def to(self, device: torch.device) -> None:
+        super().to(device)
+        for helper in (self.perceptual, self.identity_encoder):
+            if helper is not None:
+                helper.to(device)
+
+    def batches(self, seed: int, start_step: int) -> Iterator[FaceBatch]:
+        return stream(self.mixer, seed, start_step, self.workers)
+
+    # ---- one step
+
+    def losses(self, batch: FaceBatch, step: int) -> Losses:
+        truth, source = to_tensor(batch.truth, self.device), to_tensor(batch.source, self.device)
+        references = to_tensor(batch.references, self.device) if batch.references.shape[1] else None
+        generator = torch.Generator().manual_seed(step)
+        noise = torch.randn(truth.shape, generator=generator).to(self.device)
+        anchor = self.anchor(source, references)
+        conditioning = self.condition(source, references, anchor)
+        if self.weights.stage == "flow":
+            sigma = self._sigmas(len(truth), generator).to(self.device)
+            mixed = (1 - sigma)[:, None, None, None] * truth + sigma[:, None, None, None] * noise
+            restored = self.model.predict_clean(mixed, sigma, conditioning)
+        else:
+            restored, sigma = self._last_step(noise, conditioning, generator)
+        yield "model", *self._model_loss(restored, truth, source, sigma, anchor if references is not None else None)
+        if self.judge is not None:
+            fake = restored.detach().clamp(-1, 1)
+            loss = hinge_judge(self.judge(truth, source), self.judge(fake, source))
+            yield "judge", loss, {"judge": loss.item()}
+
+    def _model_loss(
+        self, restored: Tensor, truth: Tensor, source: Tensor, sigma: Tensor, anchor: Tensor | None
+    ) -> tuple[Tensor, dict[str, float]]:
+        weights = self.weights
+        # Relative to what the degradation cost: else the hopeless faces drown what can be learnt.
+        share = PIXEL_SCALE / (charbonnier(source - truth) + 0.2 * PIXEL_SCALE)
+        parts = {"pixel": weights.pixel * (share * charbonnier(restored - truth)).mean()}
+        if weights.stage == "flow" and weights.flow:
+            # |u - u*|^2 = |x0_hat - x0|^2 / sigma^2 (eq. 1): the velocity's loss on the predicted picture.
+            squared = (restored - truth).float().square().flatten(1).mean(1)
+            parts["flow"] = weights.flow * (squared / sigma.clamp(min=weights.smallest_sigma).square()).mean()
+        if self.perceptual is not None:
+            some = max(1, round(weights.perceptual_share * len(truth)))  # it costs more than the model itself
+            parts["perceptual"] = weights.perceptual * self.perceptual(restored[:some], truth[:some]).mean()
+        if self.judge is not None:
+            parts["adversarial"] = -weights.adversarial * self.judge(restored, source).mean()
+        figures = {}
+        if self.identity_encoder is not None and (weights.identity or weights.truth_identity):
+            parts["identity"], figures["id_cos"] = self._identity_part(restored, truth, sigma, anchor)
+        total = torch.stack([part.float() for part in parts.values()]).sum()
+        return total, {**{k: v.item() for k, v in parts.items()}, **figures, "loss": total.item()}
+
+    def _identity_part(self, restored: Tensor, truth: Tensor, sigma: Tensor, anchor: Tensor | None) -> tuple[Tensor, float]:
+        weights = self.weights
+        with torch.no_grad():
+            target = F.normalize(self.embed(truth), dim=1)
+        embedding = self.embed(restored)
+        cosine = (F.normalize(embedding, dim=1) * target).sum(1)
+        if anchor is None:
+            return weights.truth_identity * (1 - cosine).mean(), cosine.mean().item()
+        if weights.identity_kind == "hard_example":
+            loss = hard_example_loss(embedding, anchor, target)
+        else:
+            # The few-step stage's pictures are clean estimates: omega is that of sigma 0.
+            level = sigma if weights.stage == "flow" else torch.zeros_like(sigma)
+            loss, _ = identity_loss(embedding, anchor, target, level, weights.hard_weight)
+        return weights.identity * loss.mean() + weights.truth_identity * (1 - cosine).mean(), cosine.mean().item()
+
+    def _sigmas(self, count: int, generator: torch.Generator) -> Tensor:
+        random = torch.rand(count, generator=generator).clamp(min=0.02)
+        return random.where(torch.rand(count, generator=generator) > self.weights.full_noise_share, torch.ones(()))
+
+    def _last_step(self, noise: Tensor, conditioning: Conditioning, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Run a random number of the sampler's steps without gradient, then one with: its clean estimate, its sigma."""
+        sigmas = torch.linspace(1, 0, self.weights.steps + 1)
+        last = int(torch.randint(self.weights.steps, (1,), generator=generator))
+        x = noise
+        with torch.no_grad():
+            for sigma, following in zip(sigmas[:last], sigmas[1 : last + 1]):
+                level = sigma.expand(len(x)).to(x.device)
+                x = x + (following - sigma).item() * self.model.velocity(x, level, conditioning)
+        level = sigmas[last].expand(len(x)).to(x.device)
+        return self.model.predict_clean(x, level, conditioning), level
+
+    # ---- what the model sees
+
+    def embed(self, pictures: Tensor) -> Tensor:
+        """(B, 3, S, S) in the FFHQ frame -> (B, 512) raw embeddings, float32, differentiable."""
+        assert self.identity_encoder is not None
+        out: Tensor = self.identity_encoder(arcface_from_ffhq(pictures.float())).float()
+        return out
+
+    @torch.no_grad()
+    def anchor(self, source: Tensor, references: Tensor | None) -> Tensor | None:
+        """(B, 512) unit: the references' anchor (IConFace eq. 3-4, T = 1), or the degraded face's own as a fallback."""
+        if self.identity_encoder is None:
+            return None
+        if references is None:
+            return F.normalize(self.embed(source), dim=1)
+        raw = self.embed(references.flatten(0, 1)).unflatten(0, references.shape[:2])
+        norm = raw.norm(dim=2, keepdim=True)
+        share = norm / norm.sum(1, keepdim=True)  # softmax of log(norm)
+        return F.normalize((share * raw / norm).sum(1), dim=1)
+
+    def condition(self, source: Tensor, references: Tensor | None, anchor: Tensor | None) -> Conditioning:
+        """Conditioning of a batch that has the same number of references everywhere."""
+        source = source.contiguous(memory_format=torch.channels_last)
+        if references is None:
+            return self.model.condition(source, anchor, [None] * len(source))
+        count = references.shape[1]
+        flat = references.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        contexts = self.model.encode_references(flat, source.shape[-1])
+        per_sample = [contexts[i * count : (i + 1) * count] for i in range(len(source))]
+        return self.model.condition(source, anchor, per_sample)
+
+    # ---- validation
+
+    def restore(self, source: Tensor, references: Tensor | None) -> Tensor:
+        """As the sampler does it, with fixed noise."""
+        noise = torch.randn(source.shape, generator=torch.Generator().manual_seed(5)).to(source.device)
+        conditioning = self.condition(source, references, self.anchor(source, references))
+        steps = self.weights.steps
+        x, sigmas = noise, torch.linspace(1, 0, steps + 1)
+        for sigma, following in zip(sigmas[:-1], sigmas[1:]):
+            level = sigma.expand(len(x)).to(x.device)
+            x = x + (following - sigma).item() * self.model.velocity(x, level, conditioning)
+        return x
+
+    def _identity_of(self, pictures: UInt8) -> np.ndarray:
+        parts = [self.embed(to_tensor(pictures[i : i + 32], self.device)) for i in range(0, len(pictures), 32)]
+        return F.normalize(torch.cat(parts), dim=1).cpu().numpy()
+
+    def validate(self, folder: Path, step: int) -> dict[str, float]:
+        identity = self._identity_of if self.identity_encoder is not None else None
+        sheet = folder / "sheets" / f"{step:07d}.png"
+        return validate_columns(self.restore, self.validation, self.device, sheet, identity)

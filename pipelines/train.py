@@ -1,0 +1,83 @@
+"""Training recipes: config -> data -> task -> trainer -> weights. Resumes from the run folder's last checkpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from iconface_video.errors import InputError, UsageError
+from iconface_video.faces.identity_encoder import load_identity_encoder
+from iconface_video.models.checkpoints import load_model
+from iconface_video.models.embedded import build_embedded
+from iconface_video.models.model import IConFaceModel
+from iconface_video.models.pixel_autoencoder import PixelAutoencoder
+from iconface_video.train.autoencoder import AutoencoderTask
+from iconface_video.train.config import RestorerConfig
+from iconface_video.train.data import FaceMixer, FaceSet
+from iconface_video.train.restorer import RestorerTask
+from iconface_video.train.trainer import Task, Trainer
+from iconface_video.train.validation import ValidationSet
+
+OnLog = Callable[[int, dict[str, float]], None]
+
+
+def train_restorer(config: RestorerConfig, run_folder: Path, on_log: OnLog | None = None) -> dict[str, float]:
+    """Train one stage of the embedded restorer; returns the last validation's figures."""
+    if not config.faces.folders:
+        raise UsageError("no training pictures: give at least one --data FOLDER with an index.csv")
+    faces = FaceSet.load(config.faces, "train")
+    mixer = FaceMixer(faces, config.mix)
+    folders = config.validation.folders or config.faces.folders[:1]
+    held_out = FaceSet.load(replace(config.faces, folders=folders), "val")
+    validation = ValidationSet.build(held_out, config.mix.size, config.validation.count, config.validation.strengths)
+    torch.manual_seed(config.trainer.seed)
+    task: Task
+    if config.stage == "autoencoder":
+        task = AutoencoderTask(_autoencoder(config), mixer, validation, config.workers)
+    else:
+        encoder = load_identity_encoder(config.identity_encoder) if config.identity_encoder else None
+        task = RestorerTask(_restorer(config), mixer, validation, config.losses, encoder, config.workers)
+    return Trainer(task, config.trainer, run_folder, {"config": asdict(config)}).run(on_log)
+
+
+def newest_weights(run_folder: Path) -> Path:
+    """The averaged weights of a run's newest checkpoint."""
+    found = sorted(run_folder.glob("checkpoint-*/average.safetensors"))
+    if not found:
+        raise InputError(f"{run_folder}: no checkpoint in this folder. Name the folder of a finished or interrupted run.")
+    return found[-1]
+
+
+def _stage_of(run_folder: Path) -> str:
+    config = json.loads((run_folder / "config.json").read_text(encoding="utf-8"))
+    return str(config["config"]["stage"])
+
+
+def _autoencoder(config: RestorerConfig) -> PixelAutoencoder:
+    model = PixelAutoencoder()
+    if config.start_from:
+        model.load_state_dict(load_file(newest_weights(Path(config.start_from))))
+    # Nothing of the transformer is there yet: its two doors stay as they are.
+    model.decoder.fuse_features.requires_grad_(False)
+    model.to_tokens.requires_grad_(False)
+    return model
+
+
+def _restorer(config: RestorerConfig) -> IConFaceModel:
+    if config.start_from is None:
+        return build_embedded()
+    folder = Path(config.start_from)
+    if config.start_from == "embedded" or (folder / "model_index.json").is_file():
+        return load_model(config.start_from)
+    model = build_embedded()
+    weights = load_file(newest_weights(folder))
+    if _stage_of(folder) == "autoencoder":
+        model.autoencoder.load_state_dict(weights)
+    else:
+        model.load_state_dict(weights)
+    return model
