@@ -1,0 +1,267 @@
+"""Checkpoints: a diffusers-style folder. `load_model("embedded" | folder | hub id)`, `save_model`.
+
+model_index.json               our format version, traits, conditioning sizes, what stands in for missing parts
+transformer/                   the backbone, as diffusers writes it (absent where "base" names another checkpoint)
+adapters/adapters.safetensors  what IConFace adds
+lora/lora.safetensors          only beside a backbone that is kept apart
+autoencoder/                   pixel: config.json, autoencoder.safetensors; latent: as diffusers writes it
+scheduler/scheduler_config.json
+prompt_embedding.safetensors   prompt, and negative_prompt where the model needs guidance
+manifest.json                  SHA-256 of all of them
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
+from safetensors.torch import load_file
+
+from iconface_video.errors import CheckpointError, UsageError
+from iconface_video.models import checkpoint_files as files
+from iconface_video.models import lora
+from iconface_video.models.conditioning import ConditioningSettings
+from iconface_video.models.hub import fetch
+from iconface_video.models.latent_autoencoder import LatentAutoencoder
+from iconface_video.models.load_options import LoadOptions, pick_device, pick_dtype, place, quantization_config
+from iconface_video.models.model import IConFaceModel
+from iconface_video.models.pixel_autoencoder import PixelAutoencoder, PixelAutoencoderSettings
+from iconface_video.models.traits import RestorerTraits
+from iconface_video.models.transformer import IConFaceTransformer
+
+FORMAT_VERSION = 1
+INDEX = "model_index.json"
+_CLASS = "IConFaceModel"
+T = TypeVar("T")
+
+
+def embedded_folder() -> Path:
+    """Where the installed package keeps the embedded weights."""
+    return Path(str(resources.files("iconface_video.weights"))) / "embedded"
+
+
+def load_model(
+    source: str | Path = "embedded",
+    device: str | torch.device = "cpu",
+    dtype: str | None = None,
+    options: LoadOptions | None = None,
+) -> IConFaceModel:
+    """Load a model, in evaluation mode.
+
+    Args:
+        source: "embedded", a checkpoint folder, or a hub id (downloaded into Hugging Face's cache).
+        dtype: overrides `options.dtype`.
+
+    Raises CheckpointError naming the file and the first wrong key; the embedded weights' checksums are verified.
+    """
+    options = options or LoadOptions()
+    if dtype is not None:
+        options = dataclasses.replace(options, dtype=dtype)  # type: ignore[arg-type]
+    target = pick_device(str(device))
+    folder = find_checkpoint(source)
+    if str(source) == "embedded":
+        files.verify_manifest(folder)
+    index = read_index(folder)
+    traits = _from_json(RestorerTraits, index.get("traits"), folder / INDEX)
+    number_format = pick_dtype(options.dtype, target, traits)
+    model = _assemble(folder, index, traits, options, number_format)
+    return place(model, target, number_format, options)
+
+
+def find_checkpoint(source: str | Path) -> Path:
+    """The local folder of a checkpoint, downloaded if it is a hub id."""
+    if str(source) == "embedded":
+        folder = embedded_folder()
+        if not (folder / INDEX).is_file():
+            raise CheckpointError(
+                f"{folder}: this installation holds no embedded weights. Install a release of iconface-video, "
+                "or name a checkpoint folder or hub id."
+            )
+        return folder
+    path = Path(source).expanduser()
+    return path if path.is_dir() else fetch(str(source))
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """model_index.json, of our version."""
+    index = files.read_json(folder / INDEX)
+    if index.get("_class_name") != _CLASS:
+        kind = index.get("_class_name", "something else")
+        raise CheckpointError(
+            f"{folder / INDEX}: this is a checkpoint of {kind}, not of {_CLASS}. A FLUX.2 base has to be given adapters first."
+        )
+    version = index.get("format_version")
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{folder / INDEX}: format version {version}, this release reads {FORMAT_VERSION}. "
+            "Use the release that it was saved with, or a newer checkpoint."
+        )
+    return index
+
+
+def _from_json(kind: type[T], values: Any, path: Path) -> T:
+    """A settings dataclass from JSON; lists become tuples. CheckpointError for an unknown or missing entry."""
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path}: the settings of {kind.__name__} are missing.")
+    known = {item.name for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise CheckpointError(f"{path}: unknown entry '{key}' of {kind.__name__}. It was saved by another version.")
+    try:
+        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: {kind.__name__}: {error}") from None
+
+
+# ---- loading
+
+
+def _assemble(
+    folder: Path, index: Mapping[str, Any], traits: RestorerTraits, options: LoadOptions, dtype: torch.dtype
+) -> IConFaceModel:
+    base_folder = folder if index.get("base") is None else find_base(str(index["base"]))
+    is_latent = index.get("autoencoder") == "latent"
+    held = dtype if is_latent else torch.float32
+    base = load_base(base_folder / "transformer", held, options)
+    conditioning = _from_json(ConditioningSettings, index.get("conditioning"), folder / INDEX)
+    transformer = IConFaceTransformer(base, conditioning)
+    files.load_into(transformer.adapters, folder / "adapters" / "adapters.safetensors")
+    if index.get("lora_rank"):
+        _load_lora(transformer, int(index["lora_rank"]), folder / "lora" / "lora.safetensors")
+    autoencoder = load_vae(_vae_folder(folder, base_folder), held) if is_latent else _load_pixels(folder / "autoencoder")
+    prompt_file = folder / "prompt_embedding.safetensors"
+    prompts = load_file(str(prompt_file)) if "prompt" in files.read_shapes(prompt_file) else {}
+    if not prompts:
+        raise CheckpointError(f"{prompt_file}: incomplete, 'prompt' is missing.")
+    scheduler = files.read_json(folder / "scheduler" / "scheduler_config.json")
+    prompt, negative = prompts["prompt"].float(), prompts.get("negative_prompt")
+    model = IConFaceModel(transformer, autoencoder, prompt, scheduler, traits, None if negative is None else negative.float())
+    model.prompt.requires_grad_(not is_latent)  # the small model's prompt is learned, the full one's is its text encoder's
+    return model
+
+
+def find_base(source: str) -> Path:
+    """Folder of a FLUX.2 checkpoint as diffusers writes it (transformer/, vae/, scheduler/), local or from the hub."""
+    path = Path(source).expanduser()
+    return path if path.is_dir() else fetch(source)
+
+
+def load_base(folder: Path, dtype: torch.dtype, options: LoadOptions | None = None) -> Flux2Transformer2DModel:
+    """A FLUX.2 backbone from diffusers' folder, every key checked beforehand."""
+    config = files.read_json(folder / "config.json")
+    with torch.device("meta"):
+        expected = _checked_config(Flux2Transformer2DModel, config, folder)
+    found = files.read_sharded_shapes(folder)
+    shapes = {name: shape for name, (shape, _) in found.items()}
+    where = {name: path for name, (_, path) in found.items()}
+    files.check_shapes(shapes, expected.state_dict(), folder / files.DIFFUSERS_WEIGHTS, where)
+    quantization = quantization_config(options or LoadOptions(), dtype)
+    base: Any = Flux2Transformer2DModel.from_pretrained(
+        str(folder), torch_dtype=dtype, use_safetensors=True, quantization_config=quantization
+    )
+    return base
+
+
+def _checked_config(kind: Any, config: Mapping[str, Any], folder: Path) -> Any:
+    try:
+        return kind.from_config(dict(config))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{folder / 'config.json'}: {error}") from None
+
+
+def _vae_folder(folder: Path, base_folder: Path) -> Path:
+    own = folder / "autoencoder"
+    return own if own.is_dir() else base_folder / "vae"
+
+
+def load_vae(folder: Path, dtype: torch.dtype) -> LatentAutoencoder:
+    config = files.read_json(folder / "config.json")
+    with torch.device("meta"):
+        expected = _checked_config(AutoencoderKLFlux2, config, folder)
+    path = folder / files.DIFFUSERS_WEIGHTS
+    files.check_shapes(files.read_shapes(path), expected.state_dict(), path)
+    vae: Any = AutoencoderKLFlux2.from_pretrained(str(folder), torch_dtype=dtype, use_safetensors=True)
+    return LatentAutoencoder(vae)
+
+
+def _load_pixels(folder: Path) -> PixelAutoencoder:
+    settings = _from_json(PixelAutoencoderSettings, files.read_json(folder / "config.json"), folder / "config.json")
+    autoencoder = PixelAutoencoder(settings)
+    files.load_into(autoencoder, folder / "autoencoder.safetensors")
+    return autoencoder
+
+
+def _load_lora(transformer: IConFaceTransformer, rank: int, path: Path) -> None:
+    lora.add_lora(transformer, rank)
+    files.check_shapes(files.read_shapes(path), lora.lora_state(transformer), path)
+    lora.load_lora_state(transformer, load_file(str(path)))
+
+
+# ---- saving
+
+
+def save_model(
+    model: IConFaceModel,
+    folder: Path,
+    base: str | None = None,
+    storage_dtype: torch.dtype | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write a checkpoint folder; nothing stands under its name until it is whole.
+
+    Args:
+        base: hub id or folder of the unchanged FLUX.2 checkpoint: backbone and VAE are left out and LoRA is kept apart.
+            None: everything is written, LoRA merged into the backbone.
+        storage_dtype: of the weights on disk; None: as they are.
+    """
+    if folder.exists() and not overwrite:
+        raise UsageError(f"{folder} is there already: name another folder, or allow overwriting")
+    aside = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    transformer = model.transformer
+    kept_apart = base is not None and lora.has_lora(transformer)
+    is_latent = isinstance(model.autoencoder, LatentAutoencoder)
+    index = {
+        "_class_name": _CLASS,
+        "format_version": FORMAT_VERSION,
+        "traits": model.traits.to_dict(),
+        "conditioning": transformer.settings.to_dict(),
+        "autoencoder": "latent" if is_latent else "pixel",
+        "base": base,
+        "lora_rank": lora.lora_rank(transformer) if kept_apart else None,
+    }
+    files.write_json(aside / INDEX, index)
+    if base is None:
+        transformer.base.save_config(str(aside / "transformer"))
+        weights = aside / "transformer" / files.DIFFUSERS_WEIGHTS
+        files.write_tensors(weights, lora.merged_base_state(transformer), storage_dtype)
+    elif kept_apart:
+        files.write_tensors(aside / "lora" / "lora.safetensors", lora.lora_state(transformer), storage_dtype)
+    files.write_tensors(aside / "adapters" / "adapters.safetensors", transformer.adapters.state_dict(), storage_dtype)
+    if base is None or not is_latent:
+        _save_autoencoder(model.autoencoder, aside / "autoencoder", storage_dtype)
+    files.write_json(aside / "scheduler" / "scheduler_config.json", model.scheduler_config)
+    prompts = {"prompt": model.prompt, "negative_prompt": model.negative_prompt}
+    present = {name: prompt for name, prompt in prompts.items() if prompt is not None}
+    files.write_tensors(aside / "prompt_embedding.safetensors", present, storage_dtype)
+    files.write_manifest(aside)
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(aside, folder)
+
+
+def _save_autoencoder(autoencoder: torch.nn.Module, folder: Path, storage_dtype: torch.dtype | None) -> None:
+    if isinstance(autoencoder, LatentAutoencoder):
+        autoencoder.vae.save_config(str(folder))
+        files.write_tensors(folder / files.DIFFUSERS_WEIGHTS, autoencoder.vae.state_dict(), storage_dtype)
+    elif isinstance(autoencoder, PixelAutoencoder):
+        files.write_json(folder / "config.json", autoencoder.settings.to_dict())
+        files.write_tensors(folder / "autoencoder.safetensors", autoencoder.state_dict(), storage_dtype)

@@ -1,0 +1,44 @@
+"""Checkpoints from the Hugging Face hub, into its own cache; safetensors and JSON only."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from iconface_video.errors import CheckpointError
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+PATTERNS = (
+    "model_index.json",
+    "manifest.json",
+    "prompt_embedding.safetensors",
+    *(
+        f"{part}/*.{ending}"
+        for part in ("transformer", "vae", "autoencoder", "adapters", "lora", "scheduler")
+        for ending in ("json", "safetensors")
+    ),
+)
+"""What is taken of a repository: no text encoder, no pickles, no code."""
+
+
+def is_hub_id(source: str) -> bool:
+    return _HUB_ID.fullmatch(source) is not None
+
+
+def fetch(source: str) -> Path:
+    """Download a repository (or find it in the cache) -> local folder. CheckpointError with what to do."""
+    if not is_hub_id(source):
+        raise CheckpointError(
+            f"{source}: no such folder, and not a hub id (owner/name). Give 'embedded', a folder or a hub id."
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(source, allow_patterns=list(PATTERNS)))
+    except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{source}: cannot be downloaded ({reason}). Check the id and the connection, accept the model's terms on its "
+            "page if it asks for that, or give a local folder."
+        ) from None
