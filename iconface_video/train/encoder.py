@@ -35,12 +35,14 @@ class EncoderTaskSettings:
     """Clean photos in a batch."""
     degraded: int = 24
     """How many of them are also seen degraded."""
-    sizes: tuple[tuple[float, int], ...] = ((0.55, 80), (0.8, 96), (1.0, 112))
+    sizes: tuple[tuple[float, int], ...] = ((0.6, 80), (0.85, 96), (1.0, 112))
     """(share of all steps until which, px): small pictures first, they cost half."""
     total_steps: int = 4000
     direct_weight: float = 2.0
     relation_weight: float = 10.0
     margin_weight: float = 0.03
+    margin_ramp: float = 0.4
+    """Share of all steps over which the margin loss grows to its weight: on a young net it only disturbs."""
     norm_weight: float = 0.3
     workers: int = 1
 
@@ -138,7 +140,8 @@ class EncoderTask(Task):
             margin = self._margin_loss(raw, self.labels[index])
             norm = norm_loss(raw, torch.as_tensor(batch.strength).to(raw), settings.clean, settings.degraded)
         total = settings.direct_weight * direct + settings.relation_weight * relation
-        total = total + settings.margin_weight * margin + settings.norm_weight * norm
+        grown = min(1.0, step / max(1.0, settings.margin_ramp * settings.total_steps))
+        total = total + grown * settings.margin_weight * margin + settings.norm_weight * norm
         figures = {"direct": direct, "relation": relation, "margin": margin, "norm": norm, "loss": total}
         return total, {name: float(value.detach()) for name, value in figures.items()}
 

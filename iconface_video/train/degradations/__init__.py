@@ -1,4 +1,6 @@
-"""Synthetic damage: single pictures for the trainers' online mix."""
+"""Synthetic damage: `degrade` for single pictures (the trainers' online mix), effects and presets for whole clips (`clip`, `film`, `codec`,
+`presets`), and both applied to files (`files`).
+"""
 
 from __future__ import annotations
 
