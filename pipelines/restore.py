@@ -143,13 +143,13 @@ def _find_faces(clip: Clip, settings: RunSettings, references: ReferenceChoice, 
         return _Found(survey, {}, (*notes, "no face was found: the picture is as it was"))
     with watch.stage("anchors"):
         matches = match_references(photos, _directions(survey, settings.anchors), settings.anchors)
-        pictures = DisplayPictures(clip)
 
         def on_done(done: int, total: int) -> None:
             watch.check()
             watch.report(Progress("anchors", done, total, unit="people"))
 
-        anchors = build_anchors(survey, matches, pictures.at, embed, settings.anchors, on_done)
+        with DisplayPictures(clip) as pictures:
+            anchors = build_anchors(survey, matches, pictures.at, embed, settings.anchors, on_done)
     return _Found(survey, anchors, (*notes, *describe_matches(matches)))
 
 

@@ -69,7 +69,9 @@ def anchor_from_tracks(
     """From the best and most diverse crops of the tracks; from the face itself where no crop is good enough."""
     chosen = choose_crops(_candidates(survey, tracks), settings.anchor_crops)
     if chosen:
-        crops = [_cut(tracks, item, display_at(item.pts)) for item in chosen]
+        in_time = sorted(chosen, key=lambda item: item.pts)  # forwards through the file is the cheaper way
+        cut = {id(item): _cut(tracks, item, display_at(item.pts)) for item in in_time}
+        crops = [cut[id(item)] for item in chosen]
         return make_anchor(embed(crops), crops, settings, "track")
     taken = [track.embeddings for track in tracks if len(track.embeddings)]
     if taken:

@@ -11,15 +11,21 @@ from iconface_video.video.random_access import RandomAccess
 
 
 class DisplayPictures:
-    """Random access in display space: upright, square pixels."""
+    """Random access in display space: upright, square pixels. A context manager."""
 
     def __init__(self, clip: Clip) -> None:
         self._info = clip.info
-        self._access = RandomAccess(clip.info.path)
+        self._access = RandomAccess(clip.info.path, clip.reader.settings)
+
+    def __enter__(self) -> DisplayPictures:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._access.close()
 
     def at(self, pts: int) -> UInt8:
         """(h, w, 3) RGB of the frame with this PTS."""
-        return to_display(np.asarray(self._access.frame_at(pts)), self._info.display_size, self._info.rotation)
+        return to_display(self._access.frame_at(pts).rgb, self._info.display_size, self._info.rotation)
 
 
 def to_display(rgb: UInt8, display_size: tuple[int, int], rotation: int) -> UInt8:
