@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import cv2
 import numpy as np
 
 from iconface_video.faces.align import (
@@ -18,12 +15,7 @@ from iconface_video.faces.align import (
     transform_points,
 )
 from iconface_video.types import Detection, Float64, Frame, UInt8, VideoInfo
-from iconface_video.video.color import matrix_code, to_rgb
-
-_WORTH_SHRINKING = 1.5
-"""Frames this much larger than the detector's picture are shrunk before they become RGB."""
-_ALIGNMENT = 8
-"""px: sides of a shrunk frame are multiples of this, so that chroma planes of all samplings divide evenly."""
+from iconface_video.video.color import to_rgb, to_small_rgb
 
 
 def detection_picture(frame: Frame, info: VideoInfo, longer_side: int) -> tuple[UInt8, Float64]:
@@ -35,10 +27,10 @@ def detection_picture(frame: Frame, info: VideoInfo, longer_side: int) -> tuple[
     factor = min(1.0, longer_side / max(width, height))
     size = max(1, round(width * factor)), max(1, round(height * factor))
     picture_from_display = scaling(size[0] / width, size[1] / height)
-    small, small_from_frame = _shrunk(frame, factor)
+    rgb = to_small_rgb(frame, max(1, round(max(frame.width, frame.height) * factor)))
+    small_from_frame = scaling(rgb.shape[1] / frame.width, rgb.shape[0] / frame.height)
     picture_from_small = compose(compose(picture_from_display, info.display_from_frame), invert(small_from_frame))
-    rgb = to_rgb(small)
-    if size != (small.width, small.height) or not np.allclose(picture_from_small, np.eye(2, 3), atol=1e-6):
+    if size != (rgb.shape[1], rgb.shape[0]) or not np.allclose(picture_from_small, np.eye(2, 3), atol=1e-6):
         rgb = cut_crop(rgb, picture_from_small, size).astype(np.uint8, copy=False)
     return rgb, invert(picture_from_display)
 
@@ -55,22 +47,3 @@ def aligned_crop(frame: Frame, info: VideoInfo, found: Detection, size: int) -> 
     matrix = crop_from_frame(estimate_parameters(found.landmarks), size, info)
     box = source_box(matrix, size, (frame.width, frame.height))
     return cut_crop(to_rgb(frame, box), matrix, size, (box[0], box[1])).astype(np.uint8, copy=False)
-
-
-def _shrunk(frame: Frame, factor: float) -> tuple[Frame, Float64]:
-    """The frame with its planes averaged down to about `factor`, and the affine from frame px to its px."""
-    if factor * _WORTH_SHRINKING > 1:
-        return frame, scaling(1.0)
-    width, height = (max(1, round(side * factor / _ALIGNMENT)) * _ALIGNMENT for side in (frame.width, frame.height))
-    planes = tuple(
-        cv2.resize(
-            plane,
-            (max(1, round(width * plane.shape[1] / frame.width)), max(1, round(height * plane.shape[0] / frame.height))),
-            interpolation=cv2.INTER_AREA,
-        )
-        for plane in frame.planes
-    )
-    # Untagged frames get their matrix by their height, which must not change with it.
-    color = replace(frame.color, space=matrix_code(frame.color, frame.height))
-    small = replace(frame, planes=planes, width=width, height=height, color=color, side_data=())
-    return small, scaling(width / frame.width, height / frame.height)

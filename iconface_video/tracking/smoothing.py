@@ -82,7 +82,9 @@ def _measure(points: Float64, scores: Float64) -> tuple[Float64, Float64, float]
     unit = float(np.median(size))
     turn = np.exp(found[:, 0] + 1j * found[:, 1])
     place = (complex(*_CENTER) - (found[:, 2] + 1j * found[:, 3])) / turn
-    positions = np.stack([found[:, 0] * _RADIUS, np.unwrap(found[:, 1]) * _RADIUS, place.real / unit, place.imag / unit], axis=-1)
+    positions = np.stack(
+        [found[:, 0] * _RADIUS, np.unwrap(found[:, 1]) * _RADIUS, place.real / unit, place.imag / unit], axis=-1
+    )
     deviation = _noise(scores) / np.sqrt(weights.sum(axis=-1))
     deviations = np.repeat(deviation[:, None], 4, axis=1)
     deviations[:, 2:] *= (size / unit)[:, None]

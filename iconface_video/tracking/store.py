@@ -1,8 +1,8 @@
 """A survey in a folder: small text for people, array files per shot for programs. Nothing in it is pickled.
 
-    shots.yaml         shots with PTS and, for people, seconds
-    survey.json        the video's facts, counts, and the tracks' small fields
-    tracks-0007.npz    the arrays of shot 7's tracks, named "<track id>.<field>"; only for shots that have tracks
+shots.yaml         shots with PTS and, for people, seconds
+survey.json        the video's facts, counts, and the tracks' small fields
+tracks-0007.npz    the arrays of shot 7's tracks, named "<track id>.<field>"; only for shots that have tracks
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def _write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
 def _shots_text(survey: Survey) -> str:
     base = survey.info.time_base
     shots = [
-        asdict(shot) | {"from_seconds": round(float(shot.first_pts * base), 3), "to_seconds": round(float(shot.last_pts * base), 3)}
+        asdict(shot)
+        | {"from_seconds": round(float(shot.first_pts * base), 3), "to_seconds": round(float(shot.last_pts * base), 3)}
         for shot in survey.shots
     ]
     return yaml.safe_dump({"shots": shots}, sort_keys=False)

@@ -20,7 +20,7 @@ from iconface_video.tracking.tracklet import Tracklet
 from iconface_video.tracking.tracks import build_tracks, reason_to_skip
 from iconface_video.types import Detection, Float32, Frame, Progress, Shot, Survey, Timestamp, Track, UInt8, VideoInfo
 from iconface_video.video.reader import VideoReader
-from iconface_video.video.shots import ShotDetector, make_shot_detector
+from iconface_video.video.shots import ContentShotDetector, ShotDetector
 
 Embed = Callable[[list[UInt8]], Float32]
 """Aligned crops in the FFHQ frame, each (S, S, 3) uint8 RGB -> (n, 512) raw identity embeddings."""
@@ -48,7 +48,7 @@ def run_survey(
     A clip without a face gives a survey without tracks. Raises DecodeError where no frame could be decoded, and Cancelled
     when `should_stop` says so.
     """
-    shots = shot_detector or make_shot_detector(settings)
+    shots = shot_detector or ContentShotDetector(settings.cut_threshold)
     surveyor = _Surveyor(reader.info, settings, embed, detector or make_detector(settings))
     waiting: deque[Frame] = deque()
     for frame in reader.frames(start, end):

@@ -79,7 +79,12 @@ class Tracker:
         self._active = [item for item in self._active if item not in gone]
 
     def _match_sure(
-        self, seconds: float, detections: Sequence[Detection], sure: list[int], describe: Describe | None, given: list[Tracklet | None]
+        self,
+        seconds: float,
+        detections: Sequence[Detection],
+        sure: list[int],
+        describe: Describe | None,
+        given: list[Tracklet | None],
     ) -> list[Tracklet]:
         """First round: confident detections and all tracks. Returns the tracks that stay free."""
         expected = [Expected(item.filter.box, item.filter.center_deviation, item.identity) for item in self._active]
@@ -95,7 +100,12 @@ class Tracker:
         return [item for row, item in enumerate(self._active) if row not in taken]
 
     def _match_unsure(
-        self, seconds: float, detections: Sequence[Detection], unsure: list[int], free: list[Tracklet], given: list[Tracklet | None]
+        self,
+        seconds: float,
+        detections: Sequence[Detection],
+        unsure: list[int],
+        free: list[Tracklet],
+        given: list[Tracklet | None],
     ) -> None:
         """Second round: doubtful detections may continue a track that was seen a moment ago, where they overlap it well."""
         fresh = [item for item in free if seconds - item.last_seconds <= MAX_EXTRAPOLATION_SECONDS]

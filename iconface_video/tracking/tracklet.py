@@ -11,7 +11,15 @@ from iconface_video.tracking.filter import BoxFilter
 from iconface_video.types import Detection, Float32
 
 _ROW = np.dtype(
-    [("pts", "i8"), ("seconds", "f8"), ("box", "f4", 4), ("landmarks", "f4", (5, 2)), ("score", "f4"), ("sharpness", "f4"), ("quality", "f4")]
+    [
+        ("pts", "i8"),
+        ("seconds", "f8"),
+        ("box", "f4", 4),
+        ("landmarks", "f4", (5, 2)),
+        ("score", "f4"),
+        ("sharpness", "f4"),
+        ("quality", "f4"),
+    ]
 )
 MAX_EXTRAPOLATION_SECONDS = 0.3
 """No face's motion is carried on longer than this past its last detection."""
@@ -93,7 +101,9 @@ class Tracklet:
     def absorb(self, later: Tracklet) -> None:
         """Append a tracklet of the same face that began after this one ended."""
         for row in later.rows.table:
-            self.rows.append(int(row["pts"]), float(row["seconds"]), Detection(row["box"], float(row["score"]), row["landmarks"]))
+            self.rows.append(
+                int(row["pts"]), float(row["seconds"]), Detection(row["box"], float(row["score"]), row["landmarks"])
+            )
             self.measured(float(row["sharpness"]), float(row["quality"]))
         self.embeddings += later.embeddings
         self.embedding_pts += later.embedding_pts

@@ -94,9 +94,7 @@ def _build(
     )
 
 
-def _rows_of(
-    found: NDArray[np.int64], shot: Shot, frame_pts: NDArray[np.int64], time_base: Fraction
-) -> NDArray[np.int64]:
+def _rows_of(found: NDArray[np.int64], shot: Shot, frame_pts: NDArray[np.int64], time_base: Fraction) -> NDArray[np.int64]:
     """PTS of all frames from the first detection to the last, on to the shot's edges where these are near."""
     reach = int(SHOT_EDGE_SECONDS / time_base)
     first = shot.first_pts if found[0] - shot.first_pts <= reach else found[0]
