@@ -143,6 +143,28 @@ def to_rgb(frame: Frame, box: Box | None = None) -> UInt8:
     return cv2.convertScaleAbs(deep, alpha=1 / 256).astype(np.uint8, copy=False)
 
 
+def to_small_rgb(frame: Frame, longer_side: int) -> UInt8:
+    """The whole frame as RGB, uint8 (h, w, 3), shrunk (never enlarged) until its longer side is `longer_side` px.
+
+    Each plane is shrunk before the conversion, which is fast, and free of aliasing.
+    """
+    layout = layout_of(frame.pix_fmt)
+    scale = min(1.0, longer_side / max(frame.width, frame.height))
+    width, height = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
+    colors = frame.planes[: 1 if layout.is_gray else 3]
+    planes = tuple(_shrunk(plane, width, height) for plane in colors)
+    pix_fmt = frame.pix_fmt.replace("a", "", 1) if layout.has_alpha else frame.pix_fmt
+    if not layout.is_gray and not layout.is_rgb:
+        pix_fmt = "yuv444p" + (f"{layout.depth}le" if layout.depth > 8 else "")
+    color = replace(frame.color, space=matrix_code(frame.color, frame.height))
+    return to_rgb(replace(frame, planes=planes, pix_fmt=pix_fmt, width=width, height=height, color=color, side_data=()))
+
+
+def _shrunk(plane: Plane, width: int, height: int) -> Plane:
+    smaller = plane.shape[1] >= width and plane.shape[0] >= height
+    return cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+
+
 def _to_8_bits(plane: Plane, coding: _Coding) -> UInt8:
     scaled = (plane.astype(np.float32) - coding.luma_offset) * (255 / coding.luma_scale)
     if coding.luma_offset == 0 and coding.luma_scale == 255:

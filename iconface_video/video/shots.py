@@ -1,0 +1,117 @@
+"""Where one shot ends and the next begins, found while the frames stream by."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+from scenedetect import FrameTimecode
+from scenedetect.detectors import AdaptiveDetector
+
+from iconface_video.types import Float32, Frame
+from iconface_video.video.color import to_small_rgb
+
+_PICTURE_SIDE = 192
+"""px, longer side of the picture that is judged."""
+_SIGNATURE_SIZE = (16, 12)
+_WINDOW = 2
+"""Frames on each side against which a change is compared: in a pan all change alike."""
+_FLASH_FRAMES = 4
+"""A disturbance up to this long, after which the old picture is back, is no cut."""
+_SAME_PICTURE = 0.45
+"""Two pictures are one scene when they differ by less than this share of the change at the cut."""
+_CUT_SHARE = 0.55
+"""The floor under the adaptive rule, as a share of PySceneDetect's fixed threshold (15 of 27 in its own defaults)."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """First frame of a new shot."""
+
+    pts: int
+    index: int
+    """``Frame.index`` of that frame."""
+
+
+class ShotDetector(Protocol):
+    """Takes frames one by one and may answer late."""
+
+    delay: int
+    """A cut may be reported up to this many frames after its own."""
+
+    def push(self, frame: Frame) -> list[Cut]:
+        """Cuts that have become certain with this frame."""
+        ...
+
+    def finish(self) -> list[Cut]:
+        """Cuts still held back when the video ends."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Seen:
+    pts: int
+    index: int
+    signature: Float32
+    """Tiny blurred RGB picture."""
+
+
+class ContentShotDetector:
+    """PySceneDetect's adaptive content detector, with a check that rejects flashes.
+
+    It compares each frame's change in hue, saturation and lightness with that of its neighbours, so that pans and fast
+    movement are no cuts. A candidate is dropped when some picture shortly before it and some picture shortly after it
+    show the same scene: a photographer's flash, a dropout of the tape, a single wrong frame.
+    """
+
+    delay = _FLASH_FRAMES
+
+    def __init__(self, threshold: float = 27.0) -> None:
+        """`threshold`: content change that counts as a cut, on the scale of PySceneDetect's ContentDetector."""
+        self._detector = AdaptiveDetector(
+            window_width=_WINDOW, min_content_val=_CUT_SHARE * threshold, min_scene_len=_FLASH_FRAMES
+        )
+        self._seen: deque[_Seen] = deque(maxlen=2 * _FLASH_FRAMES + 1)
+        self._candidates: deque[int] = deque()
+        self._count = 0
+
+    def push(self, frame: Frame) -> list[Cut]:
+        """Cuts that have become certain with this frame."""
+        picture = to_small_rgb(frame, _PICTURE_SIDE)
+        small = cv2.resize(picture, _SIGNATURE_SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
+        self._seen.append(_Seen(frame.pts, frame.index, small))
+        # Positions are counted in frames; the rate only turns them into seconds for people.
+        found = self._detector.process_frame(FrameTimecode(self._count, fps=25.0), picture[:, :, ::-1])
+        self._candidates.extend(time.frame_num for time in found)
+        self._count += 1
+        return self._decided(self._count - 1 - _FLASH_FRAMES)
+
+    def finish(self) -> list[Cut]:
+        """Cuts still held back when the video ends."""
+        return self._decided(self._count - 1)
+
+    def _decided(self, newest: int) -> list[Cut]:
+        """Candidates up to position `newest` that stand the flash test."""
+        cuts = []
+        while self._candidates and self._candidates[0] <= newest:
+            position = self._candidates.popleft()
+            first = self._count - len(self._seen)
+            at = position - first
+            if 0 < at < len(self._seen) and not self._is_flash(at):
+                cuts.append(Cut(self._seen[at].pts, self._seen[at].index))
+        return cuts
+
+    def _is_flash(self, at: int) -> bool:
+        pictures = [seen.signature for seen in self._seen]
+        before, after = pictures[max(0, at - _FLASH_FRAMES) : at], pictures[at : at + _FLASH_FRAMES + 1]
+        change = _distance(before[-1], after[0])
+        # The two frames at the seam are the change itself; any other pair may show that the scene went on.
+        pairs = ((b, a) for i, b in enumerate(reversed(before)) for j, a in enumerate(after) if i or j)
+        return any(_distance(b, a) < _SAME_PICTURE * change for b, a in pairs)
+
+
+def _distance(one: Float32, other: Float32) -> float:
+    return float(np.abs(one - other).mean())
