@@ -1,3 +1,54 @@
-"""iconface-video: restore every face in a video, true to the person, steady through time, sound and timing intact."""
+"""iconface-video: restore every face in a video, true to the person, steady through time, sound and timing intact.
+
+The names below are loaded when they are first used, so that ``import iconface_video`` is fast and needs neither torch nor
+diffusers.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from iconface_video.models.checkpoints import load_model
+    from iconface_video.pipelines.render import render_store
+    from iconface_video.pipelines.restore import ReferenceChoice, restore_video
+    from iconface_video.pipelines.survey import survey
+    from iconface_video.settings import RunSettings
+    from iconface_video.video.probe import probe
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "ReferenceChoice",
+    "RunSettings",
+    "__version__",
+    "load_model",
+    "probe",
+    "render_store",
+    "restore_video",
+    "survey",
+]
+
+_HOMES = {
+    "ReferenceChoice": "iconface_video.pipelines.restore",
+    "RunSettings": "iconface_video.settings",
+    "load_model": "iconface_video.models.checkpoints",
+    "probe": "iconface_video.video.probe",
+    "render_store": "iconface_video.pipelines.render",
+    "restore_video": "iconface_video.pipelines.restore",
+    "survey": "iconface_video.pipelines.survey",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name from its home (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'iconface_video' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

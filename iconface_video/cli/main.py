@@ -1,0 +1,120 @@
+"""The command line. Each command parses, makes settings, and calls one pipeline; heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from iconface_video import __version__
+from iconface_video.cli import (
+    config_command,
+    degrade_command,
+    doctor_command,
+    probe_command,
+    render_command,
+    run_command,
+    train_command,
+)
+from iconface_video.errors import IconFaceError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="iconface-video",
+    help="Restore every face in a video: followed through time, true to the person, sound and timing intact.",
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run_command.run)
+app.command("render")(render_command.render)
+app.command("probe")(probe_command.probe_file)
+app.command("doctor")(doctor_command.doctor)
+app.add_typer(config_command.app, name="config")
+app.command("degrade")(degrade_command.degrade)
+app.add_typer(train_command.app, name="train")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"iconface-video {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error; may stand anywhere.")] = False,
+) -> None:
+    pass
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code: 0 done, 1 failure, 2 wrong usage or input, 130 interrupted.
+
+    Errors are one sentence on stderr; with --debug the traceback precedes it.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = _take_debug(arguments)
+    previous = _let_terminate_interrupt()
+    try:
+        result = typer.main.get_command(app).main(arguments or ["--help"], prog_name="iconface-video", standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+        return _failed("stopped; nothing was written under the output's name", code) if code == INTERRUPTED else code
+    except IconFaceError as error:
+        return _failed(str(error), error.exit_code, debug)
+    except typer.TyperException as error:
+        return _failed(_one_line(error), error.exit_code, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        return _failed("stopped; nothing was written under the output's name", INTERRUPTED, debug)
+    except BrokenPipeError:
+        sys.stdout = None  # type: ignore[assignment]  # whoever read our output is gone
+        return 1
+    except Exception as error:
+        hint = "" if debug else " Run it again with --debug for details."
+        return _failed(f"unexpected {type(error).__name__}: {error}.{hint}", 1, debug)
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+def _take_debug(arguments: list[str]) -> bool:
+    """Removes --debug wherever it stands before a lone "--"."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    given = "--debug" in arguments[:end]
+    arguments[:end] = [item for item in arguments[:end] if item != "--debug"]
+    return given
+
+
+def _let_terminate_interrupt() -> signal._HANDLER:
+    """A polite kill cleans up like Ctrl-C. None where this is not the main thread, which alone may set handlers."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        return signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:
+        return None
+
+
+def _one_line(error: typer.TyperException) -> str:
+    """Typer's message, with the options that may have been meant."""
+    message = error.format_message()
+    meant = getattr(error, "possibilities", None)
+    return f"{error.message}. Did you mean '{meant[0]}'?" if meant else message.strip()
+
+
+def _failed(message: str, code: int, debug: bool = False) -> int:
+    if debug:
+        traceback.print_exc()
+    if message:  # empty where the help was shown instead
+        print(f"error: {message}", file=sys.stderr)
+    return code

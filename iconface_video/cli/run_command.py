@@ -1,0 +1,169 @@
+"""`iconface-video run`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from iconface_video.cli.display import counted, duration, make_display, print_json, print_rows
+from iconface_video.cli.options import Overrides, optional_seconds, people, present, seconds, settings_options
+from iconface_video.configs import DEFAULTS, load_preset
+from iconface_video.errors import UsageError
+
+if TYPE_CHECKING:
+    from iconface_video.run.report import RunReport
+    from iconface_video.types import VideoInfo
+
+_KEPT_SUFFIXES = (".mp4", ".mov", ".mkv", ".ts")
+_WHAT = "video"
+
+
+@settings_options("render", "encode", "restore", "anchors", "survey", "read")
+def run(
+    input: Annotated[Path, typer.Argument(metavar="INPUT", help="The video.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where to write; NAME.restored.mp4 beside the input when not given."
+        ),
+    ] = None,
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--reference", "-r", metavar="PHOTO", help="A photo of a person in the video; may be given more than once."
+        ),
+    ] = None,
+    person: Annotated[
+        list[str] | None,
+        typer.Option("--person", metavar="NAME=FOLDER", help="A folder of photos of one person; once for each person."),
+    ] = None,
+    preset: Annotated[
+        str,
+        typer.Option(
+            "--preset", "-p", metavar="NAME", help="Settings to start from; `config list` shows all, or a .yaml file."
+        ),
+    ] = DEFAULTS.name,
+    start: Annotated[str | None, typer.Option(metavar="TIME", help="Begin here: seconds or h:mm:ss.")] = None,
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="Stop here: seconds or h:mm:ss.")] = None,
+    preview: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Only so many seconds, from --start or from the middle, into NAME.preview.mp4."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the output if it exists.")] = False,
+    keep_work: Annotated[
+        bool, typer.Option("--keep-work", help="Keep the restored faces, so that `render` can use them again.")
+    ] = False,
+    work: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where the restored faces lie meanwhile; beside the output if not given."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs: one JSON object at the end, progress as JSON lines on stderr.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check input and options, say what would be written, stop.")
+    ] = False,
+    *,
+    overrides: Overrides,
+) -> None:
+    """Restore the faces in a video.
+
+    Sound, subtitles, chapters, timing and all of the picture outside the faces stay as they are.
+
+    Examples:
+
+      iconface-video run tape.mp4
+
+      iconface-video run tape.mp4 -o better.mp4 --reference anna.jpg --strength 0.8
+
+      iconface-video run party.mkv --person anna=photos/anna --person ben=photos/ben
+
+      iconface-video run film.mov --preset film --codec prores --preview 5
+    """
+    settings = load_preset(preset).settings(overrides)
+    part = _Part(optional_seconds(start), optional_seconds(end), None if preview is None else seconds(preview))
+    named = people(person or [])
+    photos = tuple(present(path, "reference photo") for path in reference or [])
+    present(input, _WHAT)
+
+    from iconface_video.video.probe import probe
+
+    if part.preview is not None:
+        part, output = part.around(probe(input)), output or _preview_path(input)
+    if dry_run:
+        from iconface_video.video.output_plan import plan_output
+
+        plan = plan_output(probe(input), output, settings.encode, force=force)
+        return print_rows([("would write", str(plan.path)), *(("note", note) for note in plan.notes)])
+
+    from iconface_video.pipelines.restore import ReferenceChoice, restore_video
+
+    with make_display(quiet=quiet, as_json=as_json) as display:
+        report = restore_video(
+            input,
+            output,
+            settings=settings,
+            references=ReferenceChoice(photos, named),
+            start=part.start,
+            end=part.end,
+            force=force,
+            work=work,
+            keep_work=keep_work,
+            on_progress=display,
+        )
+    if as_json:
+        print_json(report.to_dict())
+    elif not quiet:
+        print_rows(summary(report))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What --start, --end and --preview ask for, in seconds."""
+
+    start: Fraction | None
+    end: Fraction | None
+    preview: Fraction | None
+
+    def __post_init__(self) -> None:
+        if self.preview is not None and self.end is not None:
+            raise UsageError("--preview and --end cannot be given together; use --start with either of them")
+        if self.preview is not None and self.preview <= 0:
+            raise UsageError("--preview must be more than 0 seconds")
+
+    def around(self, info: VideoInfo) -> _Part:
+        """The previewed stretch, as start and end."""
+        wanted = self.preview or Fraction(0)
+        length = Fraction(info.duration_seconds or 0).limit_denominator(1000)
+        start = max(Fraction(0), (length - wanted) / 2) if self.start is None else self.start
+        return _Part(start, start + wanted, None)
+
+
+def _preview_path(input: Path) -> Path:
+    suffix = input.suffix.lower()
+    return input.with_name(f"{input.stem}.preview{suffix if suffix in _KEPT_SUFFIXES else '.mkv'}")
+
+
+def summary(report: RunReport) -> list[tuple[str, str]]:
+    """What a person wants to know at the end."""
+    rows = [("output", str(report.output))]
+    if report.tracks:
+        found = f"{counted(report.faces, 'face')} in {counted(report.tracks, 'track')}, {counted(report.people, 'person', 'people')}"
+    else:
+        found = "no face"
+    rows.append(("found", found))
+    restored = f"{counted(report.faces_restored, 'face')} in {report.frames_restored} of {counted(report.frames, 'frame')}"
+    repeated = f" ({report.faces_repeated} of them repeats of the frame before)" if report.faces_repeated else ""
+    rows.append(("restored", restored + repeated))
+    skipped = {**report.left_alone, **report.not_tracked}
+    rows += [("left alone", f"{counted(number, 'face')}: {reason}") for reason, number in sorted(skipped.items())]
+    stages = ", ".join(f"{name} {duration(spent)}" for name, spent in report.seconds.items())
+    rows.append(("time", f"{duration(sum(report.seconds.values()))} ({stages})"))
+    if report.work is not None:
+        rows.append(("kept", f"{report.work} (make another output with: iconface-video render {report.work} -o FILE)"))
+    return [*rows, *(("note", note) for note in report.notes)]
