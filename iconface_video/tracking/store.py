@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,7 +45,7 @@ def save_survey(survey: Survey, folder: Path) -> None:
         for name in sorted(kept):
             tracks = [track for track in survey.tracks if _tracks_file(track.shot) == name]
             arrays = {f"{track.track_id}.{key}": getattr(track, key) for track in tracks for key in _ARRAYS}
-            _write(folder / name, lambda file, arrays=arrays: np.savez_compressed(file, allow_pickle=False, **arrays))
+            _write(folder / name, partial(_save_arrays, arrays))
         _write(folder / _SHOTS, lambda file: file.write(_shots_text(survey).encode()))
         _write(folder / _SUMMARY, lambda file: file.write(json.dumps(_summary(survey), indent=1).encode()))
     except OSError as error:
@@ -82,6 +83,10 @@ def load_survey(folder: Path) -> Survey:
 
 def _tracks_file(shot: int) -> str:
     return f"tracks-{shot:04d}.npz"
+
+
+def _save_arrays(arrays: dict[str, Any], file: IO[bytes]) -> None:
+    np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def _write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:

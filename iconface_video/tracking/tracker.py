@@ -55,9 +55,9 @@ class Tracker:
         unsure = [i for i, item in enumerate(detections) if self._settings.low_score <= item.score < self._settings.min_score]
         free = self._match_sure(seconds, detections, sure, describe, given)
         self._match_unsure(seconds, detections, unsure, free, given)
-        for index, track in enumerate(given):
-            if track is not None:
-                track.add(pts, seconds, detections[index])
+        for index, found_track in enumerate(given):
+            if found_track is not None:
+                found_track.add(pts, seconds, detections[index])
         self._give_birth(pts, seconds, detections, sure, given)
         self._remember_unsure(pts, seconds, [detections[i] for i in unsure if given[i] is None])
         return given
@@ -156,7 +156,7 @@ def join_tracklets(tracklets: Sequence[Tracklet], max_gap_seconds: float) -> lis
     The tracker itself lost these faces: a fast move, a jump in size. Best agreement first; one successor and one
     predecessor each.
     """
-    candidates = []
+    candidates: list[tuple[float, int, Tracklet, Tracklet]] = []
     for before in tracklets:
         for after in tracklets:
             gap = float(after.first["seconds"]) - before.last_seconds
@@ -174,9 +174,8 @@ def join_tracklets(tracklets: Sequence[Tracklet], max_gap_seconds: float) -> lis
     for head in heads:
         following = followed.get(id(head))
         while following is not None:
-            following_next = followed.get(id(following))
             head.absorb(following)
-            following = following_next
+            following = followed.get(id(following))
     return heads
 
 

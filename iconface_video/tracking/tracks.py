@@ -68,7 +68,7 @@ def _build(
 ) -> Track:
     table = tracklet.rows.table
     pts = _rows_of(table["pts"], shot, frame_pts, time_base)
-    seconds = (pts - shot.first_pts) * float(time_base)
+    seconds: Float64 = ((pts - shot.first_pts) * float(time_base)).astype(np.float64)
     place = np.searchsorted(pts, table["pts"])
     detected = np.zeros(len(pts), bool)
     detected[place] = True
