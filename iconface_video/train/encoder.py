@@ -35,7 +35,7 @@ class EncoderTaskSettings:
     """Clean photos in a batch."""
     degraded: int = 24
     """How many of them are also seen degraded."""
-    sizes: tuple[tuple[float, int], ...] = ((0.6, 80), (0.85, 96), (1.0, 112))
+    sizes: tuple[tuple[float, int], ...] = ((0.5, 64), (0.8, 80), (1.0, 112))
     """(share of all steps until which, px): small pictures first, they cost half."""
     total_steps: int = 4000
     direct_weight: float = 2.0

@@ -1,0 +1,179 @@
+"""The encoder's teacher, data, losses and recipe, on a handful of made-up people."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from iconface_video.pipelines.train_encoder import export_encoder, train_encoder
+from skimage import data
+
+from iconface_video.errors import InputError, UsageError
+from iconface_video.faces.identity_encoder import load_identity_encoder
+from iconface_video.train.config import read_config
+from iconface_video.train.encoder import AdaFaceHead, EncoderTaskSettings, norm_loss, teacher_similarity
+from iconface_video.train.encoder_config import EncoderConfig
+from iconface_video.train.encoder_data import EncoderMixer, load_faces
+from iconface_video.train.encoder_validation import pair_accuracy
+from iconface_video.train.trainer import TrainSettings
+
+
+@pytest.fixture(scope="module")
+def face_set(tmp_path_factory) -> Path:
+    """6 training and 3 held-out "people": each a noise texture blended into one photo, 4 pictures with shifts, 96 px."""
+    folder = tmp_path_factory.mktemp("people")
+    photo = cv2.resize(data.astronaut()[10:250, 105:345], (96, 96), interpolation=cv2.INTER_AREA)
+    rows = []
+    for person in range(9):
+        rng = np.random.default_rng(person)
+        texture = cv2.GaussianBlur(rng.integers(0, 256, (96, 96, 3)).astype(np.uint8), (0, 0), 6)
+        for shot in range(4):
+            picture = cv2.addWeighted(
+                photo, 0.5, cv2.normalize(np.roll(texture, shot, 1), None, 0, 255, cv2.NORM_MINMAX), 0.5, 0
+            )
+            cv2.imwrite(str(folder / f"{person}_{shot}.png"), picture)
+            rows.append([f"{person}_{shot}.png", "val" if person > 5 else "train", f"p{person}"])
+    with (folder / "index.csv").open("w", newline="") as out:
+        csv.writer(out).writerows([["file", "split", "identity"], *rows])
+    return folder
+
+
+def store_vectors(face_set: Path, teacher: Path) -> None:
+    """A made-up teacher: one direction for each person, a little noise."""
+    rng = np.random.default_rng(0)
+    directions = F.normalize(torch.from_numpy(rng.standard_normal((9, 128)).astype(np.float32))).numpy() * 0.6
+    files = [path.name for path in sorted(face_set.glob("*.png"))]
+    vectors = np.stack([directions[int(f[0])] + 0.01 * rng.standard_normal(128) for f in files]).astype(np.float32)
+    teacher.mkdir(exist_ok=True)
+    np.savez(teacher / f"{face_set.name}.npz", files=np.array(files), embeddings=vectors)
+
+
+def small_config(face_set: Path, teacher: Path | None, steps: int) -> EncoderConfig:
+    task = EncoderTaskSettings(clean=8, degraded=4, sizes=((1.0, 48),), workers=0)
+    trainer = TrainSettings(
+        max_steps=steps, warmup_steps=1, log_every=2, validate_every=steps, learning_rate=1e-3, precision="no", cpu=True
+    )
+    return EncoderConfig((str(face_set),), (), str(teacher) if teacher else None, task=task, trainer=trainer)
+
+
+def test_recipe_learns_goes_on_and_exports(face_set, tmp_path):
+    store_vectors(face_set, tmp_path / "teacher")
+    logs: list[dict[str, float]] = []
+    config = small_config(face_set, tmp_path / "teacher", 10)
+    train_encoder(config, tmp_path / "run", lambda step, row: logs.append(row))
+    losses = [row["direct"] for row in logs if "direct" in row]
+    assert losses[-1] < 0.8 * losses[0]
+    assert 0.4 <= logs[-1]["score"] <= 1
+    longer = replace(config, trainer=replace(config.trainer, max_steps=12))
+    steps: list[int] = []
+    train_encoder(longer, tmp_path / "run", lambda step, row: steps.append(step))
+    assert min(steps) > 10  # not from the start
+    export_encoder(tmp_path / "run", tmp_path / "out")
+    assert load_identity_encoder(tmp_path / "out")(torch.zeros(1, 3, 112, 112)).shape == (1, 512)
+
+
+def test_names_alone_are_enough_to_train(face_set, tmp_path):
+    figures = train_encoder(small_config(face_set, None, 2), tmp_path / "run")
+    assert np.isfinite(figures["score"])
+
+
+def test_batches_depend_on_seed_and_step_only(face_set):
+    mixer = EncoderMixer(load_faces([face_set], None, "train"), 8, 4)
+    one, same, other = mixer.batch(1, 5, 48), mixer.batch(1, 5, 48), mixer.batch(1, 6, 48)
+    assert np.array_equal(one.images, same.images)
+    assert not np.array_equal(one.images, other.images)
+    assert one.images.shape == (12, 48, 48, 3)
+    assert np.array_equal(one.index[8:], one.index[:4])  # degraded views of the first pictures
+    assert (one.strength[:8] == 0).all()
+    assert (one.strength[8:] > 0).all()
+
+
+def test_splits_do_not_mix(face_set):
+    train, val = (load_faces([face_set], None, split) for split in ("train", "val"))
+    assert (len(train.images), train.people, len(val.images), val.people) == (24, 6, 12, 3)
+
+
+def test_teacher_similarity_falls_from_one_to_about_nothing():
+    vectors = torch.zeros(3, 128)
+    vectors[1, 0], vectors[2, 0] = 0.6, 1.2  # dlib's threshold, and a clear stranger
+    similarity = teacher_similarity(vectors)[0]
+    assert similarity[0] == 1
+    assert 0.3 < similarity[1] < 0.4
+    assert similarity[2] < 0.03
+
+
+def test_norm_loss_is_least_where_the_norm_falls_with_the_damage():
+    strength = torch.tensor([0.0, 0.0, 4.0, 16.0])
+    direction = F.normalize(torch.randn(4, 512), dim=1)
+    right = direction * (20 * torch.exp(-0.14 * strength))[:, None]
+    assert norm_loss(right, strength, 2, 2) < 1e-3
+    assert norm_loss(direction * 20, strength, 2, 2) > 0.5
+    assert norm_loss(right.flip(0), strength, 2, 2) > norm_loss(direction * 20, strength, 2, 2)
+
+
+def adaface_logits(raw, kernel, label, mean, deviation, margin=0.4, spread=0.333, scale=48.0):
+    """AdaFace eq. 9-12, one sample, plain."""
+    norm = np.linalg.norm(raw)
+    cosine = raw @ kernel / norm / np.linalg.norm(kernel, axis=0)
+    hat = np.clip((norm - mean) / (deviation + 1e-3) * spread, -1, 1)
+    g_angle, g_add = -margin * hat, margin * hat + margin
+    out = scale * cosine
+    out[label] = scale * (np.cos(np.arccos(cosine[label]) + g_angle) - g_add)
+    return out
+
+
+@pytest.mark.parametrize("norm", [5.0, 20.0, 40.0])
+def test_adaface_head_follows_the_paper(norm):
+    torch.manual_seed(0)
+    head = AdaFaceHead(7).eval()
+    raw = F.normalize(torch.randn(1, 512), dim=1) * norm
+    expected = adaface_logits(raw[0].numpy().astype(float), head.kernel.detach().numpy().astype(float), 3, 20.0, 5.0)
+    assert np.allclose(head(raw, torch.tensor([3]))[0].detach().numpy(), expected, atol=2e-3)
+
+
+def test_pair_accuracy_is_balanced():
+    similarity = np.array([0.9, 0.8, 0.3, 0.2, 0.1, 0.0], dtype=np.float32)
+    same = np.array([True, False, True, False, False, False])
+    accuracy, threshold = pair_accuracy(similarity, same)
+    assert accuracy == pytest.approx((1 + 0.75) / 2)
+    assert threshold == pytest.approx(0.3)
+
+
+def test_missing_data_is_named(tmp_path):
+    with pytest.raises(UsageError, match="no training pictures"):
+        train_encoder(EncoderConfig(), tmp_path)
+    with pytest.raises(InputError, match=r"index\.csv: not found"):
+        load_faces([tmp_path], None, "train")
+    with pytest.raises(InputError, match="no checkpoint in this folder"):
+        export_encoder(tmp_path, tmp_path / "out")
+
+
+def test_shipped_config_is_read():
+    path = Path(__file__).parents[2] / "configs" / "training" / "identity-encoder.yaml"
+    config = read_config(EncoderConfig, path)
+    assert config.task_settings().total_steps == config.trainer.max_steps
+
+
+def test_teacher_network_equals_dlib():
+    dlib = pytest.importorskip("dlib")
+    from iconface_video.train import teacher
+
+    try:
+        folder = teacher._models_folder()
+    except InputError:
+        pytest.skip("dlib's weights are not installed")
+    ours = teacher.Teacher()
+    crop = np.ascontiguousarray(cv2.resize(data.astronaut()[10:250, 105:345], (256, 256)))
+    chip = ours.chip(crop)
+    theirs = dlib.face_recognition_model_v1(str(folder / "dlib_face_recognition_resnet_model_v1.dat"))
+    expected = np.array(theirs.compute_face_descriptor(chip))
+    found = ours.network(torch.from_numpy(chip).permute(2, 0, 1)[None].float())[0].numpy()
+    assert np.abs(found - expected).max() < 1e-5
+    mirrored = np.array(theirs.compute_face_descriptor(np.ascontiguousarray(chip[:, ::-1])))
+    assert np.abs(ours.embed([crop])[0] - (expected + mirrored) / 2).max() < 1e-5
