@@ -153,8 +153,8 @@ def find_base(source: str) -> Path:
     return path if path.is_dir() else fetch(source)
 
 
-def load_base(folder: Path, dtype: torch.dtype, options: LoadOptions | None = None) -> Flux2Transformer2DModel:
-    """A FLUX.2 backbone from diffusers' folder, every key checked beforehand."""
+def check_base(folder: Path) -> None:
+    """Compare the keys and shapes of a FLUX.2 backbone with its config; nothing but headers is read."""
     config = files.read_json(folder / "config.json")
     with torch.device("meta"):
         expected = _checked_config(Flux2Transformer2DModel, config, folder)
@@ -162,6 +162,11 @@ def load_base(folder: Path, dtype: torch.dtype, options: LoadOptions | None = No
     shapes = {name: shape for name, (shape, _) in found.items()}
     where = {name: path for name, (_, path) in found.items()}
     files.check_shapes(shapes, expected.state_dict(), folder / files.DIFFUSERS_WEIGHTS, where)
+
+
+def load_base(folder: Path, dtype: torch.dtype, options: LoadOptions | None = None) -> Flux2Transformer2DModel:
+    """A FLUX.2 backbone from diffusers' folder, every key checked beforehand."""
+    check_base(folder)
     quantization = quantization_config(options or LoadOptions(), dtype)
     base: Any = Flux2Transformer2DModel.from_pretrained(
         str(folder), torch_dtype=dtype, use_safetensors=True, quantization_config=quantization

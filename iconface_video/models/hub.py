@@ -42,3 +42,16 @@ def fetch(source: str) -> Path:
             f"{source}: cannot be downloaded ({reason}). Check the id and the connection, accept the model's terms on its "
             "page if it asks for that, or give a local folder."
         ) from None
+
+
+def cached(source: str) -> Path | None:
+    """The local folder of a repository that was downloaded before; None otherwise. Nothing is downloaded."""
+    if not is_hub_id(source):
+        return None
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(source, allow_patterns=list(PATTERNS), local_files_only=True))
+    except (LocalEntryNotFoundError, OSError):
+        return None

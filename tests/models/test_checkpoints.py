@@ -119,7 +119,7 @@ def test_the_pixel_model_survives_saving_in_half_the_size(tmp_path: Path, draw: 
     half = load_model(tmp_path / "half", dtype="float32")
     assert half.dtype == torch.float32
     torch.testing.assert_close(half.restore(source, anchor, [None], noise), expected, rtol=0.1, atol=0.1)
-    assert verify_manifest(tmp_path / "half") == 7
+    assert verify_manifest(tmp_path / "half") == 8
 
 
 @pytest.fixture(scope="module")

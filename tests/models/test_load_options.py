@@ -27,8 +27,6 @@ def restore(model: IConFaceModel) -> torch.Tensor:
     generator = torch.Generator().manual_seed(4)
     source, anchor = torch.rand(1, 3, 64, 64, generator=generator) * 2 - 1, torch.randn(1, 512, generator=generator)
     noise = torch.randn(1, *model.noise_shape(64), generator=generator)
-    if model.dtype != torch.float32:
-        source = source.to(model.dtype)
     with torch.inference_mode():
         references = model.encode_references(source.flip(3), 64)
     return model.restore(source, anchor, [references], noise, steps=2, guidance_scale=2.0)

@@ -1,0 +1,107 @@
+"""Models that this release knows by name, and what can be said about any checkpoint: licence, size, where it is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iconface_video.errors import CheckpointError
+from iconface_video.models import checkpoint_files as files
+from iconface_video.models.checkpoints import INDEX, check_base, embedded_folder, find_checkpoint, load_model, read_index
+from iconface_video.models.hub import cached
+
+LARGEST_TRIAL_LOAD = 2_000_000_000
+"""bytes; `verify` also loads checkpoints up to this size."""
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """One that `models list` shows."""
+
+    source: str
+    """What `--model` or `models pull` takes."""
+    kind: str
+    license: str
+    download_bytes: int
+    """About; 0: part of the package."""
+    description: str
+
+
+KNOWN = (
+    KnownModel("embedded", "restorer", "Apache-2.0", 0, "Small model that ships with this package; a CPU is enough."),
+    KnownModel(
+        "black-forest-labs/FLUX.2-klein-base-4B",
+        "base",
+        "Apache-2.0",
+        7_920_000_000,
+        "Backbone and autoencoder of the full size; restores nothing by itself, adapters are trained on it.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """About one checkpoint."""
+
+    source: str
+    folder: Path | None
+    """Where it is stored; None: not on this machine."""
+    bytes: int
+    """On disk, or about to be downloaded."""
+    license: str
+    kind: str
+    details: dict[str, Any]
+    """Traits and conditioning of a restorer."""
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files; links (Hugging Face's cache) count as what they point to."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def locate(source: str) -> Path | None:
+    """Where a known model, folder or hub id is stored; None: not on this machine. Nothing is downloaded."""
+    if source == "embedded":
+        folder = embedded_folder()
+        return folder if (folder / INDEX).is_file() else None
+    path = Path(source).expanduser()
+    return path if path.is_dir() else cached(source)
+
+
+def describe(source: str) -> ModelInfo:
+    """About "embedded", a folder or a hub id, without downloading. CheckpointError where nothing is known of it."""
+    known = next((model for model in KNOWN if model.source == source), None)
+    folder = locate(source)
+    if folder is None:
+        if known is None:
+            find = "Download it with `iconface-video models pull`." if "/" in source else "Give a folder or a hub id."
+            raise CheckpointError(f"{source}: not a model that this release knows, and not on this machine. {find}")
+        return ModelInfo(source, None, known.download_bytes, known.license, known.kind, {})
+    if known is not None and known.kind == "base":
+        return ModelInfo(source, folder, size_of(folder), known.license, known.kind, {})
+    index = read_index(folder)
+    traits = dict(index.get("traits") or {})
+    details = {"traits": traits, "conditioning": index.get("conditioning"), "base": index.get("base")}
+    return ModelInfo(source, folder, size_of(folder), str(traits.get("license", "not stated")), "restorer", details)
+
+
+def verify(source: str) -> list[str]:
+    """Check a checkpoint -> what was checked, for people. CheckpointError for the first thing that is wrong."""
+    folder = locate(source) or find_checkpoint(source)
+    done = []
+    if (folder / files.MANIFEST).is_file():
+        done.append(f"{files.verify_manifest(folder)} files have the listed size and SHA-256")
+    else:
+        done.append("no checksums to compare with: this checkpoint has no manifest.json")
+    if (folder / INDEX).is_file() and files.read_json(folder / INDEX).get("_class_name") != "IConFaceModel":
+        check_base(folder / "transformer")
+        return [*done, "the backbone has every key in the right size"]
+    read_index(folder)
+    size = size_of(folder)
+    if size > LARGEST_TRIAL_LOAD:
+        if (folder / "transformer").is_dir():
+            check_base(folder / "transformer")
+        return [*done, "the backbone has every key in the right size (too large for a trial load)"]
+    load_model(folder, dtype="float32")
+    return [*done, "every key is there in the right size; it loads"]
