@@ -48,14 +48,20 @@ def finished(tmp_path_factory, face_clip):
     return report, model, events
 
 
-def test_frames_times_and_sound_are_the_inputs(finished, face_clip):
+def test_frames_and_sound_are_the_inputs(finished, face_clip):
     report, _, _ = finished
     assert report.frames == FRAMES
     assert len(decode_raw(report.output)) == FRAMES
-    wanted = [float(time) for time in packet_times(face_clip)]
-    # Matroska counts milliseconds.
-    np.testing.assert_allclose([float(time) for time in packet_times(report.output)], wanted, atol=0.00051)
     assert audio_md5(report.output) == audio_md5(face_clip)
+
+
+def test_times_are_the_inputs_in_a_container_that_holds_them(finished, face_clip, tmp_path):
+    """MP4, as the input: Matroska knows neither negative times (the sound's priming) nor ticks finer than a millisecond."""
+    report, _, _ = finished
+    rendered = render_store(report.work, tmp_path / "out.mp4", encode=EncodeSettings(codec="h264", preset="ultrafast"))
+    assert packet_times(rendered.output) == packet_times(face_clip)
+    assert packet_times(rendered.output, "a:0") == packet_times(face_clip, "a:0")
+    assert audio_md5(rendered.output) == audio_md5(face_clip)
 
 
 def test_the_face_changes_and_nothing_else(finished, face_clip):
@@ -269,6 +275,6 @@ def test_the_real_model_class_runs_from_a_checkpoint(face_clip, settings, tmp_pa
     tiny = {"num_layers": 1, "num_single_layers": 1, "num_attention_heads": 1}
     save_model(build_embedded(base=tiny).eval(), tmp_path / "model")
     chosen = replace(settings, restore=RestoreSettings(model=str(tmp_path / "model"), steps=1, device="cpu"))
-    report = restore_video(face_clip, tmp_path / "o.mkv", settings=chosen, embed=grey_embed, end=Fraction(1, 2))
-    assert report.faces_restored >= RATE // 2 - 1
-    assert len(decode_raw(report.output)) == RATE // 2 + 1
+    report = restore_video(face_clip, tmp_path / "o.mkv", settings=chosen, embed=grey_embed, end=Fraction(1, 4))
+    assert report.faces_restored >= 3
+    assert len(decode_raw(report.output)) == 4
