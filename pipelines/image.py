@@ -1,0 +1,179 @@
+"""One photo: find its faces, restore each, put them back. Or one face that already is an aligned crop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from iconface_video.errors import OutputError, UsageError
+from iconface_video.faces.align import TEMPLATE_SIZE, crop_from_display, cut_crop, estimate_parameters
+from iconface_video.faces.detector import Detector, make_detector
+from iconface_video.identity.anchors import make_anchor, self_anchor
+from iconface_video.identity.references import Embed, find_faces, load_photo, read_photo
+from iconface_video.render.color_match import match_color
+from iconface_video.render.masks import crop_mask
+from iconface_video.render.paste import warp_back
+from iconface_video.restore.model import FaceModel
+from iconface_video.restore.noise import NoiseKey, fixed_noise
+from iconface_video.settings import RunSettings
+from iconface_video.types import Float32, Float64, IdentityAnchor, TrackKey, UInt8
+
+PHOTO_DETECTION_SIZE = 1024
+"""px: a photo is looked at more closely than a frame."""
+
+Picture = UInt8 | Path | str
+
+
+@dataclass(frozen=True, eq=False)
+class RestoredPhoto:
+    """What `restore_faces` gives back."""
+
+    image: UInt8
+    """(h, w, 3) RGB, the input's size."""
+    faces: int
+    """Faces that were restored."""
+
+
+def restore_faces(
+    image: Picture,
+    references: Sequence[Picture] = (),
+    *,
+    aligned: bool = False,
+    settings: RunSettings | None = None,
+    model: FaceModel | None = None,
+    embed: Embed | None = None,
+) -> RestoredPhoto:
+    """Restore the faces of one picture.
+
+    Args:
+        image: a file, or (h, w, 3) uint8 RGB.
+        references: photos of the person, files or arrays in which the face is found (with `aligned` arrays may be crops).
+            With several faces in the picture they go to the one that is most like them.
+        aligned: the whole picture is one face in the FFHQ frame, square, of any size.
+        model, embed: loaded as the settings say when not given.
+
+    Raises InputError or ReferencePhotoError naming the file; UsageError for an aligned picture that is not square.
+    """
+    settings = settings or RunSettings()
+    picture = _read(image)
+    if aligned and picture.shape[0] != picture.shape[1]:
+        raise UsageError(f"an aligned face is square, this picture is {picture.shape[1]}x{picture.shape[0]} px")
+    detector = make_detector(replace(settings.survey, detection_size=PHOTO_DETECTION_SIZE))
+    embed = embed or _load_embedder()
+    found = _whole_picture(picture) if aligned else _found_faces(picture, detector)
+    if not found:
+        return RestoredPhoto(picture, 0)
+    model = model or _load_model(settings)
+    crops = [cut_crop(picture, crop_from_display(parameters, TEMPLATE_SIZE), TEMPLATE_SIZE) for parameters in found]
+    anchors = _anchors(crops, references, detector, embed, settings)
+    out = picture.astype(np.float32) / 255
+    for number, (parameters, anchor) in enumerate(zip(found, anchors)):
+        out = _restore_one(out, picture, parameters, anchor, model, settings, number, aligned)
+    return RestoredPhoto((out * 255).round().clip(0, 255).astype(np.uint8), len(found))
+
+
+def _read(image: Picture) -> UInt8:
+    return image if isinstance(image, np.ndarray) else read_photo(Path(image))
+
+
+def _whole_picture(picture: UInt8) -> list[Float64]:
+    """Parameters that bring a square picture to the template's size."""
+    scale = TEMPLATE_SIZE / picture.shape[0]
+    shift = 0.5 * scale - 0.5
+    return [np.array([np.log(scale), 0.0, shift, shift])]
+
+
+def _found_faces(picture: UInt8, detector: Detector) -> list[Float64]:
+    return [estimate_parameters(item.landmarks) for item in find_faces(picture, detector)]
+
+
+def _anchors(
+    crops: Sequence[UInt8], references: Sequence[Picture], detector: Detector, embed: Embed, settings: RunSettings
+) -> list[IdentityAnchor]:
+    """The references' anchor for the face that is most like them, the face's own for the others."""
+    own = embed(crops)
+    anchors = [self_anchor(raw[None], settings.anchors) for raw in own]
+    if not references:
+        return anchors
+    photos = [load_photo(Path(item), detector, embed) for item in references if not isinstance(item, np.ndarray)]
+    pictures = [photo.crop for photo in photos] + [item for item in references if isinstance(item, np.ndarray)]
+    raw = np.stack([photo.embedding for photo in photos]) if photos else np.zeros((0, own.shape[1]), np.float32)
+    if len(pictures) > len(photos):
+        raw = np.concatenate([raw, embed(pictures[len(photos) :])])
+    anchor = make_anchor(raw, pictures, settings.anchors, "user")
+    likeness = [float(item.direction @ anchor.direction) for item in anchors]
+    anchors[int(np.argmax(likeness))] = anchor
+    return anchors
+
+
+def _restore_one(
+    out: Float32,
+    picture: UInt8,
+    parameters: Float64,
+    anchor: IdentityAnchor,
+    model: FaceModel,
+    settings: RunSettings,
+    number: int,
+    aligned: bool,
+) -> Float32:
+    """Add one face's change to the picture (h, w, 3), 0..1."""
+    face_px = TEMPLATE_SIZE / float(np.exp(parameters[0]))  # side of the crop in px of the picture
+    sizes = model.crop_sizes
+    size = settings.restore.crop_size or next((s for s in sizes if s >= face_px), sizes[-1])
+    matrix = crop_from_display(parameters, size)
+    crop = cut_crop(picture, matrix, size)
+    key = NoiseKey(settings.restore.seed, TrackKey(0, 0, number), 0)
+    noise = fixed_noise(key, model.noise_shape(size))[None]
+    restored = model.restore(crop[None], [model.prepare(anchor, size)], noise)[0]
+    residual = (restored.astype(np.float32) - crop.astype(np.float32)) / 255
+    if settings.render.color_match:
+        residual = match_color(residual)
+    full = np.ones((size, size), np.float32)
+    mask = full if aligned else crop_mask(size, settings.render.mask, settings.render.feather)
+    extent = picture.shape[1], picture.shape[0]
+    if aligned:  # no border may be lost to the warp's edge
+        change = cv2.resize(residual, extent, interpolation=cv2.INTER_CUBIC if extent[0] >= size else cv2.INTER_AREA)
+        weight = np.ones(extent[::-1], np.float32)
+    else:
+        change, weight = warp_back(residual, matrix, extent), warp_back(mask, matrix, extent)
+    weight = weight * np.float32(settings.render.strength)
+    return np.clip(out + weight[..., None] * change, 0, 1).astype(np.float32)
+
+
+def _load_embedder() -> Embed:
+    from iconface_video.faces.identity_encoder import embed_crops, load_identity_encoder
+
+    encoder = load_identity_encoder()
+    return lambda crops: embed_crops(encoder, crops)
+
+
+def _load_model(settings: RunSettings) -> FaceModel:
+    from iconface_video.restore.iconface import load_face_model
+
+    return load_face_model(settings.restore)
+
+
+def write_picture(path: Path, picture: UInt8) -> None:
+    """Encode by the suffix and rename into place: nothing half-written ever stands under `path`.
+
+    Raises OutputError for a suffix that is no picture's, or a folder that cannot be written to.
+    """
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() in (".jpg", ".jpeg") else []
+    try:
+        done, encoded = cv2.imencode(path.suffix or ".", picture[..., ::-1], quality)
+    except cv2.error:
+        done = False
+    if not done:
+        raise OutputError(f"{path}: '{path.suffix}' is not a picture format that can be written; use .png or .jpg")
+    aside = path.with_name(f".{path.name}.partial")
+    try:
+        aside.write_bytes(encoded.tobytes())
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
