@@ -43,19 +43,20 @@ class TrackFrame:
     """(S, S, 3) 0..255."""
     base: Float32 = field(init=False)
     """(S, S, 3) low-passed source."""
-    small: UInt8 = field(init=False)
-    """(F, F) grey, low-passed, for the flow."""
+    detail: Float32 = field(init=False)
+    """(S, S, 3) restored minus base: what is filtered."""
+    small: Float32 = field(init=False)
+    """(F, F, 3) the base at the flow's size: for comparing frames."""
+    grey: UInt8 = field(init=False)
+    """(F, F) the same in grey, for the flow."""
 
     def __post_init__(self) -> None:
         size = self.source.shape[0]
         self.base = np.asarray(cv2.GaussianBlur(self.source.astype(np.float32), (0, 0), size * BASE_SIGMA_SHARE), np.float32)
-        grey = cv2.cvtColor(self.base.astype(np.uint8), cv2.COLOR_RGB2GRAY)
+        self.detail = self.restored - self.base
         side = min(size, FLOW_SIZE)
-        self.small = np.asarray(cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
-
-    @property
-    def detail(self) -> Float32:
-        return self.restored - self.base
+        self.small = np.asarray(cv2.resize(self.base, (side, side), interpolation=cv2.INTER_AREA), np.float32)
+        self.grey = np.asarray(cv2.cvtColor(np.rint(self.small).astype(np.uint8), cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 class TemporalFilter:
@@ -97,7 +98,7 @@ class TemporalFilter:
 
     def _filter(self, position: int) -> Float32:
         here = self._frames[position]
-        total, weights = here.detail, np.ones(here.source.shape[:2], np.float32)
+        total, weights = here.detail.copy(), np.ones(here.source.shape[:2], np.float32)
         for offset in range(-self.delay, self.delay + 1):
             if offset == 0 or not 0 <= position + offset < len(self._frames):
                 continue
@@ -113,19 +114,18 @@ class TemporalFilter:
         size = here.source.shape[0]
         there, back = self._flow_between(here, other), self._flow_between(other, here)
         miss = there + _sample(back, there)
-        weight = np.exp(-0.5 * (miss**2).sum(axis=2) / OCCLUSION_PX**2)
-        flow = _enlarge(there, size)
-        difference = np.abs(_sample(other.base, flow) - here.base).mean(axis=2)
-        weight = _enlarge(weight, size) * np.exp(-0.5 * (difference / DIFFERENCE_SCALE) ** 2)
-        return _sample(other.detail, flow), weight
+        difference = np.abs(_sample(other.small, there) - here.small).mean(axis=2)
+        doubt = (miss**2).sum(axis=2) / OCCLUSION_PX**2 + (difference / DIFFERENCE_SCALE) ** 2
+        weight = _enlarge(np.exp(np.float32(-0.5) * doubt), size)
+        return _sample(other.detail, _enlarge(there, size)), weight
 
     def _flow_between(self, here: TrackFrame, other: TrackFrame) -> Float32:
         """(F, F, 2): where each point of `here` is found in `other`, relative, px at the flow's size."""
         pair = (here.pts, other.pts)
         if pair not in self._flows:
-            flow = np.zeros((*here.small.shape, 2), np.float32)
-            if not np.array_equal(here.small, other.small):
-                flow = np.asarray(self._flow.calc(here.small, other.small, flow), np.float32)
+            flow = np.zeros((*here.grey.shape, 2), np.float32)
+            if not np.array_equal(here.grey, other.grey):
+                flow = np.asarray(self._flow.calc(here.grey, other.grey, flow), np.float32)
             self._flows[pair] = flow
         return self._flows[pair]
 
