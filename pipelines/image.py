@@ -71,7 +71,7 @@ def restore_faces(
     model = model or _load_model(settings)
     crops = [cut_crop(picture, crop_from_display(parameters, TEMPLATE_SIZE), TEMPLATE_SIZE) for parameters in found]
     anchors = _anchors(crops, references, detector, embed, settings)
-    out = picture.astype(np.float32) / 255
+    out: Float32 = (picture / np.float32(255)).astype(np.float32)
     for number, (parameters, anchor) in enumerate(zip(found, anchors)):
         out = _restore_one(out, picture, parameters, anchor, model, settings, number, aligned)
     return RestoredPhoto((out * 255).round().clip(0, 255).astype(np.uint8), len(found))
