@@ -107,7 +107,7 @@ def _choose_container(
     notes: list[str],
 ) -> tuple[str, tuple[int, ...]]:
     """The first container that holds everything with exact times; else everything; else the most."""
-    candidates = list(dict.fromkeys([wanted, "mov", "matroska"]))
+    candidates = list(dict.fromkeys([wanted, "mov", "mp4", "matroska"]))
     refusals = {name: list(_refusals(name, encoder, streams)) for name in candidates}
     complete = [name for name in candidates if not refusals[name]]
     exact = [name for name in complete if _keeps_times(name, info.time_base)]

@@ -22,7 +22,7 @@ from iconface_video.types import Frame, Timestamp, VideoInfo
 from iconface_video.video.container import open_input
 from iconface_video.video.encoders import set_up
 from iconface_video.video.output_plan import OutputPlan, copy_stream, film_of, plan_output
-from iconface_video.video.planes import DecodedPicture, fill_picture, packed_picture_of, picture_of, planar_name
+from iconface_video.video.planes import DecodedPicture, fill_picture, is_packed, packed_picture_of, picture_of, planar_name
 from iconface_video.video.remux import Remuxer, container_metadata, stream_metadata, trimmed_chapters
 
 __all__ = ["OutputPlan", "VideoWriter", "plan_output"]
@@ -185,8 +185,11 @@ class VideoWriter:
         wanted = self._encoder.pix_fmt
         decoded = _decoded(frame)
         if decoded is not None and decoded.picture.format.name == wanted and planar_name(wanted) == frame.pix_fmt:
-            _bring_up_to_date(decoded, frame)
-            return decoded.picture
+            if frame.planes is decoded.planes:
+                return decoded.picture
+            if not is_packed(wanted):
+                _bring_up_to_date(decoded, frame)
+                return decoded.picture
         choice = self._plan.encoder
         if choice.planar == frame.pix_fmt and choice.pix_fmt != choice.planar:
             return packed_picture_of(frame.planes, choice.pix_fmt, frame.width, frame.height, frame.color)
@@ -226,8 +229,7 @@ def _decoded(frame: Frame) -> DecodedPicture | None:
 
 
 def _bring_up_to_date(decoded: DecodedPicture, frame: Frame) -> None:
-    if frame.planes is decoded.planes:
-        return
+    """Write the frame's changed planes into the picture. Another frame over the same picture finds out by `planes`."""
     changed = [old is not new for old, new in zip(decoded.planes, frame.planes)]
     if any(changed):
         decoded.picture.make_writable()
