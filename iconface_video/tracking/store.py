@@ -76,8 +76,9 @@ def load_survey(folder: Path) -> Survey:
     except StoreError:
         raise
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
         raise StoreError(
-            f"{folder}: its survey is damaged ({type(error).__name__}: {error}). Delete the folder and survey the video again."
+            f"{folder}: its survey is damaged ({type(error).__name__}: {reason}). Delete the folder and survey the video again."
         ) from error
 
 
