@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from iconface_video.models.checkpoints import load_model
+    from iconface_video.pipelines.image import restore_faces
     from iconface_video.pipelines.render import render_store
     from iconface_video.pipelines.restore import ReferenceChoice, restore_video
     from iconface_video.pipelines.survey import survey
@@ -26,6 +27,7 @@ __all__ = [
     "load_model",
     "probe",
     "render_store",
+    "restore_faces",
     "restore_video",
     "survey",
 ]
@@ -36,6 +38,7 @@ _HOMES = {
     "load_model": "iconface_video.models.checkpoints",
     "probe": "iconface_video.video.probe",
     "render_store": "iconface_video.pipelines.render",
+    "restore_faces": "iconface_video.pipelines.image",
     "restore_video": "iconface_video.pipelines.restore",
     "survey": "iconface_video.pipelines.survey",
 }

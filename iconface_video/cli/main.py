@@ -13,13 +13,17 @@ import typer
 
 from iconface_video import __version__
 from iconface_video.cli import (
+    bench_command,
     config_command,
     degrade_command,
     doctor_command,
+    image_command,
+    models_command,
     probe_command,
     render_command,
     run_command,
     train_command,
+    train_encoder_command,
 )
 from iconface_video.errors import IconFaceError
 
@@ -33,11 +37,15 @@ app = typer.Typer(
 )
 app.command("run")(run_command.run)
 app.command("render")(render_command.render)
+app.command("image")(image_command.image)
 app.command("probe")(probe_command.probe_file)
 app.command("doctor")(doctor_command.doctor)
 app.add_typer(config_command.app, name="config")
+app.add_typer(models_command.app, name="models")
 app.command("degrade")(degrade_command.degrade)
+train_command.app.command("encoder")(train_encoder_command.encoder)
 app.add_typer(train_command.app, name="train")
+app.add_typer(bench_command.app, name="bench")
 
 
 def _print_version(wanted: bool) -> None:
