@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from iconface_video.errors import InputError
 from iconface_video.render.render import Renderer
 from iconface_video.restore.crop_store import CropStore, read_header
 from iconface_video.run.clip import Clip
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
+from iconface_video.run.provenance import restoration_mark
 from iconface_video.run.work import CROPS
 from iconface_video.settings import EncodeSettings, ReadSettings, RenderSettings
 from iconface_video.types import Progress
@@ -59,7 +62,16 @@ def render_store(
         clip = Clip.between(reader, header.facts["start_pts"], header.facts["end_pts"])
         target = plan_output(reader.info, output, encode, force=force)
         store = CropStore(folder, header.segments)
-        frames = render_clip(clip, store, target, render or RenderSettings(), encode, watch, header.facts["frames"])
+        frames = render_clip(
+            clip,
+            store,
+            target,
+            render or RenderSettings(),
+            encode,
+            watch,
+            header.facts["frames"],
+            header.facts.get("restored_with"),
+        )
     return RenderReport(path, target.path, frames, watch.seconds, target.notes)
 
 
@@ -71,12 +83,19 @@ def render_clip(
     encode: EncodeSettings,
     watch: Watch,
     total: int | None,
+    restored_with: Mapping[str, Any] | None,
 ) -> int:
-    """Decode, paste, encode; everything but the picture is copied. Returns the number of frames."""
+    """Decode, paste, encode; everything but the picture is copied. Returns the number of frames.
+
+    restored_with: what restored the faces, for the mark in the output's metadata; None or empty where none was restored.
+    """
     done = 0
+    metadata = {}
+    if restored_with and render.strength > 0:
+        metadata = restoration_mark(clip.info.metadata, {**restored_with, **asdict(render)})
     with (
         watch.stage("render"),
-        VideoWriter(target, clip.info, encode, first=clip.start and clip.first_frame(), last=clip.end) as writer,
+        VideoWriter(target, clip.info, encode, metadata, first=clip.start and clip.first_frame(), last=clip.end) as writer,
         prefetch(clip.frames(), DECODE_AHEAD_FRAMES) as frames,
     ):
         for frame in Renderer(store.at, render).render(frames):

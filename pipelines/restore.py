@@ -7,16 +7,16 @@ kept in a crop store, and nothing stands under the output's name until it is who
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-
-from iconface_video.pipelines.render import render_clip
+from typing import Any
 
 from iconface_video.faces.detector import make_detector
 from iconface_video.identity.evidence import build_anchors, describe_matches, group_tracks
 from iconface_video.identity.people import group_people, person_direction
 from iconface_video.identity.references import Embed, ReferencePhoto, load_folder, load_photo, match_references
+from iconface_video.pipelines.render import render_clip
 from iconface_video.restore.crop_store import CropStore, StoreHeader, check_disk, estimate_bytes, write_header
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import RestorePlan, make_plan
@@ -89,7 +89,8 @@ def restore_video(
                 save_survey(found.survey, folder.survey)
             restored = _restore(clip, found, settings, model, folder, watch)
             store = CropStore(folder.crops, restored.plan.segments)
-            frames = render_clip(clip, store, target, settings.render, settings.encode, watch, found.survey.frame_count)
+            total = found.survey.frame_count
+            frames = render_clip(clip, store, target, settings.render, settings.encode, watch, total, restored.with_what)
     return RunReport(
         input=Path(input),
         output=target.path,
@@ -126,6 +127,8 @@ class _Restored:
     faces: int
     repeated: int
     notes: tuple[str, ...]
+    with_what: dict[str, Any] = field(default_factory=dict)
+    """For the mark in the output's metadata; empty where no face was restored."""
 
 
 def _find_faces(clip: Clip, settings: RunSettings, references: ReferenceChoice, embed: Embed | None, watch: Watch) -> _Found:
@@ -159,7 +162,7 @@ def _restore(
     """The plan, then the model's work into the crop store."""
     if not found.survey.tracks:
         plan = RestorePlan((), (), {})
-        _write_store_header(clip, plan, found, settings, "none", folder)
+        _write_store_header(clip, plan, found, settings, "none", {}, folder)
         return _Restored(plan, 0, 0, 0, ())
     with watch.stage("restore"):
         model = model or _load_model(settings)
@@ -167,10 +170,28 @@ def _restore(
         for size in plan.crops_by_size():
             model.noise_shape(size)  # refuses a size that the model does not take
         check_disk(folder.crops, estimate_bytes(plan.crops_by_size()))
-        _write_store_header(clip, plan, found, settings, model.name, folder)
+        with_what = _with_what(plan, found, settings, model)
+        _write_store_header(clip, plan, found, settings, model.name, with_what, folder)
         context = RestoreContext(plan, clip.info, model, found.anchors, settings.restore, folder.crops)
         counts = restore_timeline(context, clip.frames, watch.report, watch.check)
-    return _Restored(plan, counts.frames, counts.restored, counts.repeated, tuple(sorted(counts.notes)))
+    notes = tuple(sorted(counts.notes))
+    return _Restored(plan, counts.frames, counts.restored, counts.repeated, notes, with_what)
+
+
+def _with_what(plan: RestorePlan, found: _Found, settings: RunSettings, model: FaceModel) -> dict[str, Any]:
+    """What restores the faces, in plain values; empty where none is restored."""
+    if not plan.crops_by_size():
+        return {}
+    restore = settings.restore
+    helped = len({anchor.direction.tobytes() for anchor in found.anchors.values() if anchor.origin == "user"})
+    return {
+        "model": model.name,
+        "seed": restore.seed,
+        "steps": restore.steps,
+        "start_sigma": restore.start_sigma,
+        "noise": restore.noise,
+        "people_with_photos": helped,
+    }
 
 
 def _read_references(
@@ -197,7 +218,13 @@ def _directions(survey: Survey, settings: AnchorSettings) -> dict[int, Float32]:
 
 
 def _write_store_header(
-    clip: Clip, plan: RestorePlan, found: _Found, settings: RunSettings, model: str, folder: WorkFolder
+    clip: Clip,
+    plan: RestorePlan,
+    found: _Found,
+    settings: RunSettings,
+    model: str,
+    with_what: dict[str, Any],
+    folder: WorkFolder,
 ) -> None:
     identity = fingerprint(
         input=hash_file(clip.info.path),
@@ -215,6 +242,7 @@ def _write_store_header(
         "start_pts": None if clip.start is None else clip.start.pts,
         "end_pts": None if clip.end is None else clip.end.pts,
         "frames": found.survey.frame_count,
+        "restored_with": with_what,
     }
     write_header(folder.crops, StoreHeader(identity, str(clip.info.path.absolute()), plan.segments, facts))
 
