@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +31,8 @@ def train_encoder(config: EncoderConfig, run_folder: Path, on_log: OnLog | None 
     if teacher:
         for folder in folders:
             embed_folder(folder, teacher / f"{folder.name}.npz")
-    task = EncoderTask(load_faces(folders, teacher, "train"), _validation(config, folders), config.task_settings())
+    settings = config.task_settings() if teacher else replace(config.task_settings(), hint_weight=0.0)
+    task = EncoderTask(load_faces(folders, teacher, "train"), _validation(config, folders), settings)
     return Trainer(task, config.trainer, run_folder, {"config": asdict(config)}).run(on_log)
 
 
@@ -58,7 +59,16 @@ def export_encoder(run_folder: Path, out: Path) -> Path:
     encoder = IdentityEncoder()
     encoder.load_state_dict(load_file(checkpoints[-1] / "average.safetensors"))
     step = int(json.loads((checkpoints[-1] / "state.json").read_text(encoding="utf-8"))["step"])
+    encoder.input_size = _input_size(run_folder, step)
     return save_identity_encoder(encoder, out, {"steps": step, "figures": _figures(run_folder, step)})
+
+
+def _input_size(run_folder: Path, step: int) -> int:
+    """The views' size at the last trained step, by the run's own config."""
+    config = json.loads((run_folder / "config.json").read_text(encoding="utf-8"))
+    done = (step - 1) / config["trainer"]["max_steps"]
+    sizes = config["config"]["task"]["sizes"]
+    return int(next((size for until, size in sizes if done < until), sizes[-1][1]))
 
 
 def _figures(run_folder: Path, step: int) -> dict[str, float]:

@@ -92,26 +92,35 @@ class CompactNet(nn.Module):
     The places' weights are resized with the feature map, so that training may start on smaller pictures.
     """
 
+    STAGE_WIDTHS = (64, 128, 256)
+
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True))
-        body, wide_in = [], 32
-        for wide, count in ((64, 2), (128, 3), (256, 2)):
-            for place in range(count):
-                body.append(ResidualUnit(wide_in, wide, 2 if place == 0 else 1))
-                wide_in = wide
-        self.body = nn.Sequential(*body)
+        stages, wide_in = [], 32
+        for wide, count in zip(self.STAGE_WIDTHS, (2, 3, 2)):
+            units = [ResidualUnit(wide_in if place == 0 else wide, wide, 2 if place == 0 else 1) for place in range(count)]
+            stages.append(nn.Sequential(*units))
+            wide_in = wide
+        self.stages = nn.ModuleList(stages)
         self.expand = nn.Sequential(nn.Conv2d(wide_in, 512, 1, bias=False), nn.BatchNorm2d(512))
         self.place_weights = nn.Parameter(torch.ones(1, 512, 7, 7))
         self.project = nn.Linear(512, EMBEDDING_SIZE)
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.expand(self.body(self.stem(images)))
+        return self.with_stages(images)[0]
+
+    def with_stages(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The raw embeddings and the three stages' feature maps, at 1/4, 1/8 and 1/16 of the pictures' side."""
+        features, maps = self.stem(images), []
+        for stage in self.stages:
+            features = stage(features)
+            maps.append(features)
+        features = self.expand(features)
         weights: Tensor = self.place_weights
         if features.shape[-2:] != weights.shape[-2:]:
             weights = F.interpolate(weights, features.shape[-2:], mode="bilinear", align_corners=False)
-        out: Tensor = self.project((features * weights).mean(dim=(2, 3)))
-        return out
+        return self.project((features * weights).mean(dim=(2, 3))), maps
 
 
 def build_network(architecture: Architecture) -> nn.Module:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +44,8 @@ class EncoderSettings:
     architecture: Architecture = "mobile"
     color_order: ColorOrder = "rgb"
     """Channel order that the weights were trained on; `IdentityEncoder` itself always takes RGB."""
+    input_size: int = ENCODER_SIZE
+    """px: side to which the ArcFace frame is resized inside; IR nets need 112."""
 
 
 class IdentityEncoder(nn.Module):
@@ -54,22 +55,29 @@ class IdentityEncoder(nn.Module):
         super().__init__()
         self.settings = settings or EncoderSettings()
         self.network = build_network(self.settings.architecture)
+        self.input_size = self.settings.input_size
 
     def forward(self, images: Tensor) -> Tensor:
         """images: float (B, 3, 112, 112) RGB in [-1, 1], ArcFace frame. Returns (B, 512) raw: direction = who, norm = how reliable."""
+        out: Tensor = self.network(self.prepared(images))
+        return out
+
+    def prepared(self, images: Tensor) -> Tensor:
+        """The pictures as the network wants them: its channel order, its size."""
         if self.settings.color_order == "bgr":
             images = images.flip(1)
-        out: Tensor = self.network(images)
-        return out
+        if images.shape[-1] != self.input_size:
+            side = (self.input_size, self.input_size)
+            images = F.interpolate(images, side, mode="bilinear", antialias=True, align_corners=False)
+        return images
 
 
 # ---- framing
 
 
-@lru_cache(maxsize=1)
-def _template512_from_arcface112() -> tuple[tuple[float, ...], ...]:
-    matrix = matrix_from_parameters(estimate_parameters(ARCFACE_TEMPLATE_112))
-    return tuple(tuple(float(v) for v in row) for row in matrix)
+def template512_from_arcface112() -> Float64:
+    """(2, 3) similarity from px of the ArcFace frame to px of the 512-px FFHQ frame: least squares over the two templates."""
+    return matrix_from_parameters(estimate_parameters(ARCFACE_TEMPLATE_112))
 
 
 def arcface_from_ffhq(images: Tensor, margin_px: int = 0) -> Tensor:
@@ -77,7 +85,7 @@ def arcface_from_ffhq(images: Tensor, margin_px: int = 0) -> Tensor:
 
     images: float (B, 3, S, S), any value range. Returns (B, 3, 112, 112), or larger by `margin_px` on each side.
     """
-    matrix = np.array(_template512_from_arcface112())
+    matrix = template512_from_arcface112()
     # Shrink first, with a filter, to the scale of the ArcFace frame; what is left is a turn and shift at about 1:1.
     fitting = round(512 / float(np.hypot(matrix[0, 0], matrix[1, 0])))
     if images.shape[-1] > 1.15 * fitting:
@@ -119,17 +127,17 @@ def save_identity_encoder(
     """Write weights (float16 when `half`) and the manifest with their checksum; `extra` goes into the manifest. Returns the weights' path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / WEIGHTS_FILE
-    tensors = {}
+    tensors, settings = {}, replace(encoder.settings, input_size=encoder.input_size)
     for key, value in encoder.state_dict().items():
         keep = not half or not value.is_floating_point() or "running_" in key  # variances may leave float16's range
         tensors[key] = value.detach().cpu().contiguous() if keep else value.detach().cpu().half().contiguous()
-    save_file(tensors, path, metadata=_metadata(encoder.settings))
+    save_file(tensors, path, metadata=_metadata(settings))
     manifest = {
         "format_version": FORMAT_VERSION,
         "kind": "identity_encoder",
         "file": WEIGHTS_FILE,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "settings": asdict(encoder.settings),
+        "settings": asdict(settings),
         "parameters": sum(p.numel() for p in encoder.parameters()),
         **(extra or {}),
     }
@@ -138,7 +146,8 @@ def save_identity_encoder(
 
 
 def _metadata(settings: EncoderSettings) -> dict[str, str]:
-    return {"format_version": str(FORMAT_VERSION), "kind": "identity_encoder", **asdict(settings)}
+    values = {key: str(value) for key, value in asdict(settings).items()}
+    return {"format_version": str(FORMAT_VERSION), "kind": "identity_encoder", **values}
 
 
 def load_identity_encoder(name_or_path: str | Path = "embedded", device: torch.device | str = "cpu") -> IdentityEncoder:
@@ -195,7 +204,10 @@ def _read_settings(path: Path) -> EncoderSettings:
     architecture, order = metadata.get("architecture"), metadata.get("color_order")
     if architecture not in ARCHITECTURES or order not in ("rgb", "bgr"):
         raise CheckpointError(f"{path}: unknown architecture {architecture!r} or color order {order!r}")
-    return EncoderSettings(architecture, order)
+    side = metadata.get("input_size", str(ENCODER_SIZE))
+    if not side.isdecimal() or not 16 <= int(side) <= 1024 or (architecture != "mobile" and int(side) != ENCODER_SIZE):
+        raise CheckpointError(f"{path}: input size {side} does not fit architecture '{architecture}'")
+    return EncoderSettings(architecture, order, int(side))
 
 
 def _load_weights(encoder: IdentityEncoder, tensors: Mapping[str, Tensor], path: Path) -> None:

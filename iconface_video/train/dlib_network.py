@@ -22,6 +22,13 @@ CHIP_SIZE = 150
 _STAGES = ((32, 0, 3), (64, 1, 3), (128, 1, 2), (256, 1, 2), (256, 1, 0))
 """(width, shrinking units, plain units), input first."""
 
+_MAP_UNITS = (6, 9, 12)
+"""The last units of the second, third and fourth stage."""
+
+MAP_WIDTHS = (64, 128, 256)
+MAP_STEPS = (8, 16, 32)
+"""px of the chip between two places of a feature map."""
+
 
 class DlibUnit(nn.Module):
     """conv - affine - ReLU - conv - affine, plus the input: zero-padded where sizes differ, as dlib's add_prev does."""
@@ -67,6 +74,18 @@ class DlibFaceNetwork(nn.Module):
         features = F.max_pool2d(F.relu(self.stem((chips - self.mean) / 256)), 3, 2)
         out: Tensor = self.project(self.units(features).mean(dim=(2, 3)))
         return out
+
+    def middle_maps(self, chips: Tensor) -> list[Tensor]:
+        """Feature maps that a student may be shown: (B, 64, 17, 17), (B, 128, 8, 8), (B, 256, 4, 4).
+
+        Place i of them looks at px `MAP_STEPS[k] * (i + 1) + 1` of the chip (none of dlib's shrinking convolutions pads).
+        """
+        features, maps = F.max_pool2d(F.relu(self.stem((chips - self.mean) / 256)), 3, 2), []
+        for place, unit in enumerate(self.units[: _MAP_UNITS[-1] + 1]):
+            features = unit(features)
+            if place in _MAP_UNITS:
+                maps.append(features)
+        return maps
 
     @classmethod
     def load(cls, path: Path) -> DlibFaceNetwork:

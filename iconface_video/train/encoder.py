@@ -14,12 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from iconface_video.faces.identity_encoder import EncoderSettings, IdentityEncoder
+from iconface_video.faces.encoder_networks import CompactNet
+from iconface_video.faces.identity_encoder import ENCODER_SIZE, EncoderSettings, IdentityEncoder
+from iconface_video.train.dlib_network import MAP_STEPS, MAP_WIDTHS, DlibFaceNetwork
 from iconface_video.train.encoder_data import EncoderBatch, EncoderFaces, EncoderMixer
 from iconface_video.train.encoder_validation import ValidationFaces, validate_encoder
-from iconface_video.train.teacher import TEACHER_SIZE
+from iconface_video.train.teacher import TEACHER_SIZE, chip_from_arcface112, load_network
 from iconface_video.train.trainer import Task
-from iconface_video.types import EMBEDDING_SIZE
+from iconface_video.types import EMBEDDING_SIZE, UInt8
 
 _CLEAN_LOG_NORM, _NORM_FALL = float(np.log(20.0)), 0.14
 """A clean photo's norm is pulled to 20, one of strength 16 to about 2."""
@@ -35,7 +37,7 @@ class EncoderTaskSettings:
     """Clean photos in a batch."""
     degraded: int = 24
     """How many of them are also seen degraded."""
-    sizes: tuple[tuple[float, int], ...] = ((0.5, 64), (0.8, 80), (1.0, 112))
+    sizes: tuple[tuple[float, int], ...] = ((0.6, 64), (1.0, 80))
     """(share of all steps until which, px): small pictures first, they cost half."""
     total_steps: int = 4000
     direct_weight: float = 2.0
@@ -44,6 +46,8 @@ class EncoderTaskSettings:
     margin_ramp: float = 0.4
     """Share of all steps over which the margin loss grows to its weight: on a young net it only disturbs."""
     norm_weight: float = 0.3
+    hint_weight: float = 1.0
+    """Of the teacher's feature maps (FitNets, arXiv 1412.6550): what makes a young net learn quickly. 0: the teacher's network is not run."""
     workers: int = 1
 
 
@@ -75,12 +79,55 @@ class AdaFaceHead(nn.Module):
 
 
 class EncoderHeads(nn.Module):
-    """What only training needs: the map to the teacher's space, and the classifier."""
+    """What only training needs: the maps to the teacher's spaces, and the classifier."""
 
     def __init__(self, people: int) -> None:
         super().__init__()
         self.to_teacher = nn.Linear(EMBEDDING_SIZE, TEACHER_SIZE)
+        self.to_hints = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in zip(CompactNet.STAGE_WIDTHS, MAP_WIDTHS))
         self.classifier = AdaFaceHead(people)
+
+
+class HintLoss(nn.Module):
+    """How far guesses of the teacher's feature maps are from the true ones, as a share of each channel's variance."""
+
+    def __init__(self, teacher: DlibFaceNetwork) -> None:
+        super().__init__()
+        self.teacher = teacher
+        self.register_buffer("chip_from_arcface", torch.from_numpy(chip_from_arcface112()).float())
+
+    def forward(self, guesses: list[Tensor], chips: Tensor) -> Tensor:
+        """guesses: (B, c, h, h) over the ArcFace frame; chips: (B, 3, 150, 150) in [-1, 1], the same faces. Returns the mean over levels."""
+        with torch.no_grad():
+            truths = self.teacher.middle_maps((chips + 1) * 127.5)
+        levels = [self._distance(guess, truth, step) for guess, truth, step in zip(guesses, truths, MAP_STEPS)]
+        return torch.stack(levels).mean()
+
+    def _distance(self, guess: Tensor, truth: Tensor, step: int) -> Tensor:
+        with torch.autocast(guess.device.type, enabled=False):
+            guess, truth = guess.float(), truth.float()
+            grid, inside = self._places(guess.shape[-1], truth.shape[-1], step)
+            seen = F.grid_sample(
+                truth, grid.expand(len(truth), -1, -1, -1), mode="bilinear", padding_mode="border", align_corners=True
+            )
+            spread = seen.var(dim=(0, 2, 3), keepdim=True) + 1e-4
+            return ((guess - seen).square() / spread).mean(dim=(0, 1))[inside].mean()
+
+    def _places(self, side: int, teacher_side: int, step: int) -> tuple[Tensor, Tensor]:
+        """Where the guess's places are in the teacher's map (grid_sample's coordinates), and which of them it covers."""
+        matrix: Tensor = self.chip_from_arcface  # type: ignore[assignment]
+        arcface = (torch.arange(side, device=matrix.device) + 0.5) * ENCODER_SIZE / side - 0.5
+        y, x = torch.meshgrid(arcface, arcface, indexing="ij")
+        chip = torch.stack([x, y, torch.ones_like(x)], dim=-1) @ matrix.T
+        place = (chip - 1) / step - 1
+        inside = ((place > -0.75) & (place < teacher_side - 0.25)).all(dim=-1)
+        return (2 * place / (teacher_side - 1) - 1)[None], inside
+
+
+def _pixels(images: UInt8, device: torch.device) -> Tensor:
+    """uint8 (B, S, S, 3) -> float (B, 3, S, S) in [-1, 1]."""
+    pixels = torch.as_tensor(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return pixels.contiguous(memory_format=torch.channels_last)
 
 
 class EncoderTask(Task):
@@ -98,13 +145,17 @@ class EncoderTask(Task):
         self.heads = EncoderHeads(faces.people)
         self.modules = {"encoder": self.encoder, "heads": self.heads}
         self.teacher, self.labels = torch.from_numpy(faces.teacher), torch.from_numpy(faces.labels)
-        self.mixer = EncoderMixer(faces, settings.clean, settings.degraded)
+        hinted = settings.hint_weight > 0 and isinstance(self.encoder.network, CompactNet)
+        self.hinter = HintLoss(load_network()) if hinted else None
+        self.mixer = EncoderMixer(faces, settings.clean, settings.degraded, with_chips=hinted)
 
     def parameters(self) -> dict[str, list[nn.Parameter]]:
         return {"encoder": [*self.encoder.parameters(), *self.heads.parameters()]}
 
     def to(self, device: torch.device) -> None:
         self.teacher, self.labels = self.teacher.to(device), self.labels.to(device)
+        if self.hinter:
+            self.hinter.to(device)
 
     def size_at(self, step: int) -> int:
         """Side of the training views in px."""
@@ -130,20 +181,32 @@ class EncoderTask(Task):
         yield from DataLoader(Steps(), batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
 
     def loss(self, batch: EncoderBatch, step: int) -> tuple[Tensor, dict[str, float]]:
-        settings = self.settings
-        index = torch.as_tensor(batch.index).to(self.teacher.device)
-        images = torch.as_tensor(batch.images).to(self.teacher.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        raw = self.encoder(images.contiguous(memory_format=torch.channels_last))
+        settings, device = self.settings, self.teacher.device
+        self.encoder.input_size = self.size_at(step)
+        index = torch.as_tensor(batch.index).to(device)
+        raw, maps = self._embed(_pixels(batch.images, device))
         with torch.autocast(raw.device.type, enabled=False):
             raw = raw.float()
             direct, relation = self._teacher_losses(raw, self.teacher[index])
             margin = self._margin_loss(raw, self.labels[index])
             norm = norm_loss(raw, torch.as_tensor(batch.strength).to(raw), settings.clean, settings.degraded)
-        total = settings.direct_weight * direct + settings.relation_weight * relation
+        hint = self._hint_loss(batch, maps) if self.hinter else raw.sum() * 0
         grown = min(1.0, step / max(1.0, settings.margin_ramp * settings.total_steps))
+        total = settings.direct_weight * direct + settings.relation_weight * relation + settings.hint_weight * hint
         total = total + grown * settings.margin_weight * margin + settings.norm_weight * norm
-        figures = {"direct": direct, "relation": relation, "margin": margin, "norm": norm, "loss": total}
+        figures = {"direct": direct, "relation": relation, "margin": margin, "norm": norm, "hint": hint, "loss": total}
         return total, {name: float(value.detach()) for name, value in figures.items()}
+
+    def _embed(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        network = self.encoder.network
+        if isinstance(network, CompactNet):
+            return network.with_stages(self.encoder.prepared(images))
+        return self.encoder(images), []
+
+    def _hint_loss(self, batch: EncoderBatch, maps: list[Tensor]) -> Tensor:
+        assert self.hinter is not None
+        guesses = [head(level[: len(batch.chips)]) for head, level in zip(self.heads.to_hints, maps)]
+        return self.hinter(guesses, _pixels(batch.chips, self.teacher.device))
 
     def _teacher_losses(self, raw: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Squared distance to the teacher's vector through a linear map, and squared differences of all pairs' similarities."""
@@ -163,6 +226,7 @@ class EncoderTask(Task):
         return F.cross_entropy(self.heads.classifier(raw[known], labels[known]), labels[known], label_smoothing=0.05)
 
     def validate(self, folder: Path, step: int) -> dict[str, float]:
+        self.encoder.input_size = self.size_at(max(0, step - 1))
         return validate_encoder(self.encoder, self.validation)
 
 

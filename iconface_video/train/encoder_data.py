@@ -18,8 +18,9 @@ from iconface_video.errors import InputError
 from iconface_video.faces.identity_encoder import ENCODER_SIZE, arcface_from_ffhq, to_tensor
 from iconface_video.train.data import grey, relit
 from iconface_video.train.degradations import degrade
-from iconface_video.train.teacher import TEACHER_SIZE, load_teacher
-from iconface_video.types import Float32, UInt8
+from iconface_video.train.dlib_network import CHIP_SIZE
+from iconface_video.train.teacher import TEACHER_SIZE, chip_from_arcface112, load_teacher
+from iconface_video.types import Float32, Float64, UInt8
 
 MARGIN_PX = 4
 """Kept around the ArcFace frame for shifts and turns."""
@@ -101,13 +102,15 @@ class EncoderBatch:
     """(v,) rows of the `EncoderFaces`."""
     strength: Float32
     """(v,) 0 for clean views."""
+    chips: UInt8
+    """(clean, 150, 150, 3) the clean views as the teacher's network sees them; (0, ...) where it is not asked."""
 
 
 class EncoderMixer:
     """Batches from (seed, step) alone."""
 
-    def __init__(self, faces: EncoderFaces, clean: int, degraded: int) -> None:
-        self.faces, self.clean, self.degraded = faces, clean, degraded
+    def __init__(self, faces: EncoderFaces, clean: int, degraded: int, with_chips: bool = False) -> None:
+        self.faces, self.clean, self.degraded, self.with_chips = faces, clean, degraded, with_chips
         order = np.argsort(faces.labels, kind="stable")
         starts = np.searchsorted(faces.labels[order], np.arange(faces.people + 1))
         self._photos = [order[a:b] for a, b in itertools.pairwise(starts)]
@@ -120,13 +123,17 @@ class EncoderMixer:
         chosen = [int(i) for person in people for i in rng.choice(self._photos[person], size=2, replace=False)]
         chosen += rng.integers(len(self.faces.images), size=self.clean - len(chosen)).tolist()
         rng.shuffle(chosen)
-        views = [self._view(i, 0.0, size, rng) for i in chosen]
+        views, chips = zip(*(self._view(i, 0.0, size, rng) for i in chosen))
         strengths = rng.uniform(1.0, 18.0, self.degraded)
-        views += [self._view(i, float(s), size, rng) for i, s in zip(chosen, strengths)]
-        index = np.array(chosen + chosen[: self.degraded], np.int64)
-        return EncoderBatch(np.stack(views), index, np.concatenate([np.zeros(self.clean), strengths]).astype(np.float32))
+        damaged = [self._view(i, float(s), size, rng)[0] for i, s in zip(chosen, strengths)]
+        return EncoderBatch(
+            images=np.stack([*views, *damaged]),
+            index=np.array(chosen + chosen[: self.degraded], np.int64),
+            strength=np.concatenate([np.zeros(self.clean), strengths]).astype(np.float32),
+            chips=np.stack(chips) if self.with_chips else np.zeros((0, CHIP_SIZE, CHIP_SIZE, 3), np.uint8),
+        )
 
-    def _view(self, index: int, strength: float, size: int, rng: np.random.Generator) -> UInt8:
+    def _view(self, index: int, strength: float, size: int, rng: np.random.Generator) -> tuple[UInt8, UInt8 | None]:
         image = self.faces.images[index]
         if rng.random() < 0.5:
             image = np.ascontiguousarray(image[:, ::-1])
@@ -135,17 +142,42 @@ class EncoderMixer:
             image = degrade(image, strength, rng, seen_px=_SEEN_PX)
         if rng.random() < 0.12:
             image = grey(image)
-        return shifted(image, size, rng)
+        matrix = _random_framing(rng)
+        wanted = self.with_chips and strength == 0
+        return _framed_view(image, matrix, size), _warped(image, _chip_matrix(matrix), CHIP_SIZE) if wanted else None
 
 
-def shifted(image: UInt8, size: int, rng: np.random.Generator | None) -> UInt8:
-    """The ArcFace frame at `size` px out of a cached picture (120 px), under a small random similarity (None: exactly)."""
-    turn, zoom, move = (
-        (0.0, 1.0, np.zeros(2)) if rng is None else (rng.normal(0, 2.5), np.exp(rng.normal(0, 0.025)), rng.normal(0, 1.2, 2))
-    )
+def _random_framing(rng: np.random.Generator | None) -> Float64:
+    """(2, 3) from a cached picture (120 px) to the ArcFace frame (112 px) under a small random similarity (None: exactly)."""
+    turn, zoom, move = (0.0, 1.0, np.zeros(2)) if rng is None else _small_similarity(rng)
     center = (_SIDE - 1) / 2
-    matrix = cv2.getRotationMatrix2D((center, center), float(turn), float(zoom) * size / ENCODER_SIZE)
-    matrix[:, 2] = matrix[:, 2] + (size - 1) / 2 - center + move * size / ENCODER_SIZE
+    matrix = cv2.getRotationMatrix2D((center, center), turn, zoom)
+    matrix[:, 2] = matrix[:, 2] - MARGIN_PX + move
+    return np.asarray(matrix, dtype=np.float64)
+
+
+def _small_similarity(rng: np.random.Generator) -> tuple[float, float, np.ndarray]:
+    return float(rng.normal(0, 2.5)), float(np.exp(rng.normal(0, 0.025))), rng.normal(0, 1.2, 2)
+
+
+def _chip_matrix(matrix: Float64) -> Float64:
+    """From the cached picture to dlib's chip, by way of the ArcFace frame."""
+    chip_from_arcface = np.vstack([chip_from_arcface112(), [0, 0, 1]])
+    return np.asarray((chip_from_arcface @ np.vstack([matrix, [0, 0, 1]]))[:2], dtype=np.float64)
+
+
+def _framed_view(image: UInt8, matrix: Float64, size: int) -> UInt8:
+    """The ArcFace frame at `size` px; shrunk by area after the warp, which does not filter."""
+    view = _warped(image, matrix, ENCODER_SIZE)
+    return view if size == ENCODER_SIZE else np.asarray(cv2.resize(view, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _warped(image: UInt8, matrix: Float64, size: int) -> UInt8:
     return np.asarray(
         cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101), np.uint8
     )
+
+
+def exact_view(image: UInt8) -> UInt8:
+    """The ArcFace frame (112 px) out of a cached picture."""
+    return _framed_view(image, _random_framing(None), ENCODER_SIZE)

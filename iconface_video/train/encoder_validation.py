@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from iconface_video.faces.identity_encoder import ENCODER_SIZE, IdentityEncoder, to_tensor
+from iconface_video.faces.identity_encoder import IdentityEncoder, to_tensor
 from iconface_video.train.degradations import degrade
-from iconface_video.train.encoder_data import _SEEN_PX, EncoderFaces, shifted
+from iconface_video.train.encoder_data import _SEEN_PX, EncoderFaces, exact_view
 from iconface_video.types import Float32, UInt8
 
 
@@ -37,8 +37,8 @@ class ValidationFaces:
         strength = rng.permutation(np.linspace(4.0, 16.0, len(rows)))
         damaged = [degrade(faces.images[i], float(s), rng, seen_px=_SEEN_PX) for i, s in zip(rows, strength)]
         return cls(
-            np.stack([shifted(faces.images[i], ENCODER_SIZE, None) for i in rows]),
-            np.stack([shifted(image, ENCODER_SIZE, None) for image in damaged]),
+            np.stack([exact_view(faces.images[i]) for i in rows]),
+            np.stack([exact_view(image) for image in damaged]),
             strength.astype(np.float32),
             faces.labels[rows],
         )

@@ -14,14 +14,28 @@ import numpy as np
 import torch
 
 from iconface_video.errors import InputError
+from iconface_video.faces.identity_encoder import template512_from_arcface112
 from iconface_video.train.dlib_network import CHIP_SIZE, DlibFaceNetwork
-from iconface_video.types import Float32, UInt8
+from iconface_video.types import Float32, Float64, UInt8
 
 TEACHER_SIZE = 128
 """Length of dlib's face descriptor."""
 
 _FACE_BOX = (0.176, 0.305, 0.824, 0.891)
 """Where dlib's own detector finds the face in the FFHQ frame (median), as a share of its side: left, top, right, bottom."""
+
+
+_CHIP_CENTER, _CHIP_SIDE = (257.6, 308.3), 341.4
+"""dlib's chip in the 512-px FFHQ frame: its middle and side (median over 245 photos)."""
+
+
+def chip_from_arcface112() -> Float64:
+    """(2, 3) affine from px of the ArcFace frame (112 px) to px of dlib's chip (150 px), for the usual face."""
+    scale = CHIP_SIZE / _CHIP_SIDE
+    matrix = template512_from_arcface112() * scale
+    # Edges scale, so pixel centres also move by half a px.
+    matrix[:, 2] += (0.5 - np.array(_CHIP_CENTER)) * scale + CHIP_SIZE / 2 - 0.5
+    return np.asarray(matrix, dtype=np.float64)
 
 
 class Teacher:
@@ -34,11 +48,10 @@ class Teacher:
             import dlib
         except ImportError as error:
             raise InputError("the teacher needs dlib: pip install 'iconface-video[train]'") from error
-        folder = _models_folder()
+        folder = models_folder()
         self._dlib: Any = dlib
         self._landmarks = dlib.shape_predictor(str(folder / "shape_predictor_68_face_landmarks.dat"))
-        self.network = DlibFaceNetwork.load(folder / "dlib_face_recognition_resnet_model_v1.dat")
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = load_network()
 
     def chip(self, crop: UInt8) -> UInt8:
         """dlib's face chip (150, 150, 3) of one FFHQ-framed crop, uint8 (S, S, 3) RGB."""
@@ -58,7 +71,14 @@ class Teacher:
         return np.asarray(self.network(both).view(2, len(crops), -1).mean(dim=0).numpy(), dtype=np.float32)
 
 
-def _models_folder() -> Path:
+def load_network() -> DlibFaceNetwork:
+    """dlib's network from the package face_recognition_models."""
+    network = DlibFaceNetwork.load(models_folder() / "dlib_face_recognition_resnet_model_v1.dat")
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def models_folder() -> Path:
     # Found without importing the package: its __init__ needs pkg_resources, which new setuptools no longer bring.
     spec = importlib.util.find_spec("face_recognition_models")
     if spec is None or not spec.submodule_search_locations:

@@ -132,6 +132,17 @@ def test_checkpoint_gives_back_the_same_encoder(encoder, saved):
     assert load_identity_encoder(saved / "identity_encoder.safetensors").settings == encoder.settings
 
 
+def test_working_size_is_stored_and_used(encoder, tmp_path):
+    small = IdentityEncoder(EncoderSettings(input_size=80)).eval()
+    small.load_state_dict(encoder.state_dict())
+    save_identity_encoder(small, tmp_path, half=False)
+    loaded = load_identity_encoder(tmp_path)
+    images = torch.rand(2, 3, 112, 112) * 2 - 1
+    assert loaded.settings.input_size == 80
+    shrunk = torch.nn.functional.interpolate(images, (80, 80), mode="bilinear", antialias=True, align_corners=False)
+    assert torch.allclose(loaded(images), encoder.network(shrunk), atol=1e-4)
+
+
 def test_one_flipped_byte_is_found(saved):
     path = saved / "identity_encoder.safetensors"
     content = bytearray(path.read_bytes())
@@ -187,6 +198,21 @@ def test_newer_formats_are_refused(saved):
         load_identity_encoder(path)
 
 
+@pytest.mark.parametrize(("architecture", "size"), [("ir18", "80"), ("mobile", "4"), ("mobile", "large")])
+def test_sizes_that_do_not_fit_are_refused(saved, architecture, size):
+    path = saved / "identity_encoder.safetensors"
+    metadata = {
+        "kind": "identity_encoder",
+        "format_version": "1",
+        "architecture": architecture,
+        "color_order": "rgb",
+        "input_size": size,
+    }
+    save_file(load_file(path), path, metadata=metadata)
+    with pytest.raises(CheckpointError, match=f"input size {size} does not fit architecture '{architecture}'"):
+        load_identity_encoder(path)
+
+
 def foreign_weights(prefix: str) -> dict[str, torch.Tensor]:
     """IR-18 weights under a foreign prefix, without batch counters, as old checkpoints have them."""
     torch.manual_seed(1)
@@ -238,7 +264,7 @@ def test_foreign_files_of_another_kind_are_named(tmp_path):
 
 def test_manifest_tells_what_the_weights_are(saved):
     manifest = json.loads((saved / "manifest.json").read_text())
-    assert manifest["settings"] == {"architecture": "mobile", "color_order": "rgb"}
+    assert manifest["settings"] == {"architecture": "mobile", "color_order": "rgb", "input_size": 112}
     assert manifest["note"] == "test"
 
 
