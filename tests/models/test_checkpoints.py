@@ -9,7 +9,6 @@ import pytest
 import torch
 from diffusers import AutoencoderKLFlux2, FlowMatchEulerDiscreteScheduler, Flux2Transformer2DModel
 from safetensors.torch import load_file, save_file
-from tiny_models import TINY, TINY_CONDITIONING, TINY_SCHEDULER, tiny_pixel_model, tiny_vae
 from torch import Tensor
 
 from iconface_video.errors import CheckpointError, UsageError
@@ -19,6 +18,7 @@ from iconface_video.models.checkpoints import find_checkpoint, load_base, load_m
 from iconface_video.models.full_size import build_on_base, count_full_size, count_parameters
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.traits import RestorerTraits
+from tests.models.tiny_models import TINY, TINY_CONDITIONING, TINY_SCHEDULER, tiny_pixel_model, tiny_vae
 
 Draw = Callable[..., Tensor]
 TRAITS = RestorerTraits("tiny", "velocity", crop_sizes=(16,), size_multiple=4, default_steps=2)

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tiny_models import tiny_transformer
 from torch import Tensor
 
 from iconface_video.models.conditioning import InputResidual, MemoryAttention, MemoryPooler, smooth_tokens
 from iconface_video.models.parametrisation import Parametrisation, add_noise
 from iconface_video.models.reference_cache import ReferenceTokens
+from tests.models.tiny_models import tiny_transformer
 
 Draw = Callable[..., Tensor]
 

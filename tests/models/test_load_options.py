@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import tiny_latent_model, tiny_pixel_model
 
 from iconface_video.errors import UsageError
 from iconface_video.models.checkpoints import load_model, save_model
 from iconface_video.models.load_options import LoadOptions, has_fast_bfloat16, pick_device, pick_dtype
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.traits import RestorerTraits
+from tests.models.tiny_models import tiny_latent_model, tiny_pixel_model
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_models import tiny_transformer
 from torch import Tensor
 
 from iconface_video.models.reference_cache import ReferenceTokens
 from iconface_video.models.references import reference_bias, reference_slots
+from tests.models.tiny_models import tiny_transformer
 
 Draw = Callable[..., Tensor]
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from tiny_models import tiny_latent_model, tiny_pixel_model
 from torch import Tensor
 
 from iconface_video.errors import UsageError
 from iconface_video.models.model import IConFaceModel
+from tests.models.tiny_models import tiny_latent_model, tiny_pixel_model
 
 Draw = Callable[..., Tensor]
 MODELS = {

@@ -5,13 +5,13 @@ import re
 from pathlib import Path
 
 import pytest
-from tiny_models import tiny_pixel_model
 from typer.testing import CliRunner
 
 from iconface_video.cli.models_command import app, human_size
 from iconface_video.errors import CheckpointError
 from iconface_video.models.checkpoints import save_model
 from iconface_video.run.bench_model import Speed, bench_model
+from tests.models.tiny_models import tiny_pixel_model
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_models import tiny_transformer
 from torch import Tensor
 
 from iconface_video.models.positions import grid_positions, text_positions
 from iconface_video.models.reference_cache import ReferenceCache, ReferenceTokens, batch_caches
 from iconface_video.models.transformer import IConFaceTransformer
+from tests.models.tiny_models import tiny_transformer
 
 GRID = (4, 4)
 Draw = Callable[..., Tensor]

@@ -8,12 +8,12 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
-from conftest import FRAMES, RATE, Sharpener, audio_md5, decode_raw, grey_embed, luma, packet_times
 
 from iconface_video.errors import Cancelled, ReferencePhotoError, StoreError, UsageError
 from iconface_video.pipelines.render import render_store
 from iconface_video.pipelines.restore import ReferenceChoice, restore_video
 from iconface_video.settings import EncodeSettings, RenderSettings, RestoreSettings
+from tests.pipelines.conftest import FRAMES, RATE, Sharpener, audio_md5, decode_raw, grey_embed, luma, packet_times
 
 
 class Refusing(Sharpener):

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from survey_clips import paste, scene, write_clip
 
 from iconface_video.errors import Cancelled, DecodeError
 from iconface_video.settings import SurveySettings
@@ -19,6 +18,7 @@ from iconface_video.tracking.survey import run_survey
 from iconface_video.types import ColorTags, Detection, Frame, Timestamp, VideoInfo
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.shots import Cut
+from tests.tracking.survey_clips import paste, scene, write_clip
 
 SMALL = SurveySettings(detection_size=320)
 SHAPE = np.array([(-18, -12), (18, -12), (0, 8), (-14, 24), (14, 24)], dtype=np.float32)
@@ -204,6 +204,16 @@ def test_detecting_every_third_frame_bridges_the_others():
     for track, first in zip(survey.tracks, (0, 17)):
         truth = 60 + 2 * (first + np.arange(len(track)))
         np.testing.assert_allclose(track.landmarks[:, 2, 0], truth, atol=1)
+
+
+def test_a_picture_shown_twice_has_one_window(tmp_path, portrait):
+    """Drawn on twos, as animation and film on video are: the windows of both showings are equal to the bit."""
+    frames = [paste(scene(320, 240, 1), portrait.rgb, 10 + 6 * (i // 2), 20) for i in range(16)]
+    with VideoReader(write_clip(tmp_path / "twos.mp4", frames)) as reader:
+        (track,) = run_survey(reader, SMALL).tracks
+    assert len(track) == 16
+    np.testing.assert_array_equal(track.parameters[::2], track.parameters[1::2])
+    assert (np.diff(track.parameters[::2, 2]) != 0).all()
 
 
 def test_small_and_short_faces_are_counted_not_tracked():
