@@ -63,7 +63,7 @@ def _rows(info: VideoInfo, marks: list[dict[str, Any]]) -> list[tuple[str, str]]
     if info.chapter_count:
         rows.append(("chapters", counted(info.chapter_count, "chapter")))
     for mark in marks:
-        facts = ", ".join(f"{name} {value}" for name, value in mark.items() if name != "version")
+        facts = ", ".join(f"{name} {value}" for name, value in mark.items() if name != "version" and value is not None)
         rows.append(("restored", f"faces were restored by a generative model: iconface-video {mark['version']} ({facts})"))
     return rows
 
