@@ -17,8 +17,8 @@ PROMPT_TOKENS = 4
 EMBEDDED_BASE: dict[str, Any] = {
     "in_channels": 768,
     "out_channels": 256,
-    "num_layers": 2,
-    "num_single_layers": 6,
+    "num_layers": 1,
+    "num_single_layers": 3,
     "attention_head_dim": 64,
     "num_attention_heads": 4,
     "joint_attention_dim": 64,
