@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _failed("stopped; nothing was written under the output's name", INTERRUPTED, debug)
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]  # whoever read our output is gone
+        sys.stdout = None  # whoever read our output is gone
         return 1
     except Exception as error:
         hint = "" if debug else " Run it again with --debug for details."
