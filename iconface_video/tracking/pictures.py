@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from iconface_video.faces.align import (
@@ -14,8 +15,11 @@ from iconface_video.faces.align import (
     source_box,
     transform_points,
 )
-from iconface_video.types import Detection, Float64, Frame, UInt8, VideoInfo
+from iconface_video.types import Detection, Float32, Float64, Frame, UInt8, VideoInfo
 from iconface_video.video.color import to_rgb, to_small_rgb
+
+_SAME_PICTURE_LEVELS = 0.5
+"""Mean difference, in grey levels, up to which two pictures of a face are one; grain alone makes more."""
 
 
 def detection_picture(frame: Frame, info: VideoInfo, longer_side: int) -> tuple[UInt8, Float64]:
@@ -40,6 +44,18 @@ def in_display(found: Detection, display_from_picture: Float64) -> Detection:
     corners = transform_points(display_from_picture, found.box.reshape(2, 2) - 0.5) + 0.5
     landmarks = transform_points(display_from_picture, found.landmarks)
     return Detection(corners.reshape(4).astype(np.float32), found.score, landmarks.astype(np.float32))
+
+
+def is_repeated(box: Float32, before: UInt8 | None, picture: UInt8) -> bool:
+    """Whether a face's part of the detector's picture is the same as in the frame before, but for the codec's breath.
+
+    box: (4,) in the picture.  before: the previous frame's picture; None: there was none.
+    """
+    if before is None or before.shape != picture.shape:
+        return False
+    x0, y0, x1, y1 = (int(value) for value in (*np.floor(box[:2]), *np.ceil(box[2:])))
+    part = slice(max(y0, 0), max(y1, 1)), slice(max(x0, 0), max(x1, 1))
+    return float(cv2.absdiff(before[part], picture[part]).mean()) < _SAME_PICTURE_LEVELS
 
 
 def aligned_crop(frame: Frame, info: VideoInfo, found: Detection, size: int) -> UInt8:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import median_filter
+from scipy.ndimage import maximum_filter, median_filter
 
 from iconface_video.faces.align import TEMPLATE_512, estimate_parameters
 from iconface_video.types import Float64
@@ -38,6 +38,9 @@ _EVIDENCE_TRUST = 0.6
 """Below 1: landmark noise of neighbouring frames is not independent, so evidence counts less than it seems to."""
 _REST_DEVIATIONS, _REST_SPEED, _REST_LIVELINESS, _REST_NOISE = 3.0, 4.0, 1.0, 0.1
 """A face rests where its speed is insignificant, below px/s, and its liveliness below px/s^1.5; px/s of the hint given then."""
+_CATCH_UP_ROUNDS, _LAG, _MAX_HURRY = 4, 3.5, 4.0
+"""Where the smooth path stays behind the measurements by more than _LAG standard deviations (a jerk, a sudden start, film
+shot at few pictures a second), the face is taken to be up to _MAX_HURRY times as lively there, a few times over."""
 _OUTLIER = 3.0
 """Landmarks further off than this many standard deviations lose weight."""
 _SHAPE_WINDOW = 9
@@ -45,28 +48,47 @@ _SHAPE_WINDOW = 9
 
 
 def smooth_parameters(
-    seconds: ArrayLike, landmarks: ArrayLike, scores: ArrayLike, detected: ArrayLike, strength: float = 1.0
+    seconds: ArrayLike,
+    landmarks: ArrayLike,
+    scores: ArrayLike,
+    detected: ArrayLike,
+    strength: float = 1.0,
+    repeated: ArrayLike | None = None,
 ) -> Float64:
     """Crop parameters for every frame of one track.
 
     seconds: (n,) growing times of the frames.  landmarks: (n, 5, 2) display px, anything where not detected.
     scores: (n,) 0..1.  detected: (n,) bool, which frames were measured; the others are filled in.
     strength: 1 as designed; more lengthens the smoothing in time in proportion; 0 keeps the measured parameters and
-    interpolates between them.
+    interpolates between them.  repeated: (n,) bool, frames that show the picture before them once more (film on video,
+    animation, a paused tape): they get exactly the same window, and motion is judged between distinct pictures.
     Returns (n, 4). Raises ValueError when nothing was detected.
     """
     times, seen = np.asarray(seconds, dtype=np.float64), np.asarray(detected, dtype=bool)
     if not seen.any():
         raise ValueError("a track without a single detection cannot be smoothed")
-    points = np.asarray(landmarks, dtype=np.float64)[seen]
-    measured, deviation, unit = _measure(points, np.asarray(scores, dtype=np.float64)[seen])
+    points = np.asarray(landmarks, dtype=np.float64)
+    if repeated is not None and np.any(repeated):
+        picture = np.maximum(np.cumsum(~np.asarray(repeated, dtype=bool)) - 1, 0)
+        return smooth_parameters(*_per_picture(picture, times, points, scores, seen), strength)[picture]
+    points = points[seen]
+    measured, deviation, unit = _measure(times[seen], points, np.asarray(scores, dtype=np.float64)[seen])
     if strength == 0 or len(points) == 1:
         filled = np.stack([np.interp(times, times[seen], column) for column in measured.T], axis=-1)
         return _parameters(filled, unit)
     values, noise = np.zeros((len(times), 4)), np.full((len(times), 4), np.inf)
     values[seen], noise[seen] = measured, deviation**2
-    density = (_liveliness(times, values, noise) / strength**2) ** 2
-    places, speeds, deviations = _smooth(times, values, noise, density, np.full_like(noise, np.inf))
+    liveliness = _liveliness(times, values, noise) / strength**2
+    free = np.full_like(noise, np.inf)
+    places, speeds, deviations = _smooth(times, values, noise, liveliness**2, free)
+    for _ in range(_CATCH_UP_ROUNDS):
+        lag = _lag((places - values) / np.sqrt(noise))
+        if (lag < _LAG * strength).all():
+            break
+        hurry = np.clip((lag / (0.5 * _LAG * strength)) ** 2, 1.0, _MAX_HURRY)
+        liveliness = liveliness * maximum_filter(np.where(lag < _LAG * strength, 1.0, hurry), (3, 1), mode="nearest")
+        places, speeds, deviations = _smooth(times, values, noise, liveliness**2, free)
+    density = liveliness**2
     # A speed that cannot be told from none is none: without this a still face would drift within its noise.
     at_rest = (np.abs(speeds) < np.minimum(_REST_DEVIATIONS * deviations, _REST_SPEED)) & (density < _REST_LIVELINESS**2)
     if at_rest.any():
@@ -74,7 +96,19 @@ def smooth_parameters(
     return _parameters(places, unit)
 
 
-def _measure(points: Float64, scores: Float64) -> tuple[Float64, Float64, float]:
+def _per_picture(
+    picture: NDArray[np.intp], times: Float64, points: Float64, scores: ArrayLike, seen: NDArray[np.bool_]
+) -> tuple[Float64, Float64, Float64, NDArray[np.bool_]]:
+    """Times, landmarks, scores and detected flags once per distinct picture; picture: (n,) index of each frame's picture."""
+    first = np.searchsorted(picture, np.arange(picture[-1] + 1))
+    count = np.bincount(picture, seen)
+    total, best = np.zeros((len(first), 5, 2)), np.zeros(len(first))
+    np.add.at(total, picture[seen], points[seen])
+    np.maximum.at(best, picture[seen], np.asarray(scores, dtype=np.float64)[seen])
+    return times[first], total / np.maximum(count, 1)[:, None, None], best, count > 0
+
+
+def _measure(times: Float64, points: Float64, scores: Float64) -> tuple[Float64, Float64, float]:
     """Landmarks -> (n, 4) positions in template px, (n, 4) their standard deviations, and display px per template px."""
     weights = _landmark_weights(points, scores)
     found = estimate_parameters(points, weights)
@@ -89,7 +123,7 @@ def _measure(points: Float64, scores: Float64) -> tuple[Float64, Float64, float]
     deviations = np.repeat(deviation[:, None], 4, axis=1)
     deviations[:, 2:] *= (size / unit)[:, None]
     deviations *= _noise_seen(positions / deviations)
-    return positions, deviations * _doubt(positions, deviations), unit
+    return positions, deviations * _doubt(times, positions, deviations), unit
 
 
 def _parameters(positions: Float64, unit: float) -> Float64:
@@ -121,26 +155,44 @@ def _landmark_weights(points: Float64, scores: Float64) -> Float64:
 
 
 def _noise_seen(normalized: Float64) -> Float64:
-    """(4,) factor by which the track's own trembling differs from the expected noise, held within 0.3 .. 3.
+    """(4,) factor by which the track's own trembling differs from the expected noise, held within 0.3 .. 2.
 
-    Third differences cancel any smooth motion; of white noise they have sqrt(20) times its deviation.
+    Third differences cancel any smooth motion; of white noise they have sqrt(20) times its deviation. Jerky motion they
+    do not cancel, so the quieter stretches of the track decide.
     """
     if len(normalized) < 12:
         return np.ones(4)
-    trembling = np.diff(normalized, n=3, axis=0)
-    seen = 1.4826 * np.median(np.abs(trembling - np.median(trembling, axis=0)), axis=0) / np.sqrt(20.0)
-    return np.clip(seen, 0.3, 3.0)
+    trembling = np.abs(np.diff(normalized, n=3, axis=0))
+    around = median_filter(trembling, (min(15, len(trembling)), 1), mode="nearest")
+    seen = 1.4826 * np.percentile(around, 35, axis=0) / np.sqrt(20.0)
+    return np.clip(1.1 * seen, 0.3, 2.0)
 
 
-def _doubt(positions: Float64, deviations: Float64) -> Float64:
-    """(n, 4) factor >= 1 on the noise of measurements that jump out of line for a frame or two."""
+def _doubt(times: Float64, positions: Float64, deviations: Float64) -> Float64:
+    """(n, 4) factor >= 1 on the noise of single measurements that stand out from their neighbours.
+
+    Each is compared with the cubic through the two before and the two after it, so that fast but smooth motion is above
+    suspicion; in jerky motion all stand out, and only what does so more than usual is doubted.
+    """
+    result = np.ones_like(positions)
     if len(positions) < 5:
-        return np.ones_like(positions)
-    middle = median_filter(positions, (5, 1), mode="nearest")
-    jump = np.abs(positions - middle) / deviations
-    # In fast motion the median lags, too: then jumping is usual here and says nothing.
-    usual = median_filter(jump, (min(15, len(jump)), 1), mode="nearest")
-    return np.maximum(1.0, jump / (4.0 + 3.0 * usual)) ** 2
+        return result
+    middle = np.arange(2, len(positions) - 2)
+    around = middle[:, None] + np.array([-2, -1, 1, 2])
+    weights = np.ones(around.shape)
+    for j in range(4):
+        for other in range(4):
+            if other != j:
+                here = times[around[:, other]]
+                weights[:, j] *= (times[middle] - here) / (times[around[:, j]] - here)
+    off = np.abs(positions[middle] - np.einsum("nj,njk->nk", weights, positions[around])) / deviations[middle]
+    off /= np.sqrt(1 + (weights**2).sum(axis=1))[:, None]
+    # Across a gap the cubic knows nothing.
+    off[times[middle + 1] - times[middle - 1] > 4 * np.median(np.diff(times))] = 0.0
+    usual = median_filter(off, (min(15, len(off)), 1), mode="nearest")
+    stands_out = off >= maximum_filter(off, (5, 1), mode="nearest")
+    result[middle] = np.where(stands_out, np.maximum(1.0, off / (4.0 + 3.0 * usual)) ** 2, 1.0)
+    return result
 
 
 def _liveliness(times: Float64, values: Float64, noise: Float64) -> Float64:
@@ -154,6 +206,14 @@ def _liveliness(times: Float64, values: Float64, noise: Float64) -> Float64:
     weight = np.exp(_EVIDENCE_TRUST * around)
     weight /= weight.sum(axis=-1, keepdims=True)
     return np.exp(weight @ np.log(_LEVELS))
+
+
+def _lag(off: Float64) -> Float64:
+    """(n, 4) standard deviations by which the path stays off its measurements: what two neighbours agree on, or half of
+    what one alone says, since single ones are wild at times."""
+    pairs = np.where(off[1:] * off[:-1] > 0, np.minimum(np.abs(off[1:]), np.abs(off[:-1])), 0.0)
+    nothing = np.zeros((1, off.shape[1]))
+    return np.maximum.reduce([0.5 * np.abs(off), np.concatenate([nothing, pairs]), np.concatenate([pairs, nothing])])
 
 
 def _log_likelihoods(times: Float64, values: Float64, noise: Float64) -> Float64:
@@ -172,8 +232,8 @@ def _log_likelihoods(times: Float64, values: Float64, noise: Float64) -> Float64
             continue
         total = variance + noise[i][:, None]
         surprise = values[i][:, None] - place
-        # A single wild measurement must not outvote its neighbours.
-        result[i] = -0.5 * (np.log(total) + np.minimum(surprise**2 / total, 12.0))
+        # Student's t with four degrees of freedom: a single wild measurement must not outvote its neighbours.
+        result[i] = -0.5 * np.log(total) - 2.5 * np.log1p(surprise**2 / (4 * total))
         gain, speed_gain = variance / total, cross / total
         place, speed = place + gain * surprise, speed + speed_gain * surprise
         speed_variance = speed_variance - speed_gain * cross

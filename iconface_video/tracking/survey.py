@@ -14,7 +14,7 @@ from iconface_video.errors import Cancelled, DecodeError
 from iconface_video.faces.detector import Detector, make_detector
 from iconface_video.faces.quality import QUALITY_CROP_SIZE, quality, sharpness
 from iconface_video.settings import SurveySettings
-from iconface_video.tracking.pictures import aligned_crop, detection_picture, in_display
+from iconface_video.tracking.pictures import aligned_crop, detection_picture, in_display, is_repeated
 from iconface_video.tracking.tracker import Tracker
 from iconface_video.tracking.tracklet import Tracklet
 from iconface_video.tracking.tracks import build_tracks, reason_to_skip
@@ -91,6 +91,8 @@ class _Surveyor:
         self._tracker = Tracker(self.settings)
         self._shot_pts = array("q")
         self._origin: int | None = None
+        self._before: UInt8 | None = None
+        """The detector's picture of the frame before; None where that was not looked at or belongs to another shot."""
 
     def push(self, frame: Frame, next_pts: int | None) -> None:
         """next_pts: of the following frame; None: this is the last one."""
@@ -101,6 +103,8 @@ class _Surveyor:
         is_last = next_pts is None or next_pts in self.cuts
         if len(self._shot_pts) % self.settings.detect_every == 0 or is_last:
             self._look(frame)
+        else:
+            self._before = None
         self._shot_pts.append(frame.pts)
         self.frame_count += 1
         if next_pts is None:
@@ -120,7 +124,8 @@ class _Surveyor:
     def _look(self, frame: Frame) -> None:
         """Detect, track, and measure the faces of one frame."""
         picture, display_from_picture = detection_picture(frame, self.info, self.settings.detection_size)
-        found = [in_display(item, display_from_picture) for item in self.detector.detect(picture)]
+        seen = self.detector.detect(picture)
+        found = [in_display(item, display_from_picture) for item in seen]
         seconds = float((frame.pts - (self._origin or 0)) * frame.time_base)
         faces = _Faces(frame, self.info, found, self.embed)
         given = self._tracker.push(frame.pts, seconds, found, faces.describe if self.embed else None)
@@ -129,6 +134,8 @@ class _Surveyor:
             if track is None:
                 continue
             item = found[index]
+            if is_repeated(seen[index].box, self._before, picture):
+                track.repeats()
             height = float(item.box[3] - item.box[1])
             if height < self.settings.min_face_px:
                 continue
@@ -136,6 +143,7 @@ class _Surveyor:
             track.measured(sharp, float(quality(height, sharp, item.landmarks, item.score)))
             if self._is_due(track, item, seconds):
                 due.append((index, track))
+        self._before = picture
         if due:
             vectors = faces.describe([index for index, _ in due])
             for (_, track), vector in zip(due, vectors):
@@ -163,6 +171,7 @@ class _Surveyor:
         self.tracks += build_tracks(kept, shot, frame_pts, Fraction(base), self.settings, len(self.tracks))
         self.shots.append(shot)
         self._shot_pts = array("q")
+        self._before = None
         self.cuts = {pts for pts in self.cuts if pts > shot.last_pts}
 
 

@@ -19,6 +19,7 @@ _ROW = np.dtype(
         ("score", "f4"),
         ("sharpness", "f4"),
         ("quality", "f4"),
+        ("repeated", "?"),
     ]
 )
 MAX_EXTRAPOLATION_SECONDS = 0.3
@@ -26,7 +27,7 @@ MAX_EXTRAPOLATION_SECONDS = 0.3
 
 
 class Rows:
-    """A growing table of detections: 84 bytes a row, so that hours of a face fit in memory."""
+    """A growing table of detections: 85 bytes a row, so that hours of a face fit in memory."""
 
     def __init__(self) -> None:
         self._table = np.zeros(16, _ROW)
@@ -38,7 +39,7 @@ class Rows:
     def append(self, pts: int, seconds: float, found: Detection) -> None:
         if self._length == len(self._table):
             self._table = np.concatenate([self._table, np.zeros_like(self._table)])
-        self._table[self._length] = (pts, seconds, found.box, found.landmarks, found.score, 0.0, 0.0)
+        self._table[self._length] = (pts, seconds, found.box, found.landmarks, found.score, 0.0, 0.0, False)
         self._length += 1
 
     @property
@@ -93,6 +94,10 @@ class Tracklet:
         """Note what the newest row's picture is worth."""
         self.last["sharpness"], self.last["quality"] = sharpness, quality
 
+    def repeats(self) -> None:
+        """Note that the newest row shows the same picture as the frame before."""
+        self.last["repeated"] = True
+
     def embedded(self, pts: int, seconds: float, embedding: Float32) -> None:
         self.embeddings.append(np.array(embedding, dtype=np.float32))
         self.embedding_pts.append(pts)
@@ -105,6 +110,7 @@ class Tracklet:
                 int(row["pts"]), float(row["seconds"]), Detection(row["box"], float(row["score"]), row["landmarks"])
             )
             self.measured(float(row["sharpness"]), float(row["quality"]))
+            self.last["repeated"] = row["repeated"]
         self.embeddings += later.embeddings
         self.embedding_pts += later.embedding_pts
         self.embedded_at = later.embedded_at if later.embedded_at is not None else self.embedded_at

@@ -74,8 +74,10 @@ def _build(
     detected[place] = True
     landmarks = np.zeros((len(pts), 5, 2))
     landmarks[place] = table["landmarks"]
+    repeated = np.zeros(len(pts), bool)
+    repeated[place] = table["repeated"]
     columns = {name: _spread(table[name], place, len(pts)) for name in ("score", "quality", "sharpness")}
-    parameters = smooth_parameters(seconds, landmarks, columns["score"], detected, settings.smoothing)
+    parameters = smooth_parameters(seconds, landmarks, columns["score"], detected, settings.smoothing, repeated)
     return Track(
         track_id=track_id,
         shot=shot.index,

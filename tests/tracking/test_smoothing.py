@@ -73,12 +73,12 @@ def test_a_moving_face_does_not_lag(name, truth):
     assert rms(off) < 0.5
 
 
-def test_a_sudden_start_is_followed_within_two_frames():
-    """Half a second after the start at 300 px/s, and half a second before it, the window is exact; at the corner it rounds."""
+def test_a_sudden_start_is_followed_at_once():
+    """A tenth of a second before and after the start (and the stop) at 300 px/s the window is right; at the corner it rounds."""
     truth = face(300 + 300 * np.clip(SECONDS - 4, 0, 1), ZERO + 300)
     off = np.abs(errors(smoothed(truth, 0.5), truth)).max(axis=(1, 2))
     corner = np.abs(SECONDS[:, None] - [4, 5]).min(axis=1) < 0.1
-    assert off[~corner].max() < 1.5
+    assert off[~corner].max() < 2
     assert off.max() < 8
 
 
@@ -98,6 +98,14 @@ def test_missed_frames_are_filled_in_along_the_motion():
     truth = face(100 + 100 * SECONDS, ZERO + 300)
     off = errors(smoothed(truth, 0.5, detected=seen), truth)
     assert np.abs(off[100:112]).max() < 1.0
+
+
+@pytest.mark.parametrize("every", [2, 3])
+def test_sparse_detections_follow_a_quick_nod(every):
+    """1.5 nods a second, seen ten or fifteen times a second: that is motion, not error."""
+    truth = face(ZERO + 300, 300 + 30 * np.sin(2 * np.pi * 1.5 * SECONDS))
+    off = errors(smoothed(truth, 0.5, detected=np.arange(len(SECONDS)) % every == 0), truth)
+    assert rms(off) < 0.8
 
 
 def test_a_wild_landmark_does_not_pull_the_window():
@@ -123,6 +131,32 @@ def test_frame_times_may_be_irregular():
     truth = face(100 + 150 * seconds, 0 * seconds + 300)
     off = errors(smoothed(truth, 0.5, seconds=seconds), truth)
     assert np.abs(off).max() < 0.6
+
+
+def test_repeated_pictures_get_the_very_same_window_and_motion_is_judged_between_distinct_ones():
+    """Twelve pictures a second on 24 frames: without knowing it, the window would glide while the face stands."""
+    picture = np.arange(len(SECONDS)) // 2
+    shown = SECONDS[::2][picture]
+    truth = face(100 + 150 * shown, ZERO + 300)
+    noise = np.random.default_rng(0).normal(0, 0.5, truth[::2].shape)[picture]
+    repeated = np.arange(len(SECONDS)) % 2 == 1
+    everything = np.ones(len(SECONDS), bool)
+    parameters = smooth_parameters(SECONDS, truth + noise, everything * 0.9, everything, repeated=repeated)
+    np.testing.assert_array_equal(parameters[::2], parameters[1::2])
+    off = errors(parameters, truth)
+    assert rms(off) < 0.3
+    assert np.abs(off).max() < 1.2
+    unaware = errors(smooth_parameters(SECONDS, truth + noise, everything * 0.9, everything), truth)
+    assert rms(unaware) > 2 * rms(off)
+
+
+def test_a_repeated_picture_may_be_missed_by_the_detector_once():
+    """Detected only in its second showing, or not at all: filled in from what there is."""
+    truth = face(ZERO[:20] + 300, ZERO[:20] + 200)
+    seen = np.ones(20, bool)
+    seen[[6, 10, 11]] = False
+    off = errors(smoothed(truth, 0.1, seconds=SECONDS[:20], detected=seen, repeated=np.arange(20) % 2 == 1), truth)
+    assert np.abs(off).max() < 0.5
 
 
 def test_strength_zero_keeps_the_measured_windows():
