@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -51,8 +51,11 @@ def _validation(config: EncoderConfig, folders: list[Path]) -> dict[str, Validat
     return sets
 
 
-def export_encoder(run_folder: Path, out: Path) -> Path:
-    """Write the averaged weights of a run's newest checkpoint as an encoder folder, with the figures of its latest validation."""
+def export_encoder(run_folder: Path, out: Path, notes: Mapping[str, str] | None = None) -> Path:
+    """Write the averaged weights of a run's newest checkpoint as an encoder folder, with the figures of its latest validation.
+
+    `notes` go into the manifest: what it was trained on, under which terms.
+    """
     checkpoints = sorted(run_folder.glob("checkpoint-*"))
     if not checkpoints:
         raise InputError(f"{run_folder}: no checkpoint in this folder. Name the folder of a finished or interrupted run.")
@@ -60,7 +63,7 @@ def export_encoder(run_folder: Path, out: Path) -> Path:
     encoder.load_state_dict(load_file(checkpoints[-1] / "average.safetensors"))
     step = int(json.loads((checkpoints[-1] / "state.json").read_text(encoding="utf-8"))["step"])
     encoder.input_size = _input_size(run_folder, step)
-    return save_identity_encoder(encoder, out, {"steps": step, "figures": _figures(run_folder, step)})
+    return save_identity_encoder(encoder, out, {"steps": step, "figures": _figures(run_folder, step), **(notes or {})})
 
 
 def _input_size(run_folder: Path, step: int) -> int:

@@ -110,8 +110,10 @@ class CompactNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.with_stages(images)[0]
 
-    def with_stages(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The raw embeddings and the three stages' feature maps, at 1/4, 1/8 and 1/16 of the pictures' side."""
+    def with_stages(self, images: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Raw embeddings, the pooled features (B, 512) that they are made of, and the three stages' feature maps, at 1/4, 1/8 and 1/16
+        of the pictures' side.
+        """
         features, maps = self.stem(images), []
         for stage in self.stages:
             features = stage(features)
@@ -120,7 +122,8 @@ class CompactNet(nn.Module):
         weights: Tensor = self.place_weights
         if features.shape[-2:] != weights.shape[-2:]:
             weights = F.interpolate(weights, features.shape[-2:], mode="bilinear", align_corners=False)
-        return self.project((features * weights).mean(dim=(2, 3))), maps
+        pooled = (features * weights).mean(dim=(2, 3))
+        return self.project(pooled), pooled, maps
 
 
 def build_network(architecture: Architecture) -> nn.Module:

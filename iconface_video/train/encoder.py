@@ -41,11 +41,13 @@ class EncoderTaskSettings:
     """(share of all steps until which, px): small pictures first, they cost half."""
     total_steps: int = 4000
     direct_weight: float = 2.0
-    relation_weight: float = 10.0
+    relation_weight: float = 20.0
     margin_weight: float = 0.03
     margin_ramp: float = 0.4
     """Share of all steps over which the margin loss grows to its weight: on a young net it only disturbs."""
     norm_weight: float = 0.3
+    hinted: int = 24
+    """For how many of the clean photos the teacher's network is run: it takes a third of the time of a view."""
     hint_weight: float = 1.0
     """Of the teacher's feature maps (FitNets, arXiv 1412.6550): what makes a young net learn quickly. 0: the teacher's network is not run."""
     workers: int = 1
@@ -147,7 +149,7 @@ class EncoderTask(Task):
         self.teacher, self.labels = torch.from_numpy(faces.teacher), torch.from_numpy(faces.labels)
         hinted = settings.hint_weight > 0 and isinstance(self.encoder.network, CompactNet)
         self.hinter = HintLoss(load_network()) if hinted else None
-        self.mixer = EncoderMixer(faces, settings.clean, settings.degraded, with_chips=hinted)
+        self.mixer = EncoderMixer(faces, settings.clean, settings.degraded, chips=settings.hinted if hinted else 0)
 
     def parameters(self) -> dict[str, list[nn.Parameter]]:
         return {"encoder": [*self.encoder.parameters(), *self.heads.parameters()]}
@@ -184,10 +186,10 @@ class EncoderTask(Task):
         settings, device = self.settings, self.teacher.device
         self.encoder.input_size = self.size_at(step)
         index = torch.as_tensor(batch.index).to(device)
-        raw, maps = self._embed(_pixels(batch.images, device))
+        raw, pooled, maps = self._embed(_pixels(batch.images, device))
         with torch.autocast(raw.device.type, enabled=False):
             raw = raw.float()
-            direct, relation = self._teacher_losses(raw, self.teacher[index])
+            direct, relation = self._teacher_losses(raw, pooled.float(), self.teacher[index])
             margin = self._margin_loss(raw, self.labels[index])
             norm = norm_loss(raw, torch.as_tensor(batch.strength).to(raw), settings.clean, settings.degraded)
         hint = self._hint_loss(batch, maps) if self.hinter else raw.sum() * 0
@@ -197,24 +199,26 @@ class EncoderTask(Task):
         figures = {"direct": direct, "relation": relation, "margin": margin, "norm": norm, "hint": hint, "loss": total}
         return total, {name: float(value.detach()) for name, value in figures.items()}
 
-    def _embed(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def _embed(self, images: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Raw embeddings, what the teacher's vectors are read from, and feature maps (of the compact net only)."""
         network = self.encoder.network
         if isinstance(network, CompactNet):
             return network.with_stages(self.encoder.prepared(images))
-        return self.encoder(images), []
+        raw = self.encoder(images)
+        return raw, F.normalize(raw), []
 
     def _hint_loss(self, batch: EncoderBatch, maps: list[Tensor]) -> Tensor:
         assert self.hinter is not None
         guesses = [head(level[: len(batch.chips)]) for head, level in zip(self.heads.to_hints, maps)]
         return self.hinter(guesses, _pixels(batch.chips, self.teacher.device))
 
-    def _teacher_losses(self, raw: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    def _teacher_losses(self, raw: Tensor, pooled: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Squared distance to the teacher's vector through a linear map, and squared differences of all pairs' similarities."""
         present = teacher.abs().sum(dim=1) > 0
         if int(present.sum()) < 2:
             return raw.sum() * 0, raw.sum() * 0
         student, teacher = F.normalize(raw[present]), teacher[present]
-        direct = (self.heads.to_teacher(student) - teacher).square().sum(dim=1).mean()
+        direct = (self.heads.to_teacher(pooled[present]) - teacher).square().sum(dim=1).mean()
         off = ~torch.eye(len(student), dtype=torch.bool, device=raw.device)
         relation = (student @ student.T - teacher_similarity(teacher))[off].square().mean()
         return direct, relation

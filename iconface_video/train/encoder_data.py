@@ -103,14 +103,14 @@ class EncoderBatch:
     strength: Float32
     """(v,) 0 for clean views."""
     chips: UInt8
-    """(clean, 150, 150, 3) the clean views as the teacher's network sees them; (0, ...) where it is not asked."""
+    """(c, 150, 150, 3) the first c clean views as the teacher's network sees them."""
 
 
 class EncoderMixer:
     """Batches from (seed, step) alone."""
 
-    def __init__(self, faces: EncoderFaces, clean: int, degraded: int, with_chips: bool = False) -> None:
-        self.faces, self.clean, self.degraded, self.with_chips = faces, clean, degraded, with_chips
+    def __init__(self, faces: EncoderFaces, clean: int, degraded: int, chips: int = 0) -> None:
+        self.faces, self.clean, self.degraded, self.chips = faces, clean, degraded, chips
         order = np.argsort(faces.labels, kind="stable")
         starts = np.searchsorted(faces.labels[order], np.arange(faces.people + 1))
         self._photos = [order[a:b] for a, b in itertools.pairwise(starts)]
@@ -123,17 +123,20 @@ class EncoderMixer:
         chosen = [int(i) for person in people for i in rng.choice(self._photos[person], size=2, replace=False)]
         chosen += rng.integers(len(self.faces.images), size=self.clean - len(chosen)).tolist()
         rng.shuffle(chosen)
-        views, chips = zip(*(self._view(i, 0.0, size, rng) for i in chosen))
+        views, chips = zip(*(self._view(i, 0.0, size, rng, place < self.chips) for place, i in enumerate(chosen)))
         strengths = rng.uniform(1.0, 18.0, self.degraded)
-        damaged = [self._view(i, float(s), size, rng)[0] for i, s in zip(chosen, strengths)]
+        damaged = [self._view(i, float(s), size, rng, False)[0] for i, s in zip(chosen, strengths)]
+        shown = [chip for chip in chips if chip is not None]
         return EncoderBatch(
             images=np.stack([*views, *damaged]),
             index=np.array(chosen + chosen[: self.degraded], np.int64),
             strength=np.concatenate([np.zeros(self.clean), strengths]).astype(np.float32),
-            chips=np.stack(chips) if self.with_chips else np.zeros((0, CHIP_SIZE, CHIP_SIZE, 3), np.uint8),
+            chips=np.stack(shown) if shown else np.zeros((0, CHIP_SIZE, CHIP_SIZE, 3), np.uint8),
         )
 
-    def _view(self, index: int, strength: float, size: int, rng: np.random.Generator) -> tuple[UInt8, UInt8 | None]:
+    def _view(
+        self, index: int, strength: float, size: int, rng: np.random.Generator, with_chip: bool
+    ) -> tuple[UInt8, UInt8 | None]:
         image = self.faces.images[index]
         if rng.random() < 0.5:
             image = np.ascontiguousarray(image[:, ::-1])
@@ -143,8 +146,7 @@ class EncoderMixer:
         if rng.random() < 0.12:
             image = grey(image)
         matrix = _random_framing(rng)
-        wanted = self.with_chips and strength == 0
-        return _framed_view(image, matrix, size), _warped(image, _chip_matrix(matrix), CHIP_SIZE) if wanted else None
+        return _framed_view(image, matrix, size), _warped(image, _chip_matrix(matrix), CHIP_SIZE) if with_chip else None
 
 
 def _random_framing(rng: np.random.Generator | None) -> Float64:
