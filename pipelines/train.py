@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,9 +9,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from iconface_video.errors import InputError, UsageError
+from iconface_video.errors import CheckpointError, InputError, UsageError
 from iconface_video.faces.identity_encoder import load_identity_encoder
-from iconface_video.models.checkpoints import load_model
+from iconface_video.models.checkpoints import load_model, save_model
 from iconface_video.models.embedded import build_embedded
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder
@@ -45,17 +44,20 @@ def train_restorer(config: RestorerConfig, run_folder: Path, on_log: OnLog | Non
     return Trainer(task, config.trainer, run_folder, {"config": asdict(config)}).run(on_log)
 
 
+def export_restorer(run_folder: Path, out: Path) -> Path:
+    """Write the averaged weights of a run's newest checkpoint as a model folder, in half precision."""
+    model = build_embedded()
+    _load_run(model, run_folder)
+    save_model(model, out, storage_dtype=torch.float16, overwrite=True)
+    return out
+
+
 def newest_weights(run_folder: Path) -> Path:
     """The averaged weights of a run's newest checkpoint."""
     found = sorted(run_folder.glob("checkpoint-*/average.safetensors"))
     if not found:
         raise InputError(f"{run_folder}: no checkpoint in this folder. Name the folder of a finished or interrupted run.")
     return found[-1]
-
-
-def _stage_of(run_folder: Path) -> str:
-    config = json.loads((run_folder / "config.json").read_text(encoding="utf-8"))
-    return str(config["config"]["stage"])
 
 
 def _autoencoder(config: RestorerConfig) -> PixelAutoencoder:
@@ -75,9 +77,16 @@ def _restorer(config: RestorerConfig) -> IConFaceModel:
     if config.start_from == "embedded" or (folder / "model_index.json").is_file():
         return load_model(config.start_from)
     model = build_embedded()
-    weights = load_file(newest_weights(folder))
-    if _stage_of(folder) == "autoencoder":
-        model.autoencoder.load_state_dict(weights)
-    else:
-        model.load_state_dict(weights)
+    _load_run(model, folder)
     return model
+
+
+def _load_run(model: IConFaceModel, run_folder: Path) -> None:
+    """Of a whole model, or of its autoencoder alone (the first stage)."""
+    path = newest_weights(run_folder)
+    weights = load_file(path)
+    alone = not any(name.startswith("autoencoder.") for name in weights)
+    try:
+        (model.autoencoder if alone else model).load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: not weights of the embedded model ({error}). Name a run of `train restorer`.") from None

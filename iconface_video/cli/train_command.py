@@ -28,13 +28,14 @@ def restorer(
         str | None, typer.Option("--start-from", help="Run folder, model folder, or 'embedded', to start from.")
     ] = None,
     max_minutes: Annotated[float, typer.Option(help="Stop after so many minutes; 0: no limit.", min=0)] = 0,
+    export: Annotated[Path | None, typer.Option("--export", help="Write the averaged weights here at the end.")] = None,
     workers: Annotated[int | None, typer.Option(help="Loader processes; the config's number when not given.")] = None,
 ) -> None:
     """Train one stage of the restorer.
 
     Example: iconface-video train restorer --config configs/training/embedded-autoencoder.yaml --data faces/ --out runs/a
     """
-    from iconface_video.pipelines.train import train_restorer
+    from iconface_video.pipelines.train import export_restorer, train_restorer
     from iconface_video.train.config import RestorerConfig, read_config
 
     settings = read_config(RestorerConfig, config).with_data(tuple(str(folder) for folder in data))
@@ -44,5 +45,7 @@ def restorer(
     if workers is not None:
         settings = replace(settings, workers=workers)
     figures = train_restorer(settings, out, _log)
-    typer.echo(f"done: {out}")
     _log(0, figures)
+    typer.echo(f"run: {out}")
+    if export:
+        typer.echo(f"weights: {export_restorer(out, export)}")
