@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from av.video.stream import VideoStream
 from iconface_video.errors import DecodeError
 from iconface_video.types import VideoInfo
 from iconface_video.video.container import open_input
-from iconface_video.video.probe import default_step
+from iconface_video.video.probe import default_step, has_slots_only
 from iconface_video.video.timestamps import PtsGuesser
 
 _log = logging.getLogger(__name__)
@@ -54,10 +55,12 @@ def decode_pictures(info: VideoInfo, report: DecodeReport, seek_to: int | None =
         if seek_to is not None:
             container.seek(seek_to, stream=stream, backward=True)
         guesser = PtsGuesser(default_step(stream))
-        with closing(_pictures(info.path, container, stream, report, from_keyframe=seek_to is not None)) as pictures:
+        slots: deque[int | None] | None = deque() if has_slots_only(info.container) else None
+        with closing(_pictures(info.path, container, stream, report, seek_to is not None, slots)) as pictures:
             for picture in pictures:
                 _check_size(info, picture)
-                picture.pts = guesser.next(picture.pts, picture.dts, picture.duration)
+                own = (picture.pts, picture.dts) if slots is None else (slots.popleft() if slots else None, None)
+                picture.pts = guesser.next(*own, picture.duration)
                 picture.time_base = info.time_base
                 report.repaired_timestamps = guesser.repaired
                 yield picture
@@ -71,6 +74,7 @@ def _pictures(
     stream: VideoStream,
     report: DecodeReport,
     from_keyframe: bool,
+    slots: deque[int | None] | None,
 ) -> Generator[av.VideoFrame, None, None]:
     errors_in_a_row = 0
     waiting = from_keyframe
@@ -78,6 +82,8 @@ def _pictures(
         if packet is not None and waiting and not packet.is_keyframe:
             continue
         waiting = False
+        if packet is not None and slots is not None:
+            slots.append(packet.dts)
         try:
             pictures = stream.decode(packet)
         except EOFError:
@@ -85,6 +91,8 @@ def _pictures(
         except FFmpegError as error:
             report.lost_packets += 1
             errors_in_a_row += 1
+            if slots:
+                slots.pop()
             if errors_in_a_row >= _MAX_ERRORS_IN_A_ROW:
                 raise DecodeError(
                     f"{path}: {errors_in_a_row} pictures in a row could not be decoded (FFmpeg: {error.strerror}). "
@@ -101,8 +109,10 @@ def _packets(
     """The film's packets, then None to drain the decoder, also when the demuxer stops at damage."""
     try:
         for packet in container.demux(stream):
-            if packet.dts is None and packet.size == 0:
-                break
+            if packet.size == 0:
+                if packet.dts is None:
+                    break  # PyAV's own end mark
+                continue  # AVI's "show the last frame again"
             yield packet
     except FFmpegError as error:
         report.is_truncated = True

@@ -72,6 +72,8 @@ def plan_output(info: VideoInfo, out: Path | str | None, settings: EncodeSetting
             f"The picture is stored as {encoder.planar}: {encoder.name} cannot hold {info.pix_fmt}. "
             "Every sample is converted; --codec ffv1 keeps them."
         )
+    if info.first_pts < 0:
+        notes.append("The film begins before time 0; picture and sound are moved together so that it begins at 0.")
     with open_input(info.path) as source:
         others = [stream for stream in source.streams if stream.index != info.stream_index]
         rewritten = _rewritten(info, source, others)

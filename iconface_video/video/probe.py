@@ -43,23 +43,23 @@ def probe(path: Path | str) -> VideoInfo:
     with open_input(path) as container:
         stream = film_stream(path, container)
         chroma_location = _chroma_location(stream)
-        pictures = _first_pictures(container, stream)
+        slots: list[int] = []
+        pictures = list(islice(_decodable(container, stream, slots), _PROBED_PICTURES))
         if not pictures:
             raise VideoOpenError(
                 f"{path}: not one picture of its {stream.codec_context.name} video could be decoded. "
                 "The file is damaged or cut short; copy it again from the source."
             )
-        return _info(path, container, stream, pictures, chroma_location)
+        return _info(path, container, stream, pictures, chroma_location, slots)
 
 
-def _first_pictures(container: av.container.InputContainer, stream: VideoStream) -> list[av.VideoFrame]:
-    return list(islice(_decodable(container, stream), _PROBED_PICTURES))
-
-
-def _decodable(container: av.container.InputContainer, stream: VideoStream) -> Iterable[av.VideoFrame]:
+def _decodable(container: av.container.InputContainer, stream: VideoStream, slots: list[int]) -> Iterable[av.VideoFrame]:
+    """Decoded pictures; the packets' DTS go into `slots`."""
     errors = 0
     try:
         for packet in container.demux(stream):
+            if packet.size and packet.dts is not None:
+                slots.append(packet.dts)
             try:
                 yield from packet.decode()
             except FFmpegError:
@@ -84,11 +84,12 @@ def _info(
     stream: VideoStream,
     pictures: list[av.VideoFrame],
     chroma_location: int,
+    slots: list[int],
 ) -> VideoInfo:
     first = pictures[0]
     assert stream.time_base is not None
     pix_fmt = planar_name(first.format.name)
-    times = _pts_of(pictures, stream)
+    times = slots[: len(pictures)] if has_slots_only(container.format.name) and slots else _pts_of(pictures, stream)
     matrix = _display_matrix(first)
     return VideoInfo(
         path=path,
@@ -120,6 +121,11 @@ def default_step(stream: VideoStream) -> int:
     """Ticks between pictures by the declared rate; 1/25 s where there is none."""
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     return max(1, round(1 / (rate * (stream.time_base or Fraction(1, 25)))))
+
+
+def has_slots_only(container: str) -> bool:
+    """AVI has no presentation times: its packets fill slots of constant length, and the n-th picture shown takes the n-th slot."""
+    return container == "avi"
 
 
 def _pts_of(pictures: list[av.VideoFrame], stream: VideoStream) -> list[int]:

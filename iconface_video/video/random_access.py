@@ -25,6 +25,7 @@ from iconface_video.types import Frame, Timestamp, UInt8, VideoInfo
 from iconface_video.video.color import to_rgb
 from iconface_video.video.container import open_input
 from iconface_video.video.planes import layout_of
+from iconface_video.video.probe import has_slots_only
 from iconface_video.video.reader import VideoReader
 
 _log = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ def _packet_times(info: VideoInfo) -> list[int]:
             for packet in container.demux(stream):
                 if packet.size == 0:
                     continue
-                if packet.pts is None:
+                if packet.pts is None or has_slots_only(info.container):
                     return []
                 if not packet.is_discard:
                     times.append(packet.pts)

@@ -15,7 +15,7 @@ from iconface_video.types import Frame, Timestamp, VideoInfo
 from iconface_video.video.decode import DecodeReport, decode_pictures
 from iconface_video.video.deinterlace import Deinterlacer
 from iconface_video.video.planes import DecodedPicture, planes_of
-from iconface_video.video.probe import flags_pictures, probe
+from iconface_video.video.probe import flags_pictures, has_slots_only, probe
 
 _SEEK_MARGINS_SECONDS = (0, 2, 10)
 """How far before the wanted frame a seek aims; where even the last lands too late, reading begins at the beginning."""
@@ -89,7 +89,7 @@ class VideoReader:
 
     def _decoded_from(self, start: Fraction | None) -> Iterator[av.VideoFrame]:
         """Pictures from the beginning, or from a seek point that lies provably at or before `start`."""
-        if start is not None and start > self.info.first_pts:
+        if start is not None and start > self.info.first_pts and self._can_seek():
             # The deinterlacer looks at the picture before, too.
             needed = start if self.settings.deinterlace == "off" else start - 1
             for margin in _SEEK_MARGINS_SECONDS:
@@ -102,6 +102,10 @@ class VideoReader:
                     return chain([first], pictures)
                 pictures.close()
         return self._decoded(None)
+
+    def _can_seek(self) -> bool:
+        """Where pictures are timed by counting, one has to count from the beginning, unless none are reordered."""
+        return not has_slots_only(self.info.container) or av.Codec(self.info.codec, "r").intra_only
 
     def _decoded(self, seek_to: int | None) -> Generator[av.VideoFrame, None, None]:
         self._report = DecodeReport()

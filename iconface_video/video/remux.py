@@ -26,8 +26,8 @@ _STATISTICS = ("BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATI
 class Remuxer:
     """Hands over the packets of the copied streams in file order, each batch up to a given time.
 
-    With `first`..`end` (seconds; end exclusive) only packets that begin inside are copied, and their times are moved so
-    that `first` becomes 0; without them times stay as they are.
+    With `first`..`end` (seconds; end exclusive) only packets that begin inside are copied. All times move `shift` seconds
+    towards the past.
     """
 
     def __init__(
@@ -36,10 +36,11 @@ class Remuxer:
         pairs: list[tuple[Stream, Stream]],
         first: Fraction | None,
         end: Fraction | None,
+        shift: Fraction,
     ) -> None:
         """`pairs`: each copied stream of the source with its stream in the output."""
         self._targets = {stream.index: target for stream, target in pairs}
-        self._first, self._end = first, end
+        self._first, self._end, self._shift = first, end, shift
         self._last_dts: dict[int, int] = {}
         for stream in source.streams:
             if stream.index not in self._targets:
@@ -83,8 +84,8 @@ class Remuxer:
             (self._first is not None and begins < self._first) or (self._end is not None and begins >= self._end)
         ):
             return None
-        if self._first is not None:
-            shift = round(self._first / packet.time_base)
+        if self._shift:
+            shift = round(self._shift / packet.time_base)
             packet.pts = None if packet.pts is None else packet.pts - shift
             packet.dts = None if packet.dts is None else packet.dts - shift
         if packet.dts is None:
@@ -123,8 +124,8 @@ def stream_metadata(source: dict[str, str], packets_kept: bool) -> dict[str, str
     }
 
 
-def trimmed_chapters(chapters: list[Chapter], first: Fraction | None, end: Fraction | None) -> list[Chapter]:
-    """Chapters that overlap first..end, cut to it and moved so that `first` becomes 0."""
+def trimmed_chapters(chapters: list[Chapter], first: Fraction | None, end: Fraction | None, shift: Fraction) -> list[Chapter]:
+    """Chapters that overlap first..end, cut to it and moved by `shift` seconds towards the past."""
     kept: list[Chapter] = []
     for chapter in chapters:
         time_base = chapter["time_base"]
@@ -138,6 +139,7 @@ def trimmed_chapters(chapters: list[Chapter], first: Fraction | None, end: Fract
         start = start if low is None else max(start, low)
         stop = stop if high is None else min(stop, high)
         moved = chapter.copy()
-        moved["start"], moved["end"] = start - (low or 0), stop - (low or 0)
+        ticks = round(shift / time_base)
+        moved["start"], moved["end"] = start - ticks, stop - ticks
         kept.append(moved)
     return kept

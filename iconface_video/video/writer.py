@@ -56,7 +56,8 @@ class VideoWriter:
         self._metadata = metadata or {}
         self._first = None if first is None else first.seconds
         self._end = None if last is None else last.seconds + self._usual_duration()
-        self._shift = 0 if first is None else round(first.seconds / info.time_base)
+        # Players and MP4 cut away what lies before 0, so a film that begins there is moved as a whole.
+        self._shift = min(0, info.first_pts) if first is None else round(first.seconds / info.time_base)
         self._stack = ExitStack()
         self._output: av.container.OutputContainer | None = None
         self._film: VideoStream | None = None
@@ -127,8 +128,8 @@ class VideoWriter:
                 copy.metadata.update(stream_metadata(stream.metadata, packets_kept=is_whole))
                 pairs.append((stream, copy))
         self._output.metadata.update(container_metadata(info.metadata, self._metadata))
-        self._output.set_chapters(trimmed_chapters(source.chapters(), self._first, self._end))
-        self._remuxer = Remuxer(source, pairs, self._first, self._end)
+        self._output.set_chapters(trimmed_chapters(source.chapters(), self._first, self._end, self._shift * info.time_base))
+        self._remuxer = Remuxer(source, pairs, self._first, self._end, self._shift * info.time_base)
 
     def _add_film(self, frame: Frame, source: av.container.InputContainer) -> VideoStream:
         assert self._output is not None

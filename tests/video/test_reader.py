@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -102,11 +103,12 @@ def test_edit_list_frames_before_the_edit_are_not_shown(ffmpeg):
     assert times_of(path) == expected
 
 
-def test_avi_with_b_frames_has_no_pts(ffmpeg):
-    path = ffmpeg.picture("tape.avi", "-c:v", "mpeg4", "-bf", "2")
-    found = times_of(path)
-    assert len(found) == 25
-    assert np.allclose(np.diff([float(time) for time in found]), 1 / 25)
+@pytest.mark.parametrize("codec", [("mpeg4", "-bf", "2"), ("libx264", "-bf", "2"), ("libx264", "-bf", "0"), ("mjpeg",)])
+def test_avi_without_presentation_times(ffmpeg, codec):
+    """AVI counts frames: whatever the codec reorders, the pictures stand at 0, 1, 2 ... and beside the sound."""
+    path = ffmpeg.picture("tape.avi", "-c:v", *codec)
+    assert times_of(path) == [Fraction(n, 25) for n in range(25)]
+    assert VideoReader(path).info.first_pts == 0
 
 
 def test_raw_stream_without_any_times(ffmpeg):
@@ -233,3 +235,16 @@ def test_change_of_size_is_refused_in_words(ffmpeg, tmp_path):
     (tmp_path / "both.ts").write_bytes(one.read_bytes() + two.read_bytes())
     with pytest.raises(DecodeError, match=r"both\.ts: the picture changes from 64x48 to 96x64 in mid-stream\. Split the file"):
         list(VideoReader(tmp_path / "both.ts").frames())
+
+
+def test_memory_does_not_grow_with_the_clip(ffmpeg):
+    """Five times the frames, the same peak: frames are 1.4 MB each, so holding them would show at once."""
+    peaks = []
+    for seconds in (0.4, 2):
+        path = ffmpeg.picture("clip.mp4", "-c:v", "libx264", "-preset", "ultrafast", size="1280x720", seconds=seconds)
+        reader = VideoReader(path)
+        tracemalloc.start()
+        assert sum(1 for _ in reader.frames()) == seconds * 25
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0] + 2**20

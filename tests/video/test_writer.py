@@ -113,6 +113,21 @@ def test_start_above_zero_survives(ffmpeg, name):
     assert ffmpeg.times(plan.path, "a:0") == ffmpeg.times(path, "a:0")
 
 
+def test_a_film_that_begins_before_zero_is_moved_with_its_sound(ffmpeg):
+    """No muxer of the ffmpeg tool writes such a file, so the frames are moved here: half a second of sound comes later."""
+    path = ffmpeg.with_sound("clip.mkv", "-c:v", "libx264", "-c:a", "pcm_s16le")
+    with VideoReader(path) as reader:
+        info = replace(reader.info, first_pts=-500)
+        plan = plan_output(info, None, FAST, force=False)
+        assert "begins before time 0" in plan.notes[0]
+        with VideoWriter(plan, info, FAST) as writer:
+            for frame in reader.frames():
+                writer.write(replace(frame, pts=frame.pts - 500))
+    assert ffmpeg.times(plan.path) == ffmpeg.times(path)
+    half = Fraction(1, 2)
+    assert ffmpeg.times(plan.path, "a:0") == [time + half for time in ffmpeg.times(path, "a:0")]
+
+
 def test_edit_list_file_keeps_times_and_sound(ffmpeg):
     long = ffmpeg.with_sound("long.mp4", "-c:v", "libx264", "-g", "50", "-bf", "2", "-c:a", "aac", seconds=4)
     path = ffmpeg("cut.mp4", "-ss", "1.01", "-i", long, "-c", "copy", "-avoid_negative_ts", "disabled")
