@@ -222,9 +222,9 @@ class IConFaceModel(nn.Module):
         device = self.device
         restored = self.restore(
             self._from_uint8(sources),
-            torch.from_numpy(anchors).to(device),
+            torch.from_numpy(anchors.copy()).to(device),
             references,
-            torch.from_numpy(noise).to(device),
+            torch.from_numpy(noise.copy()).to(device),
             steps,
             guidance_scale,
             start_sigma,
@@ -234,7 +234,8 @@ class IConFaceModel(nn.Module):
 
     def _from_uint8(self, pictures: UInt8) -> Tensor:
         """(B, S, S, 3) -> (B, 3, S, S) in [-1, 1], channels last in memory, which convolutions on the CPU like."""
-        return torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+        own = torch.from_numpy(pictures.copy())  # a stored crop may be read-only, a flipped one has negative strides
+        return own.to(self.device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
 
     @staticmethod
     def _resized(picture: Tensor, size: int) -> Tensor:

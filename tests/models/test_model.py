@@ -48,13 +48,14 @@ def test_any_mix_of_reference_counts_restores_as_one_by_one(
 def test_prepared_arrays_go_the_same_way_as_tensors(sized: tuple[IConFaceModel, int], draw: Draw) -> None:
     model, size = sized
     rng = np.random.default_rng(0)
-    crops = rng.integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+    crops = rng.integers(0, 256, (2, size, size, 3), dtype=np.uint8)[:, :, ::-1]
+    crops.flags.writeable = False
     photos = [rng.integers(0, 256, (2 * size, 2 * size, 3), dtype=np.uint8)]
     noise, anchor = draw(2, *model.noise_shape(size)), draw(2, 512)
     context = model.prepare_references(photos, size)
     assert model.prepare_references([], size) is None
     out = model.restore_crops(crops, anchor.numpy(), [context, None], noise.numpy(), steps=2)
-    as_tensor = torch.from_numpy(crops.transpose(0, 3, 1, 2).astype(np.float32) / 127.5 - 1)
+    as_tensor = torch.from_numpy(crops.transpose(0, 3, 1, 2).copy().astype(np.float32) / 127.5 - 1)
     expected = model.restore(as_tensor, anchor, [context, None], noise, steps=2)
     assert out.shape == crops.shape
     assert out.dtype == np.uint8
