@@ -11,7 +11,7 @@ from iconface_video.faces.quality import pose
 from iconface_video.identity.anchors import CropCandidate, choose_crops, make_anchor, self_anchor
 from iconface_video.identity.references import Embed, Match
 from iconface_video.settings import AnchorSettings
-from iconface_video.types import Float32, IdentityAnchor, Survey, Track, UInt8
+from iconface_video.types import IdentityAnchor, Survey, Track, UInt8
 
 DisplayAt = Callable[[int], UInt8]
 """PTS -> the upright picture with square pixels, (h, w, 3) RGB."""
@@ -82,20 +82,30 @@ def anchor_from_tracks(
 
 
 def _candidates(survey: Survey, tracks: Sequence[Track]) -> list[CropCandidate]:
-    found = []
-    for group, track in enumerate(tracks):
-        rows = np.flatnonzero(track.scores > 0)
-        head = pose(track.landmarks[rows])
-        taken = {int(pts): embedding for pts, embedding in zip(track.embedding_pts, track.embeddings)}
-        for row, yaw, pitch in zip(rows, np.atleast_1d(head.yaw), np.atleast_1d(head.pitch)):
-            pts = int(track.pts[row])
-            angles: Float32 = np.array([yaw, pitch], np.float32)
-            seconds = float(pts * survey.info.time_base)
-            found.append(CropCandidate(pts, seconds, float(track.quality[row]), angles, taken.get(pts), group))
-    # Evenly over the best half, so that a long track is not represented by one moment.
-    found.sort(key=lambda item: (-item.quality, item.pts))
-    half = found[: max(_MOST_CANDIDATES, len(found) // 2)]
-    return half[:: max(1, len(half) // _MOST_CANDIDATES)]
+    """Detected frames, evenly over the better half, so that a long track is not represented by one moment."""
+    rows = [np.flatnonzero(track.scores > 0) for track in tracks]
+    groups = np.repeat(np.arange(len(tracks)), [len(found) for found in rows])
+    row = np.concatenate(rows)
+    quality = np.concatenate([track.quality[found] for track, found in zip(tracks, rows)])
+    pts = np.concatenate([track.pts[found] for track, found in zip(tracks, rows)])
+    order = np.lexsort((pts, -quality))
+    order = order[: max(_MOST_CANDIDATES, len(order) // 2)]
+    order = order[:: max(1, len(order) // _MOST_CANDIDATES)]
+    return [_candidate(survey, tracks[groups[i]], int(row[i]), int(groups[i])) for i in order]
+
+
+def _candidate(survey: Survey, track: Track, row: int, group: int) -> CropCandidate:
+    pts = int(track.pts[row])
+    head = pose(track.landmarks[row])
+    taken = np.flatnonzero(track.embedding_pts == pts)
+    return CropCandidate(
+        pts=pts,
+        seconds=float(pts * survey.info.time_base),
+        quality=float(track.quality[row]),
+        pose=np.array([float(head.yaw), float(head.pitch)], np.float32),
+        embedding=track.embeddings[taken[0]] if len(taken) else None,
+        group=group,
+    )
 
 
 def _cut(tracks: Sequence[Track], item: CropCandidate, picture: UInt8) -> UInt8:
