@@ -132,6 +132,7 @@ def save_identity_encoder(
         keep = not half or not value.is_floating_point() or "running_" in key  # variances may leave float16's range
         tensors[key] = value.detach().cpu().contiguous() if keep else value.detach().cpu().half().contiguous()
     save_file(tensors, path, metadata=_metadata(settings))
+    path.chmod(0o644)
     manifest = {
         "format_version": FORMAT_VERSION,
         "kind": "identity_encoder",
