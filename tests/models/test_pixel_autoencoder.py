@@ -1,0 +1,82 @@
+"""The pixel-space autoencoder: what it is at its start, and its reference attention against a plain loop."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from iconface_video.models.local_attention import ReferenceAttention
+from iconface_video.models.pixel_autoencoder import PixelAutoencoder
+
+
+def plain_attention(
+    layer: ReferenceAttention, query: Tensor, stored: Tensor, shown: list[bool], row: int, column: int
+) -> Tensor:
+    """One cell, key by key: query (1, width, h, w), stored (R, 2 C, h, w) -> (width,)."""
+    heads, channels = layer.heads, layer.channels
+    asked = F.normalize(layer.to_query(query)[0, :, row, column].view(heads, -1), dim=1)
+    seen = []
+    for head in range(heads):
+        logits, values = [layer.null_logit[head].squeeze()], [torch.zeros(channels // heads)]
+        for reference, present in zip(stored, shown):
+            for dy in range(-layer.radius, layer.radius + 1):
+                for dx in range(-layer.radius, layer.radius + 1):
+                    y, x = row + dy, column + dx
+                    if not present or not (0 <= y < query.shape[2] and 0 <= x < query.shape[3]):
+                        continue
+                    key, value = (part.view(heads, -1)[head] for part in reference[:, y, x].split(channels))
+                    bias = layer.position_bias[head, dy + layer.radius, dx + layer.radius]
+                    logits.append(asked[head] @ F.normalize(key, dim=0) * layer.scale[head].exp().squeeze() + bias)
+                    values.append(value)
+        seen.append(torch.stack(logits).softmax(0) @ torch.stack(values))
+    return layer.to_out(torch.cat(seen).view(1, channels, 1, 1)).flatten()
+
+
+@pytest.mark.parametrize(("row", "column"), [(4, 4), (6, 5), (5, 2)])
+def test_reference_attention_is_the_plain_sum_over_windows(row: int, column: int) -> None:
+    torch.manual_seed(0)
+    layer = ReferenceAttention(width=12, channels=8, heads=2, window=5)
+    torch.nn.init.normal_(layer.to_out.weight)
+    torch.nn.init.normal_(layer.position_bias)
+    query, references = torch.randn(1, 12, 12, 8), torch.randn(3, 12, 12, 8)
+    stored = layer.keys_values(references)
+    out = layer(query, stored[None], torch.tensor([[True, False, True]]))
+    # Cells whose window lies inside: at the border absent keys count as empty ones.
+    wanted = plain_attention(layer, query, stored, [True, False, True], row, column)
+    torch.testing.assert_close(out[0, :, row, column], wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_a_masked_reference_is_never_seen() -> None:
+    torch.manual_seed(0)
+    layer = ReferenceAttention(width=12, channels=8, heads=2, window=5)
+    torch.nn.init.normal_(layer.to_out.weight)
+    query, stored = torch.randn(2, 12, 8, 8), layer.keys_values(torch.randn(2, 12, 8, 8))
+    alone = layer(query, stored[None, :1].expand(2, -1, -1, -1, -1))
+    both = layer(query, stored[None].expand(2, -1, -1, -1, -1), torch.tensor([[True, False]] * 2))
+    torch.testing.assert_close(alone, both, atol=1e-5, rtol=1e-4)
+
+
+def test_untrained_it_gives_the_picture_back() -> None:
+    model = PixelAutoencoder()
+    picture = torch.rand(2, 3, 64, 48) * 2 - 1
+    with torch.no_grad():
+        source = model.encode_source(picture)
+        features = torch.randn(2, source.tokens.shape[1], model.settings.feature_channels)
+        assert torch.equal(model.decode(features, source), picture)
+    assert source.grid == (4, 3)
+    assert source.tokens.shape == (2, 12, 768)
+
+
+def test_patches_and_back() -> None:
+    model, picture = PixelAutoencoder(), torch.rand(1, 3, 48, 32)
+    tokens = model.patchify(picture)
+    assert tokens.shape == (1, 6, 768)
+    assert torch.equal(tokens[0, 1].view(3, 16, 16), picture[0, :, :16, 16:32])
+    assert torch.equal(model.unpatchify(tokens, (3, 2)), picture)
+
+
+def test_sides_that_are_no_multiple_of_16_are_refused() -> None:
+    with pytest.raises(ValueError, match="multiples of 16"):
+        PixelAutoencoder().encode_source(torch.zeros(1, 3, 100, 96))

@@ -1,0 +1,105 @@
+"""The shared trainer: resuming is as if nothing had happened; losses follow the papers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from iconface_video.errors import CheckpointError, UsageError
+from iconface_video.train.config import RestorerConfig, build
+from iconface_video.train.losses import hard_example_loss, identity_loss
+from iconface_video.train.trainer import Task, Trainer, TrainSettings
+
+
+class LineTask(Task):
+    """Fit y = 2 x + 1."""
+
+    def __init__(self, width: int = 1) -> None:
+        torch.manual_seed(3)
+        self.modules = {"line": nn.Linear(1, width)}
+
+    def batches(self, seed: int, start_step: int) -> Iterator[Tensor]:
+        step = start_step
+        while True:
+            yield torch.rand(8, 1, generator=torch.Generator().manual_seed(seed * 1000 + step))
+            step += 1
+
+    def loss(self, batch: Tensor, step: int) -> tuple[Tensor, dict[str, float]]:
+        error = (self.modules["line"](batch).float() - (2 * batch + 1)).square().mean()
+        return error, {"loss": error.item()}
+
+    def validate(self, folder: Path, step: int) -> dict[str, float]:
+        return {"score": -(self.modules["line"](torch.ones(1, 1)) - 3).abs().mean().item()}
+
+
+def settings(steps: int) -> TrainSettings:
+    return TrainSettings(
+        max_steps=steps,
+        learning_rate=0.05,
+        warmup_steps=1,
+        final_rate=1.0,
+        validate_every=20,
+        log_every=5,
+        precision="no",
+        cpu=True,
+    )
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
+    whole, halves = LineTask(), LineTask()
+    Trainer(whole, settings(40), tmp_path / "whole").run()
+    Trainer(halves, settings(15), tmp_path / "halves").run()
+    resumed = LineTask()
+    trainer = Trainer(resumed, settings(40), tmp_path / "halves")
+    assert trainer.step == 15
+    trainer.run()
+    for name, value in whole.modules["line"].state_dict().items():
+        assert torch.equal(value, resumed.modules["line"].state_dict()[name]), name
+
+
+def test_it_learns_and_writes_what_it_promises(tmp_path: Path) -> None:
+    task = LineTask()
+    figures = Trainer(task, settings(200), tmp_path).run()
+    assert figures["score"] > -0.2
+    assert {p.name for p in tmp_path.iterdir()} >= {"config.json", "curve.csv", "validation.csv", "curve.png"}
+    with (tmp_path / "curve.csv").open() as rows:
+        losses = [float(row["loss"]) for row in csv.DictReader(rows)]
+    assert losses[-1] < 0.05 * losses[0]
+    assert len(list(tmp_path.glob("checkpoint-*"))) <= 2
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    Trainer(LineTask(), settings(2), tmp_path).run()
+    with pytest.raises(CheckpointError, match=r"(?s)checkpoint-0000002.*another config"):
+        Trainer(LineTask(width=2), settings(4), tmp_path)
+
+
+def test_identity_loss_is_equations_9_to_12() -> None:
+    torch.manual_seed(0)
+    raw, reference, truth = torch.randn(4, 512), torch.randn(4, 512), torch.randn(4, 512)
+    reference, truth = (x / x.norm(dim=1, keepdim=True) for x in (reference, truth))
+    sigma = torch.tensor([0.0, 0.3, 0.8, 1.0])
+    loss, cosine = identity_loss(raw, reference, truth, sigma, hard_weight=0.25)
+    for i in range(4):
+        unit = raw[i] / raw[i].norm()
+        l_ref, l_hard = 1 - unit @ reference[i], 1 - unit @ truth[i]
+        lam = 0.25 * (1 - reference[i] @ truth[i])
+        omega = max(1 - sigma[i].item(), 0.25) ** 2
+        torch.testing.assert_close(loss[i], omega * ((1 - lam) * l_ref + lam * l_hard))
+        torch.testing.assert_close(cosine[i], unit @ truth[i])
+
+
+def test_hard_example_loss_weighs_truth_and_reference() -> None:
+    raw = torch.tensor([[3.0, 4.0]])
+    loss = hard_example_loss(raw, torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]), reference_weight=0.25)
+    torch.testing.assert_close(loss, torch.tensor([0.75 * 0.2 + 0.25 * 0.4]))
+
+
+def test_a_mistyped_training_setting_gets_the_nearest_name() -> None:
+    with pytest.raises(UsageError, match=r"mix: unknown setting 'batsh'\. Did you mean 'batch'\?"):
+        build(RestorerConfig, {"mix": {"batsh": 3}}, "x.yaml")
