@@ -125,7 +125,8 @@ class Lines:
     def _line(event: Progress, elapsed: float) -> str:
         speed = event.done / elapsed if elapsed > 0 else 0.0
         text = f"{NAMES.get(event.stage, event.stage)}: {event.done}" + (f"/{event.total}" if event.total else "")
-        text += f" {event.unit}, {speed:.1f} {event.unit}/s"
+        text += f" {event.unit}"
+        text += f", {speed:.1f} {event.unit}/s" if speed >= 0.05 else ""
         if event.total and speed and event.done < event.total:
             text += f", {duration((event.total - event.done) / speed)} left"
         return text
