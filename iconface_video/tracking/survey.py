@@ -51,6 +51,7 @@ def run_survey(
     shots = shot_detector or ContentShotDetector(settings.cut_threshold)
     surveyor = _Surveyor(reader.info, settings, embed, detector or make_detector(settings))
     waiting: deque[Frame] = deque()
+    is_whole = start is None and end is None
     for frame in reader.frames(start, end):
         if should_stop is not None and should_stop():
             raise Cancelled("stopped while looking for faces")
@@ -60,7 +61,7 @@ def run_survey(
         while len(waiting) > shots.delay + 1:
             surveyor.push(waiting.popleft(), waiting[0].pts)
         if progress is not None and surveyor.frame_count % _PROGRESS_EVERY == 0:
-            progress(Progress("survey", surveyor.frame_count, reader.info.frame_count_declared))
+            progress(Progress("survey", surveyor.frame_count, reader.info.frame_count_declared if is_whole else None))
     surveyor.cuts.update(cut.pts for cut in shots.finish())
     while waiting:
         frame = waiting.popleft()
