@@ -24,6 +24,8 @@ _CENTER: Float64 = TEMPLATE_512.mean(axis=0)
 _RADIUS = float(np.sqrt(((TEMPLATE_512 - _CENTER) ** 2).sum(axis=1).mean()))
 """px: rms distance of the template's points from their centre; an angle error times this is an error in px."""
 
+_SHARED_NOISE = 1.5
+"""By this much the noise of a face's place may exceed that of its size and angle: what all landmarks have in common."""
 _LEVELS: Float64 = np.geomspace(0.02, 6000.0, 14)
 """Template px / s^1.5: square root of the acceleration's spectral density, from a rigid face to a shaken head."""
 _RELATIVE_NOISE = 0.005
@@ -165,6 +167,8 @@ def _noise_seen(normalized: Float64) -> Float64:
     trembling = np.abs(np.diff(normalized, n=3, axis=0))
     around = median_filter(trembling, (min(15, len(trembling)), 1), mode="nearest")
     seen = 1.4826 * np.percentile(around, 35, axis=0) / np.sqrt(20.0)
+    # Landmarks that err on their own shake all four alike; where only the place shakes, the head or the camera does.
+    seen[2:] = np.minimum(seen[2:], _SHARED_NOISE * seen[:2].max())
     return np.clip(1.1 * seen, 0.3, 2.0)
 
 
