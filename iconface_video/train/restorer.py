@@ -7,6 +7,7 @@ the steps that the sampler will run, the last of them with gradient, under a per
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -136,7 +137,7 @@ class RestorerTask(Task):
         last = int(torch.randint(self.weights.steps, (1,), generator=generator))
         x = noise
         with torch.no_grad():
-            for sigma, following in zip(sigmas[:last], sigmas[1 : last + 1]):
+            for sigma, following in pairwise(sigmas[: last + 1]):
                 level = sigma.expand(len(x)).to(x.device)
                 x = x + (following - sigma).item() * self.model.velocity(x, level, conditioning)
         level = sigmas[last].expand(len(x)).to(x.device)
@@ -181,7 +182,7 @@ class RestorerTask(Task):
         conditioning = self.condition(source, references, self.anchor(source, references))
         steps = self.weights.steps
         x, sigmas = noise, torch.linspace(1, 0, steps + 1)
-        for sigma, following in zip(sigmas[:-1], sigmas[1:]):
+        for sigma, following in pairwise(sigmas):
             level = sigma.expand(len(x)).to(x.device)
             x = x + (following - sigma).item() * self.model.velocity(x, level, conditioning)
         return x
