@@ -62,16 +62,7 @@ def export_encoder(run_folder: Path, out: Path, notes: Mapping[str, str] | None 
     encoder = IdentityEncoder()
     encoder.load_state_dict(load_file(checkpoints[-1] / "average.safetensors"))
     step = int(json.loads((checkpoints[-1] / "state.json").read_text(encoding="utf-8"))["step"])
-    encoder.input_size = _input_size(run_folder, step)
     return save_identity_encoder(encoder, out, {"steps": step, "figures": _figures(run_folder, step), **(notes or {})})
-
-
-def _input_size(run_folder: Path, step: int) -> int:
-    """The views' size at the last trained step, by the run's own config."""
-    config = json.loads((run_folder / "config.json").read_text(encoding="utf-8"))
-    done = (step - 1) / config["trainer"]["max_steps"]
-    sizes = config["config"]["task"]["sizes"]
-    return int(next((size for until, size in sizes if done < until), sizes[-1][1]))
 
 
 def _figures(run_folder: Path, step: int) -> dict[str, float]:

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from iconface_video.types import EMBEDDING_SIZE
 
+WINDOW_SIZE = 68
+"""px: side of what the compact net sees."""
+
 Architecture = Literal["mobile", "ir18", "ir50", "ir101"]
 
 ARCHITECTURES: tuple[Architecture, ...] = ("mobile", "ir18", "ir50", "ir101")
@@ -65,12 +68,16 @@ class IRNet(nn.Module):
 
 
 class ResidualUnit(nn.Module):
-    """Plain residual unit; ReLU, because PReLU and depthwise convolutions are slow to train on processors."""
+    """Plain residual unit; ReLU, because PReLU and depthwise convolutions are slow to train on processors.
 
-    def __init__(self, wide_in: int, wide: int, stride: int) -> None:
+    A shrinking one halves the side and puts its places between the old ones (at 1, 3, 5 ...), without padding on the left and at the top.
+    """
+
+    def __init__(self, wide_in: int, wide: int, stride: int = 1) -> None:
         super().__init__()
+        self.stride = stride
         self.convolutions = nn.Sequential(
-            nn.Conv2d(wide_in, wide, 3, stride, 1, bias=False),
+            nn.Conv2d(wide_in, wide, 3, stride, 1 if stride == 1 else 0, bias=False),
             nn.BatchNorm2d(wide),
             nn.ReLU(inplace=True),
             nn.Conv2d(wide, wide, 3, 1, 1, bias=False),
@@ -78,52 +85,60 @@ class ResidualUnit(nn.Module):
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or wide_in != wide:
-            self.shortcut = nn.Sequential(
-                nn.AvgPool2d(stride, ceil_mode=True), nn.Conv2d(wide_in, wide, 1, bias=False), nn.BatchNorm2d(wide)
-            )
+            self.shortcut = nn.Sequential(nn.AvgPool2d(stride), nn.Conv2d(wide_in, wide, 1, bias=False), nn.BatchNorm2d(wide))
 
     def forward(self, features: Tensor) -> Tensor:
-        return F.relu(self.convolutions(features) + self.shortcut(features), inplace=True)
+        inside = features
+        if self.stride != 1 and features.shape[-1] % 2 == 0:
+            inside = F.pad(features, (0, 1, 0, 1))
+        return F.relu(self.convolutions(inside) + self.shortcut(features), inplace=True)
 
 
 class CompactNet(nn.Module):
-    """3.5 M parameters, 0.37 GMAC at 112 px. Three residual stages, then a pooling with a learned weight for each place.
-
-    The places' weights are resized with the feature map, so that training may start on smaller pictures.
+    """4.9 M parameters, 0.17 GMAC. Sees a window of 68 px (`WINDOW_SIZE`) around eyes, nose and mouth: tests with the teacher showed that
+    nothing larger is needed to tell people apart.
     """
 
     STAGE_WIDTHS = (64, 128, 256)
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 32, 3, 2, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True), ResidualUnit(32, 32)
+        )
         stages, wide_in = [], 32
-        for wide, count in zip(self.STAGE_WIDTHS, (2, 3, 2)):
-            units = [ResidualUnit(wide_in if place == 0 else wide, wide, 2 if place == 0 else 1) for place in range(count)]
+        for wide, count in zip(self.STAGE_WIDTHS, (3, 3, 2)):
+            units = [ResidualUnit(wide_in, wide, 2), *(ResidualUnit(wide, wide) for _ in range(count - 1))]
             stages.append(nn.Sequential(*units))
             wide_in = wide
         self.stages = nn.ModuleList(stages)
-        self.expand = nn.Sequential(nn.Conv2d(wide_in, 512, 1, bias=False), nn.BatchNorm2d(512))
-        self.place_weights = nn.Parameter(torch.ones(1, 512, 7, 7))
+        self.expand = nn.Sequential(
+            ResidualUnit(wide_in, wide_in, 2),
+            nn.Conv2d(wide_in, 512, 1, bias=False),
+            nn.BatchNorm2d(512),
+            nn.ReLU(inplace=True),
+        )
+        self.place_weights = nn.Parameter(torch.ones(1, 512, 2, 2))
         self.project = nn.Linear(512, EMBEDDING_SIZE)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.with_stages(images)[0]
-
-    def with_stages(self, images: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Raw embeddings, the pooled features (B, 512) that they are made of, and the three stages' feature maps, at 1/4, 1/8 and 1/16
-        of the pictures' side.
-        """
-        features, maps = self.stem(images), []
+        """(B, 3, 68, 68) -> raw (B, 512)."""
+        features = self.stem(images)
         for stage in self.stages:
             features = stage(features)
-            maps.append(features)
-        features = self.expand(features)
-        weights: Tensor = self.place_weights
-        if features.shape[-2:] != weights.shape[-2:]:
-            weights = F.interpolate(weights, features.shape[-2:], mode="bilinear", align_corners=False)
-        pooled = (features * weights).mean(dim=(2, 3))
-        return self.project(pooled), pooled, maps
+        return self.head(features)[0]
+
+    def with_stages(self, images: Tensor) -> list[Tensor]:
+        """The three stages' feature maps: (B, 64, 17, 17), (B, 128, 8, 8), (B, 256, 4, 4)."""
+        maps = [self.stages[0](self.stem(images))]
+        for stage in list(self.stages)[1:]:
+            maps.append(stage(maps[-1]))
+        return maps
+
+    def head(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The last stage's map -> raw embeddings and the pooled features (B, 512) that they are made of."""
+        pooled = (self.expand(features) * self.place_weights).mean(dim=(2, 3))
+        return self.project(pooled), pooled
 
 
 def build_network(architecture: Architecture) -> nn.Module:

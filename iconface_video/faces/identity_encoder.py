@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from iconface_video.errors import CheckpointError
 from iconface_video.faces.align import estimate_parameters, matrix_from_parameters
-from iconface_video.faces.encoder_networks import ARCHITECTURES, Architecture, build_network
+from iconface_video.faces.encoder_networks import ARCHITECTURES, WINDOW_SIZE, Architecture, build_network
 from iconface_video.types import Float32, Float64, UInt8
 
 ENCODER_SIZE = 112
@@ -44,8 +44,6 @@ class EncoderSettings:
     architecture: Architecture = "mobile"
     color_order: ColorOrder = "rgb"
     """Channel order that the weights were trained on; `IdentityEncoder` itself always takes RGB."""
-    input_size: int = ENCODER_SIZE
-    """px: side to which the ArcFace frame is resized inside; IR nets need 112."""
 
 
 class IdentityEncoder(nn.Module):
@@ -55,7 +53,6 @@ class IdentityEncoder(nn.Module):
         super().__init__()
         self.settings = settings or EncoderSettings()
         self.network = build_network(self.settings.architecture)
-        self.input_size = self.settings.input_size
 
     def forward(self, images: Tensor) -> Tensor:
         """images: float (B, 3, 112, 112) RGB in [-1, 1], ArcFace frame. Returns (B, 512) raw: direction = who, norm = how reliable."""
@@ -63,13 +60,10 @@ class IdentityEncoder(nn.Module):
         return out
 
     def prepared(self, images: Tensor) -> Tensor:
-        """The pictures as the network wants them: its channel order, its size."""
+        """The pictures as the network wants them: its channel order, and for the compact net its window."""
         if self.settings.color_order == "bgr":
             images = images.flip(1)
-        if images.shape[-1] != self.input_size:
-            side = (self.input_size, self.input_size)
-            images = F.interpolate(images, side, mode="bilinear", antialias=True, align_corners=False)
-        return images
+        return _sampled(images, window_from_arcface112(), WINDOW_SIZE) if self.settings.architecture == "mobile" else images
 
 
 # ---- framing
@@ -78,6 +72,18 @@ class IdentityEncoder(nn.Module):
 def template512_from_arcface112() -> Float64:
     """(2, 3) similarity from px of the ArcFace frame to px of the 512-px FFHQ frame: least squares over the two templates."""
     return matrix_from_parameters(estimate_parameters(ARCFACE_TEMPLATE_112))
+
+
+_WINDOW_CENTER, _WINDOW_SCALE = (54.51, 70.36), 0.74697
+"""The compact net's window: its middle in the ArcFace frame (px), and px of the window for each px of the frame. Chosen so that places of
+its feature maps fall on those of the teacher's (see `train.encoder`)."""
+
+
+def window_from_arcface112() -> Float64:
+    """(2, 3) from px of the ArcFace frame to px of the compact net's window."""
+    middle = (WINDOW_SIZE - 1) / 2
+    x, y = (middle - _WINDOW_SCALE * center for center in _WINDOW_CENTER)
+    return np.array([[_WINDOW_SCALE, 0.0, x], [0.0, _WINDOW_SCALE, y]])
 
 
 def arcface_from_ffhq(images: Tensor, margin_px: int = 0) -> Tensor:
@@ -90,13 +96,27 @@ def arcface_from_ffhq(images: Tensor, margin_px: int = 0) -> Tensor:
     fitting = round(512 / float(np.hypot(matrix[0, 0], matrix[1, 0])))
     if images.shape[-1] > 1.15 * fitting:
         images = F.interpolate(images.float(), (fitting, fitting), mode="bilinear", antialias=True, align_corners=False)
-    side = ENCODER_SIZE + 2 * margin_px
-    # ArcFace px -> 512-px frame -> normalised coordinates, where -1 and 1 are the picture's edges (half a px beyond the centres).
-    inner = torch.arange(side, dtype=torch.float64) - margin_px
-    x, y = inner[None, :], inner[:, None]
-    columns = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]
-    rows = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]
-    grid = (2 * (torch.stack([columns, rows], dim=-1) + 0.5) / 512 - 1).to(images)
+    inner = np.vstack([matrix, [0, 0, 1]]) @ np.array([[1, 0, -margin_px], [0, 1, -margin_px], [0, 0, 1]])
+    # Px of the 512-px frame -> px of the picture as it is now: edges scale, centres move by half a px.
+    scale = images.shape[-1] / 512
+    from_frame = np.array([[scale, 0, 0.5 * scale - 0.5], [0, scale, 0.5 * scale - 0.5], [0, 0, 1]])
+    picture_from_arcface = (from_frame @ inner)[:2]
+    return _sampled(images, _inverse(picture_from_arcface), ENCODER_SIZE + 2 * margin_px)
+
+
+def _inverse(matrix: Float64) -> Float64:
+    return np.asarray(np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2], dtype=np.float64)
+
+
+def _sampled(images: Tensor, matrix: Float64, size: int) -> Tensor:
+    """images (B, 3, h, w) seen through `matrix` ((2, 3), picture px -> result px): (B, 3, size, size), bilinear, edges repeated."""
+    back = torch.from_numpy(_inverse(matrix))
+    place = torch.arange(size, dtype=torch.float64)
+    y, x = torch.meshgrid(place, place, indexing="ij")
+    source = torch.stack([x, y, torch.ones_like(x)], dim=-1) @ back.T
+    sides = torch.tensor([images.shape[-1], images.shape[-2]], dtype=torch.float64)
+    # -1 and 1 are the picture's edges, half a px beyond the outer centres.
+    grid = (2 * (source + 0.5) / sides - 1).to(device=images.device, dtype=images.dtype)
     grid = grid.expand(images.shape[0], -1, -1, -1)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
@@ -127,18 +147,18 @@ def save_identity_encoder(
     """Write weights (float16 when `half`) and the manifest with their checksum; `extra` goes into the manifest. Returns the weights' path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / WEIGHTS_FILE
-    tensors, settings = {}, replace(encoder.settings, input_size=encoder.input_size)
+    tensors = {}
     for key, value in encoder.state_dict().items():
         keep = not half or not value.is_floating_point() or "running_" in key  # variances may leave float16's range
         tensors[key] = value.detach().cpu().contiguous() if keep else value.detach().cpu().half().contiguous()
-    save_file(tensors, path, metadata=_metadata(settings))
+    save_file(tensors, path, metadata=_metadata(encoder.settings))
     path.chmod(0o644)
     manifest = {
         "format_version": FORMAT_VERSION,
         "kind": "identity_encoder",
         "file": WEIGHTS_FILE,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "settings": asdict(settings),
+        "settings": asdict(encoder.settings),
         "parameters": sum(p.numel() for p in encoder.parameters()),
         **(extra or {}),
     }
@@ -147,8 +167,7 @@ def save_identity_encoder(
 
 
 def _metadata(settings: EncoderSettings) -> dict[str, str]:
-    values = {key: str(value) for key, value in asdict(settings).items()}
-    return {"format_version": str(FORMAT_VERSION), "kind": "identity_encoder", **values}
+    return {"format_version": str(FORMAT_VERSION), "kind": "identity_encoder", **asdict(settings)}
 
 
 def load_identity_encoder(name_or_path: str | Path = "embedded", device: torch.device | str = "cpu") -> IdentityEncoder:
@@ -205,10 +224,7 @@ def _read_settings(path: Path) -> EncoderSettings:
     architecture, order = metadata.get("architecture"), metadata.get("color_order")
     if architecture not in ARCHITECTURES or order not in ("rgb", "bgr"):
         raise CheckpointError(f"{path}: unknown architecture {architecture!r} or color order {order!r}")
-    side = metadata.get("input_size", str(ENCODER_SIZE))
-    if not side.isdecimal() or not 16 <= int(side) <= 1024 or (architecture != "mobile" and int(side) != ENCODER_SIZE):
-        raise CheckpointError(f"{path}: input size {side} does not fit architecture '{architecture}'")
-    return EncoderSettings(architecture, order, int(side))
+    return EncoderSettings(architecture, order)
 
 
 def _load_weights(encoder: IdentityEncoder, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -25,10 +25,6 @@ _STAGES = ((32, 0, 3), (64, 1, 3), (128, 1, 2), (256, 1, 2), (256, 1, 0))
 _MAP_UNITS = (6, 9, 12)
 """The last units of the second, third and fourth stage."""
 
-MAP_WIDTHS = (64, 128, 256)
-MAP_STEPS = (8, 16, 32)
-"""px of the chip between two places of a feature map."""
-
 
 class DlibUnit(nn.Module):
     """conv - affine - ReLU - conv - affine, plus the input: zero-padded where sizes differ, as dlib's add_prev does."""
@@ -78,7 +74,7 @@ class DlibFaceNetwork(nn.Module):
     def middle_maps(self, chips: Tensor) -> list[Tensor]:
         """Feature maps that a student may be shown: (B, 64, 17, 17), (B, 128, 8, 8), (B, 256, 4, 4).
 
-        Place i of them looks at px `MAP_STEPS[k] * (i + 1) + 1` of the chip (none of dlib's shrinking convolutions pads).
+        Place i of the first looks at px 8 i + 9 of the chip (none of dlib's shrinking convolutions pads).
         """
         features, maps = F.max_pool2d(F.relu(self.stem((chips - self.mean) / 256)), 3, 2), []
         for place, unit in enumerate(self.units[: _MAP_UNITS[-1] + 1]):

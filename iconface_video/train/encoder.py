@@ -15,11 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iconface_video.faces.encoder_networks import CompactNet
-from iconface_video.faces.identity_encoder import ENCODER_SIZE, EncoderSettings, IdentityEncoder
-from iconface_video.train.dlib_network import MAP_STEPS, MAP_WIDTHS, DlibFaceNetwork
+from iconface_video.faces.identity_encoder import EncoderSettings, IdentityEncoder
 from iconface_video.train.encoder_data import EncoderBatch, EncoderFaces, EncoderMixer
 from iconface_video.train.encoder_validation import ValidationFaces, validate_encoder
-from iconface_video.train.teacher import TEACHER_SIZE, chip_from_arcface112, load_network
+from iconface_video.train.teacher import TEACHER_SIZE, load_network
 from iconface_video.train.trainer import Task
 from iconface_video.types import EMBEDDING_SIZE, UInt8
 
@@ -37,8 +36,6 @@ class EncoderTaskSettings:
     """Clean photos in a batch."""
     degraded: int = 24
     """How many of them are also seen degraded."""
-    sizes: tuple[tuple[float, int], ...] = ((0.6, 64), (1.0, 80))
-    """(share of all steps until which, px): small pictures first, they cost half."""
     total_steps: int = 4000
     direct_weight: float = 2.0
     relation_weight: float = 20.0
@@ -46,10 +43,12 @@ class EncoderTaskSettings:
     margin_ramp: float = 0.4
     """Share of all steps over which the margin loss grows to its weight: on a young net it only disturbs."""
     norm_weight: float = 0.3
-    hinted: int = 24
-    """For how many of the clean photos the teacher's network is run: it takes a third of the time of a view."""
+    hinted: int = 16
+    """For how many of the clean photos the teacher's network is run once the stages are joined: it takes a third of a view's time."""
     hint_weight: float = 1.0
     """Of the teacher's feature maps (FitNets, arXiv 1412.6550): what makes a young net learn quickly. 0: the teacher's network is not run."""
+    forced_share: float = 0.35
+    """Share of all steps in which every stage is fed with the teacher's map of the stage before, so that all learn at once."""
     workers: int = 1
 
 
@@ -86,44 +85,17 @@ class EncoderHeads(nn.Module):
     def __init__(self, people: int) -> None:
         super().__init__()
         self.to_teacher = nn.Linear(EMBEDDING_SIZE, TEACHER_SIZE)
-        self.to_hints = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in zip(CompactNet.STAGE_WIDTHS, MAP_WIDTHS))
         self.classifier = AdaFaceHead(people)
 
 
-class HintLoss(nn.Module):
-    """How far guesses of the teacher's feature maps are from the true ones, as a share of each channel's variance."""
-
-    def __init__(self, teacher: DlibFaceNetwork) -> None:
-        super().__init__()
-        self.teacher = teacher
-        self.register_buffer("chip_from_arcface", torch.from_numpy(chip_from_arcface112()).float())
-
-    def forward(self, guesses: list[Tensor], chips: Tensor) -> Tensor:
-        """guesses: (B, c, h, h) over the ArcFace frame; chips: (B, 3, 150, 150) in [-1, 1], the same faces. Returns the mean over levels."""
-        with torch.no_grad():
-            truths = self.teacher.middle_maps((chips + 1) * 127.5)
-        levels = [self._distance(guess, truth, step) for guess, truth, step in zip(guesses, truths, MAP_STEPS)]
-        return torch.stack(levels).mean()
-
-    def _distance(self, guess: Tensor, truth: Tensor, step: int) -> Tensor:
-        with torch.autocast(guess.device.type, enabled=False):
-            guess, truth = guess.float(), truth.float()
-            grid, inside = self._places(guess.shape[-1], truth.shape[-1], step)
-            seen = F.grid_sample(
-                truth, grid.expand(len(truth), -1, -1, -1), mode="bilinear", padding_mode="border", align_corners=True
-            )
-            spread = seen.var(dim=(0, 2, 3), keepdim=True) + 1e-4
-            return ((guess - seen).square() / spread).mean(dim=(0, 1))[inside].mean()
-
-    def _places(self, side: int, teacher_side: int, step: int) -> tuple[Tensor, Tensor]:
-        """Where the guess's places are in the teacher's map (grid_sample's coordinates), and which of them it covers."""
-        matrix: Tensor = self.chip_from_arcface  # type: ignore[assignment]
-        arcface = (torch.arange(side, device=matrix.device) + 0.5) * ENCODER_SIZE / side - 0.5
-        y, x = torch.meshgrid(arcface, arcface, indexing="ij")
-        chip = torch.stack([x, y, torch.ones_like(x)], dim=-1) @ matrix.T
-        place = (chip - 1) / step - 1
-        inside = ((place > -0.75) & (place < teacher_side - 0.25)).all(dim=-1)
-        return (2 * place / (teacher_side - 1) - 1)[None], inside
+def hint_loss(guesses: list[Tensor], truths: list[Tensor]) -> Tensor:
+    """How far the student's maps are from the teacher's, each (B, c, h, h): squared difference as a share of each channel's variance, mean."""
+    levels = []
+    for guess, truth in zip(guesses, truths):
+        guess, truth = guess.float(), truth.float()
+        spread = truth.var(dim=(0, 2, 3), keepdim=True) + 1e-4
+        levels.append(((guess - truth).square() / spread).mean())
+    return torch.stack(levels).mean()
 
 
 def _pixels(images: UInt8, device: torch.device) -> Tensor:
@@ -147,9 +119,9 @@ class EncoderTask(Task):
         self.heads = EncoderHeads(faces.people)
         self.modules = {"encoder": self.encoder, "heads": self.heads}
         self.teacher, self.labels = torch.from_numpy(faces.teacher), torch.from_numpy(faces.labels)
-        hinted = settings.hint_weight > 0 and isinstance(self.encoder.network, CompactNet)
-        self.hinter = HintLoss(load_network()) if hinted else None
-        self.mixer = EncoderMixer(faces, settings.clean, settings.degraded, chips=settings.hinted if hinted else 0)
+        self.compact = self.encoder.network if isinstance(self.encoder.network, CompactNet) else None
+        self.hinter = load_network() if settings.hint_weight > 0 and self.compact else None
+        self.mixer = EncoderMixer(faces, settings.clean, settings.degraded, windows=self.compact is not None)
 
     def parameters(self) -> dict[str, list[nn.Parameter]]:
         return {"encoder": [*self.encoder.parameters(), *self.heads.parameters()]}
@@ -159,15 +131,18 @@ class EncoderTask(Task):
         if self.hinter:
             self.hinter.to(device)
 
-    def size_at(self, step: int) -> int:
-        """Side of the training views in px."""
-        done = step / max(1, self.settings.total_steps)
-        return next((size for until, size in self.settings.sizes if done < until), self.settings.sizes[-1][1])
+    def is_forced(self, step: int) -> bool:
+        """Whether the stages still learn apart."""
+        return self.hinter is not None and step < self.settings.forced_share * self.settings.total_steps
 
     def batches(self, seed: int, start_step: int) -> Iterator[EncoderBatch]:
         from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-        make, size_at = self.mixer.batch, self.size_at
+        make, is_forced, settings, hinted = self.mixer.batch, self.is_forced, self.settings, self.hinter is not None
+
+        def at(step: int) -> EncoderBatch:
+            forced = is_forced(step)
+            return make(seed, step, (settings.clean if forced else settings.hinted) if hinted else 0, not forced)
 
         class Steps(IterableDataset):
             def __iter__(self) -> Iterator[EncoderBatch]:
@@ -176,7 +151,7 @@ class EncoderTask(Task):
                 cv2.setNumThreads(1)
                 step = start_step + first
                 while True:
-                    yield make(seed, step, size_at(step))
+                    yield at(step)
                     step += stride
 
         workers = self.settings.workers
@@ -184,33 +159,39 @@ class EncoderTask(Task):
 
     def loss(self, batch: EncoderBatch, step: int) -> tuple[Tensor, dict[str, float]]:
         settings, device = self.settings, self.teacher.device
-        self.encoder.input_size = self.size_at(step)
-        index = torch.as_tensor(batch.index).to(device)
-        raw, pooled, maps = self._embed(_pixels(batch.images, device))
+        index, strength = torch.as_tensor(batch.index).to(device), torch.as_tensor(batch.strength).to(device)
+        raw, pooled, hint = self._embed(batch, self.is_forced(step))
         with torch.autocast(raw.device.type, enabled=False):
-            raw = raw.float()
-            direct, relation = self._teacher_losses(raw, pooled.float(), self.teacher[index])
+            raw, pooled = raw.float(), pooled.float()
+            direct, relation = self._teacher_losses(raw, pooled, self.teacher[index])
             margin = self._margin_loss(raw, self.labels[index])
-            norm = norm_loss(raw, torch.as_tensor(batch.strength).to(raw), settings.clean, settings.degraded)
-        hint = self._hint_loss(batch, maps) if self.hinter else raw.sum() * 0
+            norm = norm_loss(raw, strength, settings.clean, len(raw) - settings.clean)
         grown = min(1.0, step / max(1.0, settings.margin_ramp * settings.total_steps))
         total = settings.direct_weight * direct + settings.relation_weight * relation + settings.hint_weight * hint
         total = total + grown * settings.margin_weight * margin + settings.norm_weight * norm
         figures = {"direct": direct, "relation": relation, "margin": margin, "norm": norm, "hint": hint, "loss": total}
         return total, {name: float(value.detach()) for name, value in figures.items()}
 
-    def _embed(self, images: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Raw embeddings, what the teacher's vectors are read from, and feature maps (of the compact net only)."""
-        network = self.encoder.network
-        if isinstance(network, CompactNet):
-            return network.with_stages(self.encoder.prepared(images))
-        raw = self.encoder(images)
-        return raw, F.normalize(raw), []
+    def _embed(self, batch: EncoderBatch, forced: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Raw embeddings, the features that the teacher's vectors are read from, and the hint loss."""
+        images = _pixels(batch.images, self.teacher.device)
+        if self.compact is None:
+            raw = self.encoder(images)
+            return raw, F.normalize(raw), raw.sum() * 0
+        net, truths = self.compact, self._truths(batch)
+        if forced:
+            maps = [net.stages[0](net.stem(images)), net.stages[1](truths[0]), net.stages[2](truths[1])]
+            return *net.head(truths[2]), hint_loss(maps, truths)
+        maps = net.with_stages(images)
+        shown = len(batch.chips)
+        hint = hint_loss([level[:shown] for level in maps], truths) if shown else maps[0].sum() * 0
+        return *net.head(maps[-1]), hint
 
-    def _hint_loss(self, batch: EncoderBatch, maps: list[Tensor]) -> Tensor:
-        assert self.hinter is not None
-        guesses = [head(level[: len(batch.chips)]) for head, level in zip(self.heads.to_hints, maps)]
-        return self.hinter(guesses, _pixels(batch.chips, self.teacher.device))
+    @torch.no_grad()
+    def _truths(self, batch: EncoderBatch) -> list[Tensor]:
+        if self.hinter is None or not len(batch.chips):
+            return []
+        return self.hinter.middle_maps((_pixels(batch.chips, self.teacher.device) + 1) * 127.5)
 
     def _teacher_losses(self, raw: Tensor, pooled: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Squared distance to the teacher's vector through a linear map, and squared differences of all pairs' similarities."""
@@ -230,7 +211,6 @@ class EncoderTask(Task):
         return F.cross_entropy(self.heads.classifier(raw[known], labels[known]), labels[known], label_smoothing=0.05)
 
     def validate(self, folder: Path, step: int) -> dict[str, float]:
-        self.encoder.input_size = self.size_at(max(0, step - 1))
         return validate_encoder(self.encoder, self.validation)
 
 

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from iconface_video.errors import InputError
-from iconface_video.faces.identity_encoder import ENCODER_SIZE, arcface_from_ffhq, to_tensor
+from iconface_video.faces.encoder_networks import WINDOW_SIZE
+from iconface_video.faces.identity_encoder import ENCODER_SIZE, arcface_from_ffhq, to_tensor, window_from_arcface112
 from iconface_video.train.data import grey, relit
 from iconface_video.train.degradations import degrade
 from iconface_video.train.dlib_network import CHIP_SIZE
@@ -109,47 +110,56 @@ class EncoderBatch:
 class EncoderMixer:
     """Batches from (seed, step) alone."""
 
-    def __init__(self, faces: EncoderFaces, clean: int, degraded: int, chips: int = 0) -> None:
-        self.faces, self.clean, self.degraded, self.chips = faces, clean, degraded, chips
+    def __init__(self, faces: EncoderFaces, clean: int, degraded: int, windows: bool) -> None:
+        """`windows`: views are the compact net's windows, else whole ArcFace frames."""
+        self.faces, self.clean, self.degraded, self.windows = faces, clean, degraded, windows
         order = np.argsort(faces.labels, kind="stable")
         starts = np.searchsorted(faces.labels[order], np.arange(faces.people + 1))
         self._photos = [order[a:b] for a, b in itertools.pairwise(starts)]
 
-    def batch(self, seed: int, step: int, size: int) -> EncoderBatch:
-        """Half of the clean pictures are pairs of one person, so that near and far distances both occur; `size` is the views' side."""
+    def batch(self, seed: int, step: int, chips: int, degraded: bool = True) -> EncoderBatch:
+        """Half of the clean pictures are pairs of one person, so that near and far distances both occur. For the first `chips` of them there
+        is the teacher's view as well; without `degraded` there are clean views only.
+        """
         rng = np.random.default_rng((seed, step))
         pairs = self.clean // 4 if self._photos else 0
-        people = rng.choice(len(self._photos), size=pairs, replace=False).tolist() if pairs else []
+        people = rng.choice(len(self._photos), size=min(pairs, len(self._photos)), replace=False).tolist() if pairs else []
         chosen = [int(i) for person in people for i in rng.choice(self._photos[person], size=2, replace=False)]
         chosen += rng.integers(len(self.faces.images), size=self.clean - len(chosen)).tolist()
         rng.shuffle(chosen)
-        views, chips = zip(*(self._view(i, 0.0, size, rng, place < self.chips) for place, i in enumerate(chosen)))
-        strengths = rng.uniform(1.0, 18.0, self.degraded)
-        damaged = [self._view(i, float(s), size, rng, False)[0] for i, s in zip(chosen, strengths)]
-        shown = [chip for chip in chips if chip is not None]
+        views, shown = [], []
+        for place, index in enumerate(chosen):
+            image, matrix = self._clean(index, rng)
+            views.append(self._view(image, matrix))
+            if place < chips:
+                shown.append(_warped(image, _after(chip_from_arcface112(), matrix), CHIP_SIZE))
+        strengths = rng.uniform(1.0, 18.0, self.degraded if degraded else 0)
+        views += [self._damaged(index, float(strength), rng) for index, strength in zip(chosen, strengths)]
         return EncoderBatch(
-            images=np.stack([*views, *damaged]),
-            index=np.array(chosen + chosen[: self.degraded], np.int64),
+            images=np.stack(views),
+            index=np.array(chosen + chosen[: len(strengths)], np.int64),
             strength=np.concatenate([np.zeros(self.clean), strengths]).astype(np.float32),
             chips=np.stack(shown) if shown else np.zeros((0, CHIP_SIZE, CHIP_SIZE, 3), np.uint8),
         )
 
-    def _view(
-        self, index: int, strength: float, size: int, rng: np.random.Generator, with_chip: bool
-    ) -> tuple[UInt8, UInt8 | None]:
+    def _clean(self, index: int, rng: np.random.Generator) -> tuple[UInt8, Float64]:
         image = self.faces.images[index]
         if rng.random() < 0.5:
             image = np.ascontiguousarray(image[:, ::-1])
         image = relit(image, rng, 0.12)
-        if strength > 0:
-            image = degrade(image, strength, rng, seen_px=_SEEN_PX)
-        if rng.random() < 0.12:
-            image = grey(image)
-        matrix = _random_framing(rng)
-        return _framed_view(image, matrix, size), _warped(image, _chip_matrix(matrix), CHIP_SIZE) if with_chip else None
+        return grey(image) if rng.random() < 0.12 else image, _framing(rng)
+
+    def _damaged(self, index: int, strength: float, rng: np.random.Generator) -> UInt8:
+        image, matrix = self._clean(index, rng)
+        return self._view(degrade(image, strength, rng, seen_px=_SEEN_PX), matrix)
+
+    def _view(self, image: UInt8, matrix: Float64) -> UInt8:
+        if self.windows:
+            return _warped(image, _after(window_from_arcface112(), matrix), WINDOW_SIZE)
+        return _warped(image, matrix, ENCODER_SIZE)
 
 
-def _random_framing(rng: np.random.Generator | None) -> Float64:
+def _framing(rng: np.random.Generator | None) -> Float64:
     """(2, 3) from a cached picture (120 px) to the ArcFace frame (112 px) under a small random similarity (None: exactly)."""
     turn, zoom, move = (0.0, 1.0, np.zeros(2)) if rng is None else _small_similarity(rng)
     center = (_SIDE - 1) / 2
@@ -162,16 +172,9 @@ def _small_similarity(rng: np.random.Generator) -> tuple[float, float, np.ndarra
     return float(rng.normal(0, 2.5)), float(np.exp(rng.normal(0, 0.025))), rng.normal(0, 1.2, 2)
 
 
-def _chip_matrix(matrix: Float64) -> Float64:
-    """From the cached picture to dlib's chip, by way of the ArcFace frame."""
-    chip_from_arcface = np.vstack([chip_from_arcface112(), [0, 0, 1]])
-    return np.asarray((chip_from_arcface @ np.vstack([matrix, [0, 0, 1]]))[:2], dtype=np.float64)
-
-
-def _framed_view(image: UInt8, matrix: Float64, size: int) -> UInt8:
-    """The ArcFace frame at `size` px; shrunk by area after the warp, which does not filter."""
-    view = _warped(image, matrix, ENCODER_SIZE)
-    return view if size == ENCODER_SIZE else np.asarray(cv2.resize(view, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+def _after(second: Float64, first: Float64) -> Float64:
+    """(2, 3): `first`, then `second`."""
+    return np.asarray(second @ np.vstack([first, [0, 0, 1]]), dtype=np.float64)
 
 
 def _warped(image: UInt8, matrix: Float64, size: int) -> UInt8:
@@ -182,4 +185,4 @@ def _warped(image: UInt8, matrix: Float64, size: int) -> UInt8:
 
 def exact_view(image: UInt8) -> UInt8:
     """The ArcFace frame (112 px) out of a cached picture."""
-    return _framed_view(image, _random_framing(None), ENCODER_SIZE)
+    return _warped(image, _framing(None), ENCODER_SIZE)

@@ -14,12 +14,12 @@ import torch.nn.functional as F
 from skimage import data
 
 from iconface_video.errors import InputError, UsageError
-from iconface_video.faces.identity_encoder import arcface_from_ffhq, load_identity_encoder, to_tensor
+from iconface_video.faces.identity_encoder import arcface_from_ffhq, load_identity_encoder, to_tensor, window_from_arcface112
 from iconface_video.pipelines.train_encoder import export_encoder, train_encoder
 from iconface_video.train import teacher
 from iconface_video.train.config import read_config
-from iconface_video.train.dlib_network import MAP_STEPS, DlibFaceNetwork
-from iconface_video.train.encoder import AdaFaceHead, EncoderTaskSettings, HintLoss, norm_loss, teacher_similarity
+from iconface_video.train.dlib_network import DlibFaceNetwork
+from iconface_video.train.encoder import AdaFaceHead, EncoderTask, EncoderTaskSettings, hint_loss, norm_loss, teacher_similarity
 from iconface_video.train.encoder_config import EncoderConfig
 from iconface_video.train.encoder_data import EncoderMixer, load_faces
 from iconface_video.train.encoder_validation import pair_accuracy
@@ -57,7 +57,7 @@ def store_vectors(face_set: Path, teacher: Path) -> None:
 
 
 def small_config(face_set: Path, teacher: Path | None, steps: int) -> EncoderConfig:
-    task = EncoderTaskSettings(clean=8, degraded=4, sizes=((1.0, 48),), workers=0, hint_weight=0.0)
+    task = EncoderTaskSettings(clean=8, degraded=4, workers=0, hint_weight=0.0)
     trainer = TrainSettings(
         max_steps=steps, warmup_steps=1, log_every=2, validate_every=steps, learning_rate=1e-3, precision="no", cpu=True
     )
@@ -78,7 +78,6 @@ def test_recipe_learns_goes_on_and_exports(face_set, tmp_path):
     assert min(steps) > 10  # not from the start
     export_encoder(tmp_path / "run", tmp_path / "out")
     exported = load_identity_encoder(tmp_path / "out")
-    assert exported.settings.input_size == 48  # what it was trained on
     assert exported(torch.zeros(1, 3, 112, 112)).shape == (1, 512)
 
 
@@ -88,11 +87,13 @@ def test_names_alone_are_enough_to_train(face_set, tmp_path):
 
 
 def test_batches_depend_on_seed_and_step_only(face_set):
-    mixer = EncoderMixer(load_faces([face_set], None, "train"), 8, 4)
-    one, same, other = mixer.batch(1, 5, 48), mixer.batch(1, 5, 48), mixer.batch(1, 6, 48)
+    mixer = EncoderMixer(load_faces([face_set], None, "train"), 8, 4, windows=True)
+    one, same, other = mixer.batch(1, 5, 3), mixer.batch(1, 5, 3), mixer.batch(1, 6, 3)
     assert np.array_equal(one.images, same.images)
     assert not np.array_equal(one.images, other.images)
-    assert one.images.shape == (12, 48, 48, 3)
+    assert one.images.shape == (12, 68, 68, 3)
+    assert one.chips.shape == (3, 150, 150, 3)
+    assert mixer.batch(1, 5, 0, degraded=False).images.shape == (8, 68, 68, 3)
     assert np.array_equal(one.index[8:], one.index[:4])  # degraded views of the first pictures
     assert (one.strength[:8] == 0).all()
     assert (one.strength[8:] > 0).all()
@@ -181,20 +182,37 @@ def test_teacher_network_equals_dlib():
 
 
 def test_hints_are_nothing_for_the_teachers_own_maps():
-    """Maps read off at the right places give no loss; the same maps one place aside do."""
     torch.manual_seed(0)
-    network = DlibFaceNetwork().eval()
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    loss = HintLoss(network)
-    chips = F.interpolate(torch.randn(2, 3, 12, 12), (150, 150), mode="bicubic").clamp(-1, 1)
-    truths = network.middle_maps((chips + 1) * 127.5)
-    guesses = []
-    for truth, step in zip(truths, MAP_STEPS):
-        grid, _ = loss._places(16, truth.shape[-1], step)
-        guesses.append(F.grid_sample(truth, grid.expand(2, -1, -1, -1), padding_mode="border", align_corners=True))
-    assert loss(guesses, chips) < 1e-6
-    assert loss([guess.roll(1, dims=3) for guess in guesses], chips) > 1e-3
+    maps = [torch.randn(4, 8, 5, 5), torch.randn(4, 16, 3, 3)]
+    assert hint_loss(maps, maps) < 1e-6
+    assert hint_loss([torch.zeros_like(level) for level in maps], maps).item() == pytest.approx(
+        1, abs=0.1
+    )  # nothing learned yet
+
+
+def test_students_places_are_the_teachers():
+    """A spot in the picture changes the same place of the student's window and of the teacher's map: (8 i + 9) px of the chip."""
+    for place in (3, 8, 13):
+        chip = np.array([8 * place + 9, 8 * place + 9, 1.0])
+        arcface = np.linalg.inv(np.vstack([teacher.chip_from_arcface112(), [0, 0, 1]])) @ chip
+        window = window_from_arcface112() @ arcface
+        # The stem puts place j at px 2 j of the window, the first stage keeps every second one: 4 i + 2.
+        assert np.abs(window - (4 * place + 2)).max() < 0.1
+
+
+def test_stages_learn_apart_then_together(face_set):
+    """In the forced part the first stage gets no gradient from the embedding; afterwards it does."""
+    faces = load_faces([face_set], None, "train")
+    settings = EncoderTaskSettings(clean=4, degraded=2, hinted=2, workers=0, total_steps=10, forced_share=0.5, hint_weight=0.0)
+    task = EncoderTask(faces, {}, settings)
+    task.hinter = DlibFaceNetwork().eval().requires_grad_(False)
+    for step, reaches in ((0, False), (9, True)):
+        batch = next(task.batches(1, step))
+        assert len(batch.chips) == (4 if step == 0 else 2)
+        assert len(batch.images) == (4 if step == 0 else 6)
+        raw, _, _ = task._embed(batch, task.is_forced(step))
+        (gradient,) = torch.autograd.grad(raw.sum(), task.encoder.network.stem[0].weight, allow_unused=True)
+        assert (gradient is not None) == reaches
 
 
 def test_map_places_follow_the_picture():
