@@ -48,7 +48,7 @@ def test_python_examples_of_the_documentation_compile():
     from pathlib import Path
 
     root = Path(__file__).parents[2]
-    for page in (root / "README.md", root / "docs" / "library.md"):
+    for page in (root / "README.md", *(root / "docs" / name for name in ("library.md", "extending.md"))):
         blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
         assert blocks
         for block in blocks:
