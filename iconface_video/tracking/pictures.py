@@ -18,7 +18,7 @@ from iconface_video.faces.align import (
 from iconface_video.types import Detection, Float32, Float64, Frame, UInt8, VideoInfo
 from iconface_video.video.color import to_rgb, to_small_rgb
 
-_SAME_PICTURE_LEVELS = 0.3
+_SAME_PICTURE_LEVELS = 0.6
 """Mean difference, in grey levels, up to which two pictures of a face are one; grain alone makes more."""
 
 

@@ -22,6 +22,8 @@ _ROW = np.dtype(
         ("repeated", "?"),
     ]
 )
+_STILL = 0.002
+"""Share of the face's height by which landmarks of one and the same picture may differ after coding."""
 MAX_EXTRAPOLATION_SECONDS = 0.3
 """No face's motion is carried on longer than this past its last detection."""
 
@@ -95,8 +97,14 @@ class Tracklet:
         self.last["sharpness"], self.last["quality"] = sharpness, quality
 
     def repeats(self) -> None:
-        """Note that the newest row shows the same picture as the frame before."""
-        self.last["repeated"] = True
+        """Note that the newest row's picture is that of the frame before, if its landmarks say so, too.
+
+        Small motion of a smooth face changes few pixels; the same picture coded twice moves no landmark.
+        """
+        if len(self.rows) > 1:
+            before, now = self.rows.table[-2], self.last
+            height = float(now["box"][3] - now["box"][1])
+            now["repeated"] = np.abs(now["landmarks"] - before["landmarks"]).max() < _STILL * height
 
     def embedded(self, pts: int, seconds: float, embedding: Float32) -> None:
         self.embeddings.append(np.array(embedding, dtype=np.float32))
