@@ -78,6 +78,8 @@ class ReferenceAttention(nn.Module):
         seen = seen.unflatten(1, (rows, columns)).unflatten(4, (BLOCK, BLOCK))
         seen = seen.permute(0, 3, 6, 1, 4, 2, 5).flatten(1, 2).flatten(2, 3).flatten(3, 4)
         out: Tensor = self.to_out(seen[..., :height, :width])
+        if mask is not None:  # a face without references is untouched, as if it were alone: not even the bias is added
+            out = out * mask.any(1)[:, None, None, None]
         return out
 
     def _weights(self, query: Tensor, key: Tensor, count: int, mask: Tensor | None) -> Tensor:

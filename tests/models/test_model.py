@@ -26,13 +26,8 @@ def sized(request: pytest.FixtureRequest) -> tuple[IConFaceModel, int]:
     return make(), size
 
 
-def test_any_mix_of_reference_counts_restores_as_one_by_one(
-    sized: tuple[IConFaceModel, int], draw: Draw, request: pytest.FixtureRequest
-) -> None:
+def test_any_mix_of_reference_counts_restores_as_one_by_one(sized: tuple[IConFaceModel, int], draw: Draw) -> None:
     model, size = sized
-    if model.traits.prediction == "image":
-        reason = "the reference attention's output bias also reaches samples without references"
-        request.applymarker(pytest.mark.xfail(reason=reason))
     source, anchor, noise = draw(3, 3, size, size).tanh(), draw(3, 512), draw(3, *model.noise_shape(size))
     all_references = model.encode_references(draw(4, 3, size, size).tanh(), size)
     references = [None, all_references[:1], all_references[1:]]
