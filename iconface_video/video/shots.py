@@ -23,6 +23,9 @@ _FLASH_FRAMES = 4
 """A disturbance up to this long, after which the old picture is back, is no cut."""
 _SAME_PICTURE = 0.45
 """Two pictures are one scene when they differ by less than this share of the change at the cut."""
+_LEAST_CHANGE = 3.0
+"""Grey levels by which the tiny pictures on both sides of a cut differ at least. A key frame after still, noisy, nearly grey
+pictures changes their hue a lot (where there is hardly any color, hue is noise) but the scene hardly at all."""
 _CUT_SHARE = 0.55
 """The floor under the adaptive rule, as a share of PySceneDetect's fixed threshold (15 of 27 in its own defaults)."""
 
@@ -94,20 +97,24 @@ class ContentShotDetector:
         return self._decided(self._count - 1)
 
     def _decided(self, newest: int) -> list[Cut]:
-        """Candidates up to position `newest` that stand the flash test."""
+        """Candidates up to position `newest` that stand the flash test and really change the picture."""
         cuts = []
         while self._candidates and self._candidates[0] <= newest:
             position = self._candidates.popleft()
             first = self._count - len(self._seen)
             at = position - first
-            if 0 < at < len(self._seen) and not self._is_flash(at):
+            if 0 < at < len(self._seen) and not self._is_flash(at) and self._change(at) >= _LEAST_CHANGE:
                 cuts.append(Cut(self._seen[at].pts, self._seen[at].index))
         return cuts
+
+    def _change(self, at: int) -> float:
+        """Grey levels between the tiny pictures before and at a place."""
+        return _distance(self._seen[at - 1].signature, self._seen[at].signature)
 
     def _is_flash(self, at: int) -> bool:
         pictures = [seen.signature for seen in self._seen]
         before, after = pictures[max(0, at - _FLASH_FRAMES) : at], pictures[at : at + _FLASH_FRAMES + 1]
-        change = _distance(before[-1], after[0])
+        change = self._change(at)
         # The two frames at the seam are the change itself; any other pair may show that the scene went on.
         pairs = ((b, a) for i, b in enumerate(reversed(before)) for j, a in enumerate(after) if i or j)
         return any(_distance(b, a) < _SAME_PICTURE * change for b, a in pairs)

@@ -103,3 +103,20 @@ def test_cuts_carry_the_frames_own_numbers():
         replace(frame_of(window(one if index < 12 else two, 0), index), index=index + 700, pts=index * 7) for index in range(24)
     )
     assert cuts_of(frames) == [Cut(12 * 7, 712)]
+
+
+def test_a_key_frame_in_a_noisy_still_take_is_no_cut():
+    """The sample tape: MPEG-2 key frames refresh grain and hue of a grey wall; ten seconds, one take."""
+    from pathlib import Path
+
+    with VideoReader(Path(__file__).parents[2] / "samples" / "tape.mp4") as reader:
+        assert cuts_of(reader.frames()) == []
+
+
+def test_a_cut_between_dark_scenes_is_found():
+    """Night: all samples between 16 and 45, two different scenes."""
+    dark = [16 + (window(scene(k), 40) - 30) * 0.15 for k in range(2)]
+    for picture in dark:
+        picture[:, :, 1:] += 90
+    frames = (frame_of(dark[index >= 20], index, noise=1.0) for index in range(40))
+    assert [cut.index for cut in cuts_of(frames, ContentShotDetector(10.0))] == [20]
