@@ -25,9 +25,7 @@ def model(
     source: Annotated[str, typer.Argument(metavar="[MODEL]", help="embedded, a checkpoint folder, or a hub id.")] = "embedded",
     device: Annotated[str, typer.Option(metavar="TEXT", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="TEXT", help="auto, float32, bfloat16 or float16.")] = "auto",
-    size: Annotated[
-        int | None, typer.Option(metavar="N", help="Crop size in px; the model's largest when not given.")
-    ] = None,
+    size: Annotated[int | None, typer.Option(metavar="N", help="Crop size in px; the model's largest when not given.")] = None,
     references: Annotated[int, typer.Option(metavar="N", min=0, max=16, help="Reference pictures per face.")] = 3,
     batch: Annotated[int, typer.Option(metavar="N", min=1, max=256, help="Faces per model call.")] = 4,
     steps: Annotated[
