@@ -77,7 +77,7 @@ class DlibFaceNetwork(nn.Module):
         Place i of the first looks at px 8 i + 9 of the chip (none of dlib's shrinking convolutions pads).
         """
         features, maps = F.max_pool2d(F.relu(self.stem((chips - self.mean) / 256)), 3, 2), []
-        for place, unit in enumerate(self.units[: _MAP_UNITS[-1] + 1]):
+        for place, unit in enumerate(list(self.units)[: _MAP_UNITS[-1] + 1]):
             features = unit(features)
             if place in _MAP_UNITS:
                 maps.append(features)
