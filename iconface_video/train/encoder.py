@@ -45,10 +45,10 @@ class EncoderTaskSettings:
     norm_weight: float = 0.3
     hinted: int = 16
     """For how many of the clean photos the teacher's network is run once the stages are joined: it takes a third of a view's time."""
-    hint_weight: float = 1.0
+    hint_weight: float = 4.0
     """Of the teacher's feature maps (FitNets, arXiv 1412.6550): what makes a young net learn quickly. 0: the teacher's network is not run."""
-    forced_share: float = 0.35
-    """Share of all steps in which every stage is fed with the teacher's map of the stage before, so that all learn at once."""
+    forced_share: float = 0.6
+    """Share of all steps in which the stages learn apart, each from the teacher's map of the stage before, so that all learn at once."""
     workers: int = 1
 
 
@@ -160,7 +160,7 @@ class EncoderTask(Task):
     def loss(self, batch: EncoderBatch, step: int) -> tuple[Tensor, dict[str, float]]:
         settings, device = self.settings, self.teacher.device
         index, strength = torch.as_tensor(batch.index).to(device), torch.as_tensor(batch.strength).to(device)
-        raw, pooled, hint = self._embed(batch, self.is_forced(step))
+        raw, pooled, hint = self._embed(batch, step)
         with torch.autocast(raw.device.type, enabled=False):
             raw, pooled = raw.float(), pooled.float()
             direct, relation = self._teacher_losses(raw, pooled, self.teacher[index])
@@ -172,20 +172,31 @@ class EncoderTask(Task):
         figures = {"direct": direct, "relation": relation, "margin": margin, "norm": norm, "hint": hint, "loss": total}
         return total, {name: float(value.detach()) for name, value in figures.items()}
 
-    def _embed(self, batch: EncoderBatch, forced: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _embed(self, batch: EncoderBatch, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Raw embeddings, the features that the teacher's vectors are read from, and the hint loss."""
         images = _pixels(batch.images, self.teacher.device)
         if self.compact is None:
             raw = self.encoder(images)
             return raw, F.normalize(raw), raw.sum() * 0
         net, truths = self.compact, self._truths(batch)
-        if forced:
-            maps = [net.stages[0](net.stem(images)), net.stages[1](truths[0]), net.stages[2](truths[1])]
-            return *net.head(truths[2]), hint_loss(maps, truths)
+        if self.is_forced(step):
+            maps = [net.stages[0](net.stem(images))]
+            for stage, truth in zip(list(net.stages)[1:], truths):
+                maps.append(stage(self._fed(truth, maps[-1], step)))
+            return *net.head(self._fed(truths[-1], maps[-1], step)), hint_loss(maps, truths)
         maps = net.with_stages(images)
         shown = len(batch.chips)
         hint = hint_loss([level[:shown] for level in maps], truths) if shown else maps[0].sum() * 0
         return *net.head(maps[-1]), hint
+
+    def _fed(self, truth: Tensor, own: Tensor, step: int) -> Tensor:
+        """What the next stage learns from: for each face the teacher's map or, more and more often, the student's own, without its gradient.
+
+        So each stage is a small problem of its own, and at the end of this part none is surprised by what the stage before gives it.
+        """
+        done = step / max(1.0, self.settings.forced_share * self.settings.total_steps)
+        drawn = torch.rand(len(own), 1, 1, 1, generator=torch.Generator().manual_seed(step)).to(own.device)
+        return torch.where(drawn < done, own.detach().to(truth.dtype), truth)
 
     @torch.no_grad()
     def _truths(self, batch: EncoderBatch) -> list[Tensor]:

@@ -210,7 +210,7 @@ def test_stages_learn_apart_then_together(face_set):
         batch = next(task.batches(1, step))
         assert len(batch.chips) == (4 if step == 0 else 2)
         assert len(batch.images) == (4 if step == 0 else 6)
-        raw, _, _ = task._embed(batch, task.is_forced(step))
+        raw, _, _ = task._embed(batch, step)
         (gradient,) = torch.autograd.grad(raw.sum(), task.encoder.network.stem[0].weight, allow_unused=True)
         assert (gradient is not None) == reaches
 
