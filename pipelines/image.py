@@ -15,6 +15,7 @@ from iconface_video.faces.align import TEMPLATE_SIZE, crop_from_display, cut_cro
 from iconface_video.faces.detector import Detector, make_detector
 from iconface_video.identity.anchors import make_anchor, self_anchor
 from iconface_video.identity.references import Embed, find_faces, load_photo, read_photo
+from iconface_video.pipelines.survey import load_embedder
 from iconface_video.render.color_match import match_color
 from iconface_video.render.masks import crop_mask
 from iconface_video.render.paste import warp_back
@@ -64,7 +65,7 @@ def restore_faces(
     if aligned and picture.shape[0] != picture.shape[1]:
         raise UsageError(f"an aligned face is square, this picture is {picture.shape[1]}x{picture.shape[0]} px")
     detector = make_detector(replace(settings.survey, detection_size=PHOTO_DETECTION_SIZE))
-    embed = embed or _load_embedder()
+    embed = embed or load_embedder()
     found = _whole_picture(picture) if aligned else _found_faces(picture, detector)
     if not found:
         return RestoredPhoto(picture, 0)
@@ -143,13 +144,6 @@ def _restore_one(
         change, weight = warp_back(residual, matrix, extent), warp_back(mask, matrix, extent)
     weight = weight * np.float32(settings.render.strength)
     return np.clip(out + weight[..., None] * change, 0, 1).astype(np.float32)
-
-
-def _load_embedder() -> Embed:
-    from iconface_video.faces.identity_encoder import embed_crops, load_identity_encoder
-
-    encoder = load_identity_encoder()
-    return lambda crops: embed_crops(encoder, crops)
 
 
 def _load_model(settings: RunSettings) -> FaceModel:

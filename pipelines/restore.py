@@ -17,6 +17,7 @@ from iconface_video.identity.evidence import build_anchors, describe_matches, gr
 from iconface_video.identity.people import group_people, person_direction
 from iconface_video.identity.references import Embed, ReferencePhoto, load_folder, load_photo, match_references
 from iconface_video.pipelines.render import render_clip
+from iconface_video.pipelines.survey import load_embedder
 from iconface_video.restore.crop_store import CropStore, StoreHeader, check_disk, estimate_bytes, write_header
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import RestorePlan, make_plan
@@ -135,7 +136,7 @@ def _find_faces(clip: Clip, settings: RunSettings, references: ReferenceChoice, 
     """Survey and anchors. The user's photos are read first: a photo without a face is refused before any long work."""
     if settings.render.strength <= 0 and not references:
         return _Found(_empty_survey(clip), {}, ("strength 0: the faces are left as they are",))
-    embed = embed or _load_embedder(settings)
+    embed = embed or load_embedder()
     photos, notes = _read_references(references, settings, embed)
     with watch.stage("survey"):
         survey = run_survey(
@@ -255,14 +256,6 @@ def _empty_survey(clip: Clip) -> Survey:
 def _reading_notes(clip: Clip) -> Sequence[str]:
     damaged = clip.corrupt_frames
     return (f"{damaged} damaged frame{'s' if damaged > 1 else ''}, concealed by the decoder",) if damaged else ()
-
-
-def _load_embedder(settings: RunSettings) -> Embed:
-    """The identity encoder that comes with the package."""
-    from iconface_video.faces.identity_encoder import embed_crops, load_identity_encoder
-
-    encoder = load_identity_encoder()
-    return lambda crops: embed_crops(encoder, crops)
 
 
 def _load_model(settings: RunSettings) -> FaceModel:

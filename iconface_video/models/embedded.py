@@ -31,7 +31,12 @@ EMBEDDED_BASE: dict[str, Any] = {
 EMBEDDED_CONDITIONING = ConditioningSettings(memory_tokens=32, identity_width=256, causal_references=True)
 EMBEDDED_SCHEDULER: dict[str, Any] = {"num_train_timesteps": 1000, "shift": 1.0, "use_dynamic_shifting": False}
 EMBEDDED_TRAITS = RestorerTraits(
-    name="embedded", prediction="image", crop_sizes=(128, 256), default_steps=1, default_guidance=1.0
+    name="embedded",
+    prediction="image",
+    crop_sizes=(128,),
+    default_steps=1,
+    default_guidance=1.0,
+    license="research use; see the model card",
 )
 TIME_EMBEDDING_GAIN = 6.0
 """diffusers leaves torch's initialisation, under which the modulation's gates start at about 0.05: too shy for a short training."""

@@ -29,7 +29,13 @@ class KnownModel:
 
 
 KNOWN = (
-    KnownModel("embedded", "restorer", "Apache-2.0", 0, "Small model that ships with this package; a CPU is enough."),
+    KnownModel(
+        "embedded",
+        "restorer",
+        "research use; see the model card",
+        0,
+        "Small model that ships with this package; a CPU is enough.",
+    ),
     KnownModel(
         "black-forest-labs/FLUX.2-klein-base-4B",
         "base",

@@ -31,12 +31,12 @@ def test_list_names_licence_size_and_place_of_every_model() -> None:
     models = json.loads(run("list", "--json"))["models"]
     assert {model["model"] for model in models} >= {"embedded", "black-forest-labs/FLUX.2-klein-base-4B"}
     assert all(model["license"] and "folder" in model and model["bytes"] >= 0 for model in models)
-    assert len(re.findall("Apache-2.0", run("list"))) == len(models)
+    assert all(model["license"] in re.sub(r"\s+", " ", run("list")) for model in models)
 
 
 def test_info_tells_what_the_checkpoint_says(saved: Path) -> None:
     found = json.loads(run("info", str(saved), "--json"))
-    assert found["license"] == "Apache-2.0"
+    assert found["license"] == "research use; see the model card"
     assert found["bytes"] == sum(path.stat().st_size for path in saved.rglob("*") if path.is_file())
     assert found["folder"] == str(saved)
     assert found["traits"]["prediction"] == "image"
