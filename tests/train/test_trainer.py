@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from iconface_video.errors import CheckpointError, UsageError
-from iconface_video.train.config import RestorerConfig, build
+from iconface_video.train.config import RestorerConfig, build, read_config
 from iconface_video.train.losses import hard_example_loss, identity_loss
 from iconface_video.train.trainer import Task, Trainer, TrainSettings
 
@@ -103,3 +103,13 @@ def test_hard_example_loss_weighs_truth_and_reference() -> None:
 def test_a_mistyped_training_setting_gets_the_nearest_name() -> None:
     with pytest.raises(UsageError, match=r"mix: unknown setting 'batsh'\. Did you mean 'batch'\?"):
         build(RestorerConfig, {"mix": {"batsh": 3}}, "x.yaml")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((Path(__file__).parents[2] / "configs" / "training").glob("embedded-*.yaml")), ids=lambda p: p.stem
+)
+def test_every_shipped_restorer_config_is_valid(path: Path) -> None:
+    config = read_config(RestorerConfig, path).with_data(("faces",))
+    assert config.faces.folders == ("faces",)
+    assert config.mix.size % 16 == 0
+    assert abs(sum(config.mix.reference_shares) - 1) < 1e-9
