@@ -1,8 +1,9 @@
-"""`iconface-video models list|info|pull|verify`."""
+"""`iconface-video models list|info|pull|verify|prepare`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -94,3 +95,50 @@ def verify(source: SourceArgument = "embedded") -> None:
 
     for line in check(source):
         typer.echo(f"{source}: {line}")
+
+
+@app.command()
+def prepare(
+    base: Annotated[
+        str, typer.Argument(help="FLUX.2-klein checkpoint with its text encoder: a folder or a hub id (owner/name).")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the checkpoint.")],
+    separate: Annotated[
+        bool,
+        typer.Option(
+            "--separate/--merged",
+            help="Keep adapters and LoRA apart and refer to the base, or write the base's weights too (without LoRA).",
+        ),
+    ] = True,
+    lora_rank: Annotated[int, typer.Option(help="Rank of the LoRA on the base.", min=1)] = 16,
+    dtype: Annotated[Literal["bfloat16", "float32"], typer.Option(help="Number format of the weights.")] = "bfloat16",
+    device: Annotated[
+        str, typer.Option(metavar="TEXT", help="Where the text encoder is run: auto, cpu, cuda, cuda:N or mps.")
+    ] = "auto",
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the folder if it exists.")] = False,
+) -> None:
+    """Prepare a full-size model for training: base, fixed prompt as an embedding, new adapters.
+
+    The adapters are untrained: the result restores nothing until they have been trained. The text encoder is needed
+    here only; neither training nor restoring loads it.
+
+    Example: iconface-video models prepare black-forest-labs/FLUX.2-klein-base-4B -o klein-start
+    """
+    from iconface_video.models.full_size import count_parameters, prepare_full_size
+    from iconface_video.models.load_options import DTYPES, pick_device
+    from iconface_video.models.registry import size_of
+
+    model = prepare_full_size(
+        base,
+        output,
+        merged=not separate,
+        lora_rank=lora_rank,
+        device=pick_device(device),
+        dtype=DTYPES[dtype],
+        overwrite=force,
+    )
+    counts = count_parameters(model.transformer)
+    typer.echo(f"{output}: {human_size(size_of(output))}, base {'kept apart: ' + base if separate else 'merged in'}")
+    typer.echo(f"    parameters: {counts.base} of the base, {counts.lora} of LoRA, {counts.adapters} of adapters")
+    typer.echo(f"    prompt: {model.prompt.shape[1]} tokens; the text encoder is not needed any more")
+    typer.echo("    Its adapters are UNTRAINED: it restores nothing yet. Train them first.")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models.checkpoint_files import read_json
-from iconface_video.models.checkpoints import find_base, load_base, load_vae
+from iconface_video.models.checkpoints import INDEX, find_base, load_base, load_vae, save_model
 from iconface_video.models.conditioning import ConditioningSettings
-from iconface_video.models.lora import DEFAULT_RANK, add_lora
+from iconface_video.models.latent_autoencoder import LatentAutoencoder
+from iconface_video.models.lora import DEFAULT_RANK, add_lora, import_peft
 from iconface_video.models.model import IConFaceModel
+from iconface_video.models.prompt import NEGATIVE_PROMPT, RESTORATION_PROMPT, encode_prompts
 from iconface_video.models.traits import RestorerTraits
 from iconface_video.models.transformer import IConFaceTransformer
 
@@ -58,6 +61,54 @@ def build_on_base(
     autoencoder = load_vae(folder / "vae", dtype)
     negative = None if negative_prompt is None else negative_prompt.to(dtype)
     return IConFaceModel(transformer, autoencoder, prompt.to(dtype), scheduler, traits, negative)
+
+
+def prepare_full_size(
+    base: str,
+    folder: Path,
+    *,
+    merged: bool = False,
+    lora_rank: int = DEFAULT_RANK,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.bfloat16,
+    overwrite: bool = False,
+) -> IConFaceModel:
+    """Write the checkpoint that training of the full size starts from: base, prompt embeddings, untrained adapters.
+
+    It restores nothing yet; the name in its traits ends in "-untrained".
+
+    Args:
+        base: folder or hub id of a whole FLUX.2-klein checkpoint (with tokenizer and text encoder) as diffusers writes it.
+        merged: backbone and VAE are written too, and there is no LoRA; otherwise the checkpoint refers to `base`.
+        device: where the text encoder is run.
+        dtype: of all weights.
+
+    Raises UsageError where `folder` is taken, CheckpointError where something of the base is missing or wrong.
+    """
+    if folder.exists() and not overwrite:  # said before billions of weights are read
+        raise UsageError(f"{folder} is there already: name another folder, or allow overwriting")
+    if not merged:
+        import_peft()
+    local = Path(base).expanduser()
+    reference = str(local.resolve()) if local.is_dir() else base
+    if local.is_dir() and folder.expanduser().resolve() == local.resolve():
+        raise UsageError(f"{folder} is the base itself: name another folder")
+    index = local / INDEX
+    if base == "embedded" or (index.is_file() and read_json(index).get("_class_name") == "IConFaceModel"):
+        raise CheckpointError(f"{base}: has adapters already. Give a FLUX.2-klein checkpoint, such as {KLEIN_4B}.")
+    prompt, negative = encode_prompts(base, (RESTORATION_PROMPT, NEGATIVE_PROMPT), device)
+    model = build_on_base(base, prompt, negative, lora_rank=None if merged else lora_rank, dtype=dtype)
+    is_klein_4b = base == KLEIN_4B
+    stride = model.autoencoder.stride if isinstance(model.autoencoder, LatentAutoencoder) else FULL_TRAITS.size_multiple
+    model.traits = replace(
+        FULL_TRAITS,
+        name=f"{FULL_TRAITS.name if is_klein_4b else local.name}-untrained",
+        size_multiple=stride,
+        license=FULL_TRAITS.license if is_klein_4b else f"that of {local.name if local.is_dir() else base}",
+    )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    save_model(model, folder, base=None if merged else reference, storage_dtype=dtype, overwrite=overwrite)
+    return model
 
 
 @dataclass(frozen=True)

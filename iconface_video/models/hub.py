@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from iconface_video.errors import CheckpointError
@@ -19,14 +20,26 @@ PATTERNS = (
     ),
 )
 """What is taken of a repository: no text encoder, no pickles, no code."""
+TEXT_PATTERNS = (
+    "transformer/config.json",
+    "tokenizer/*.json",
+    "tokenizer/*.txt",
+    "tokenizer/*.jinja",
+    "text_encoder/*.json",
+    "text_encoder/*.safetensors",
+)
+"""What computing a prompt embedding takes."""
 
 
 def is_hub_id(source: str) -> bool:
     return _HUB_ID.fullmatch(source) is not None
 
 
-def fetch(source: str) -> Path:
-    """Download a repository (or find it in the cache) -> local folder. CheckpointError with what to do."""
+def fetch(source: str, patterns: Sequence[str] = PATTERNS) -> Path:
+    """Download a repository (or find it in the cache) -> local folder. CheckpointError with what to do.
+
+    patterns: which of its files are taken.
+    """
     if not is_hub_id(source):
         raise CheckpointError(
             f"{source}: no such folder, and not a hub id (owner/name). Give 'embedded', a folder or a hub id."
@@ -35,7 +48,7 @@ def fetch(source: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(source, allow_patterns=list(PATTERNS)))
+        return Path(snapshot_download(source, allow_patterns=list(patterns)))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(

@@ -18,7 +18,8 @@ TARGETS = f"({_DOUBLE}|{_SINGLE})"
 _ADAPTER = "default"
 
 
-def _peft() -> Any:
+def import_peft() -> Any:
+    """The peft package. UsageError where it is not installed."""
     try:
         import peft
     except ImportError:
@@ -32,7 +33,7 @@ def has_lora(transformer: IConFaceTransformer) -> bool:
 
 def add_lora(transformer: IConFaceTransformer, rank: int = DEFAULT_RANK) -> None:
     """Freeze the backbone and put LoRA of that rank on it; it starts as an identity. The adapters stay trainable."""
-    peft = _peft()
+    peft = import_peft()
     transformer.base.requires_grad_(False)
     transformer.base.add_adapter(peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGETS), adapter_name=_ADAPTER)
 
@@ -43,12 +44,12 @@ def lora_rank(transformer: IConFaceTransformer) -> int:
 
 def lora_state(transformer: IConFaceTransformer) -> dict[str, Tensor]:
     """LoRA weights alone, under peft's names without the adapter's."""
-    state: dict[str, Tensor] = _peft().get_peft_model_state_dict(transformer.base, adapter_name=_ADAPTER)
+    state: dict[str, Tensor] = import_peft().get_peft_model_state_dict(transformer.base, adapter_name=_ADAPTER)
     return state
 
 
 def load_lora_state(transformer: IConFaceTransformer, state: dict[str, Tensor]) -> None:
-    _peft().set_peft_model_state_dict(transformer.base, state, adapter_name=_ADAPTER)
+    import_peft().set_peft_model_state_dict(transformer.base, state, adapter_name=_ADAPTER)
 
 
 @torch.no_grad()
