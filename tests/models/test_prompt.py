@@ -78,19 +78,21 @@ def own(klein: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(klein, tmp_path / "tiny-klein"))
 
 
-def expected_embedding(klein: Path, prompt: str) -> torch.Tensor:
+@pytest.fixture(scope="module")
+def expected(klein: Path) -> dict[str, torch.Tensor]:
+    """Prompt -> what the whole pipeline of diffusers makes of it."""
     pipeline = Flux2KleinPipeline.from_pretrained(klein)
+    prompts = (RESTORATION_PROMPT, NEGATIVE_PROMPT)
     with torch.no_grad():
-        embedding: torch.Tensor = pipeline.encode_prompt(prompt, device=torch.device("cpu"))[0]
-    return embedding
+        return {prompt: pipeline.encode_prompt(prompt, device=torch.device("cpu"))[0] for prompt in prompts}
 
 
-def test_embeddings_are_those_of_the_whole_pipeline(klein: Path) -> None:
+def test_embeddings_are_those_of_the_whole_pipeline(klein: Path, expected: dict[str, torch.Tensor]) -> None:
     prompts = (RESTORATION_PROMPT, NEGATIVE_PROMPT)
     found = encode_prompts(klein, prompts, "cpu")
     for embedding, prompt in zip(found, prompts):
         assert embedding.shape == (1, LENGTH, TINY["joint_attention_dim"])
-        assert torch.equal(embedding, expected_embedding(klein, prompt))
+        assert torch.equal(embedding, expected[prompt])
         assert not embedding.is_inference()
     assert not torch.allclose(*found, atol=1e-2)
 
@@ -102,7 +104,7 @@ def test_the_backbone_is_not_read(own: Path) -> None:
 
 
 def test_from_the_hub_come_neither_backbone_nor_pickles_nor_code(
-    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own: Path, expected: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (own / "text_encoder" / "pytorch_model.bin").write_bytes(b"pickle")
     (own / "text_encoder" / "modeling.py").write_text("raise SystemExit")
@@ -116,8 +118,8 @@ def test_from_the_hub_come_neither_backbone_nor_pickles_nor_code(
         return str(target)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    (embedding,) = encode_prompts("someone/tiny-klein", ["a face"], "cpu")
-    assert torch.equal(embedding, expected_embedding(own, "a face"))
+    (embedding,) = encode_prompts("someone/tiny-klein", [NEGATIVE_PROMPT], "cpu")
+    assert torch.equal(embedding, expected[NEGATIVE_PROMPT])
     taken = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
     assert {name for name in taken if not name.startswith(("text_encoder/", "tokenizer/"))} == {"transformer/config.json"}
     assert {Path(name).suffix for name in taken} <= {".json", ".jinja", ".txt", ".safetensors"}
@@ -157,13 +159,12 @@ def test_another_kind_of_text_encoder_is_refused(own: Path, change: dict[str, ob
 
 
 @pytest.mark.parametrize("way", ["--separate", "--merged"])
-def test_a_prepared_model_needs_no_text_encoder(own: Path, tmp_path: Path, way: str) -> None:
+def test_a_prepared_model_needs_no_text_encoder(own: Path, expected: dict[str, torch.Tensor], tmp_path: Path, way: str) -> None:
     folder = tmp_path / "start"
     arguments = ["prepare", str(own), "-o", str(folder), way, "--dtype", "float32", "--device", "cpu"]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "UNTRAINED" in result.output
-    expected = [expected_embedding(own, prompt) for prompt in (RESTORATION_PROMPT, NEGATIVE_PROMPT)]
     if way == "--separate":
         assert not (folder / "transformer").exists()
         shutil.rmtree(own / "text_encoder")
@@ -172,8 +173,8 @@ def test_a_prepared_model_needs_no_text_encoder(own: Path, tmp_path: Path, way: 
         shutil.rmtree(own)
     model = load_model(folder, dtype="float32")
     assert model.negative_prompt is not None
-    assert torch.equal(model.prompt, expected[0])
-    assert torch.equal(model.negative_prompt, expected[1])
+    assert torch.equal(model.prompt, expected[RESTORATION_PROMPT])
+    assert torch.equal(model.negative_prompt, expected[NEGATIVE_PROMPT])
     assert model.traits.name == "tiny-klein-untrained"
     references = model.encode_references(torch.zeros(1, 3, 16, 16), 16)
     noise = torch.randn(1, *model.noise_shape(16))
