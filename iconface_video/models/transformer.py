@@ -118,7 +118,7 @@ class IConFaceTransformer(nn.Module):
             image = torch.cat([image, joint.tokens.flatten(1, 2)], 1)
         base = self.base
         temb = base.time_guidance_embed(sigma.to(scene.dtype) * 1000, None)
-        text = base.context_embedder(prompt).expand(len(scene), -1, -1)
+        text = base.context_embedder(prompt.expand(len(scene), -1, -1))  # as diffusers does: another shape rounds differently
         modulation = self._modulation(temb, identity, text.shape[1], looked_at, image.shape[1])
         rotary = self._rotary(text.shape[1], grid, degraded_grid if degraded is not None else None, joint, scene.device)
         mask = self._mask(references, text.shape[1] + looked_at)
