@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -12,9 +12,10 @@ import numpy as np
 
 from iconface_video.errors import OutputError, UsageError
 from iconface_video.faces.align import TEMPLATE_SIZE, crop_from_display, cut_crop, estimate_parameters
-from iconface_video.faces.detector import Detector, make_detector
+from iconface_video.faces.detector import Detector
 from iconface_video.identity.anchors import make_anchor, self_anchor
-from iconface_video.identity.references import Embed, find_faces, load_photo, read_photo
+from iconface_video.identity.references import Embed, find_faces, load_photo, photo_detector, read_photo
+from iconface_video.pipelines.restore import load_restorer
 from iconface_video.pipelines.survey import load_embedder
 from iconface_video.render.color_match import match_color
 from iconface_video.render.masks import crop_mask
@@ -23,9 +24,6 @@ from iconface_video.restore.model import FaceModel
 from iconface_video.restore.noise import NoiseKey, fixed_noise
 from iconface_video.settings import RunSettings
 from iconface_video.types import Float32, Float64, IdentityAnchor, TrackKey, UInt8
-
-PHOTO_DETECTION_SIZE = 1024
-"""px: a photo is looked at more closely than a frame."""
 
 Picture = UInt8 | Path | str
 
@@ -64,12 +62,12 @@ def restore_faces(
     picture = _read(image)
     if aligned and picture.shape[0] != picture.shape[1]:
         raise UsageError(f"an aligned face is square, this picture is {picture.shape[1]}x{picture.shape[0]} px")
-    detector = make_detector(replace(settings.survey, detection_size=PHOTO_DETECTION_SIZE))
+    detector = photo_detector(settings.survey)
     embed = embed or load_embedder()
     found = _whole_picture(picture) if aligned else _found_faces(picture, detector)
     if not found:
         return RestoredPhoto(picture, 0)
-    model = model or _load_model(settings)
+    model = model or load_restorer(settings)
     crops = [cut_crop(picture, crop_from_display(parameters, TEMPLATE_SIZE), TEMPLATE_SIZE) for parameters in found]
     anchors = _anchors(crops, references, detector, embed, settings)
     out: Float32 = (picture / np.float32(255)).astype(np.float32)
@@ -144,12 +142,6 @@ def _restore_one(
         change, weight = warp_back(residual, matrix, extent), warp_back(mask, matrix, extent)
     weight = weight * np.float32(settings.render.strength)
     return np.clip(out + weight[..., None] * change, 0, 1).astype(np.float32)
-
-
-def _load_model(settings: RunSettings) -> FaceModel:
-    from iconface_video.restore.iconface import load_face_model
-
-    return load_face_model(settings.restore)
 
 
 def write_picture(path: Path, picture: UInt8) -> None:

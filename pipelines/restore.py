@@ -7,15 +7,14 @@ kept in a crop store, and nothing stands under the output's name until it is who
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from iconface_video.faces.detector import make_detector
 from iconface_video.identity.evidence import build_anchors, describe_matches, group_tracks
 from iconface_video.identity.people import group_people, person_direction
-from iconface_video.identity.references import Embed, ReferencePhoto, load_folder, load_photo, match_references
+from iconface_video.identity.references import Embed, ReferencePhoto, load_folder, load_photo, match_references, photo_detector
 from iconface_video.pipelines.render import render_clip
 from iconface_video.pipelines.survey import load_embedder
 from iconface_video.restore.crop_store import CropStore, StoreHeader, check_disk, estimate_bytes, write_header
@@ -34,9 +33,6 @@ from iconface_video.tracking.survey import run_survey
 from iconface_video.types import Float32, IdentityAnchor, Progress, Survey
 from iconface_video.video.output_plan import plan_output
 from iconface_video.video.reader import VideoReader
-
-PHOTO_DETECTION_SIZE = 1024
-"""px: photos are few and may show a small face; they are looked at more closely than frames."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +162,7 @@ def _restore(
         _write_store_header(clip, plan, found, settings, "none", {}, folder)
         return _Restored(plan, 0, 0, 0, ())
     with watch.stage("restore"):
-        model = model or _load_model(settings)
+        model = model or load_restorer(settings)
         plan = make_plan(found.survey, settings.restore, model.crop_sizes)
         for size in plan.crops_by_size():
             model.noise_shape(size)  # refuses a size that the model does not take
@@ -201,7 +197,7 @@ def _read_references(
     """All photos, and what a person should know about them."""
     if not references:
         return [], []
-    detector = make_detector(replace(settings.survey, detection_size=PHOTO_DETECTION_SIZE))
+    detector = photo_detector(settings.survey)
     photos = [load_photo(path, detector, embed) for path in references.photos]
     notes: list[str] = []
     for name, path in references.people:
@@ -258,7 +254,8 @@ def _reading_notes(clip: Clip) -> Sequence[str]:
     return (f"{damaged} damaged frame{'s' if damaged > 1 else ''}, concealed by the decoder",) if damaged else ()
 
 
-def _load_model(settings: RunSettings) -> FaceModel:
+def load_restorer(settings: RunSettings) -> FaceModel:
+    """The model that the settings name."""
     from iconface_video.restore.iconface import load_face_model
 
     return load_face_model(settings.restore)

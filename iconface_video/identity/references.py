@@ -12,9 +12,9 @@ from scipy.optimize import linear_sum_assignment
 
 from iconface_video.errors import ReferencePhotoError
 from iconface_video.faces.align import crop_from_display, cut_crop, estimate_parameters
-from iconface_video.faces.detector import Detector
+from iconface_video.faces.detector import Detector, make_detector
 from iconface_video.identity.anchors import aggregate
-from iconface_video.settings import AnchorSettings
+from iconface_video.settings import AnchorSettings, SurveySettings
 from iconface_video.types import Detection, Float32, UInt8
 
 Embed = Callable[[Sequence[UInt8]], Float32]
@@ -22,6 +22,8 @@ Embed = Callable[[Sequence[UInt8]], Float32]
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".gif"})
 """What counts as a photo in a folder; a file that is named one by one may have any name."""
+PHOTO_DETECTION_SIZE = 1024
+"""px: photos are few and may show a small face; they are looked at more closely than frames."""
 MIN_PHOTO_SCORE = 0.5
 SMALL_FACE_PX = 64
 """A face of fewer px from chin to brow is used, with a note."""
@@ -72,6 +74,11 @@ def read_photo(path: Path) -> UInt8:
     if picture is None:
         raise ReferencePhotoError(f"{path}: not a photo that can be read (JPEG, PNG, WebP, TIFF and the like can)")
     return np.ascontiguousarray(picture[..., ::-1], dtype=np.uint8)
+
+
+def photo_detector(settings: SurveySettings) -> Detector:
+    """The detector of the settings, looking closely."""
+    return make_detector(replace(settings, detection_size=PHOTO_DETECTION_SIZE))
 
 
 def load_photo(path: Path, detector: Detector, embed: Embed, name: str | None = None) -> ReferencePhoto:

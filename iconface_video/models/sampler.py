@@ -17,13 +17,13 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 """(x (B, ...), sigma (B,)) -> velocity (B, ...)."""
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sample_euler(velocity: Velocity, x: Tensor, sigmas: Tensor, on_step: Callable[[int, Tensor], None] | None = None) -> Tensor:
     """Follow the flow from sigmas[0] to sigmas[-1].
 
     Args:
         x: (B, ...) state at sigmas[0].
-        sigmas: (steps + 1,) falling, the last one 0.
+        sigmas: (steps + 1,) falling; the last one 0, or where training takes over.
         on_step: called after each step with its 0-based number and the state.
     """
     for step, (sigma, following) in enumerate(pairwise(sigmas)):

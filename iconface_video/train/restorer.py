@@ -7,7 +7,6 @@ the steps that the sampler will run, the last of them with gradient, under a per
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,8 @@ from torch import Tensor, nn
 
 from iconface_video.faces.identity_encoder import IdentityEncoder, arcface_from_ffhq
 from iconface_video.models.model import Conditioning, IConFaceModel
+from iconface_video.models.parametrisation import add_noise
+from iconface_video.models.sampler import sample_euler
 from iconface_video.train.data import FaceBatch, FaceMixer, UInt8, stream
 from iconface_video.train.loss_settings import LossSettings
 from iconface_video.train.losses import (
@@ -79,8 +80,7 @@ class RestorerTask(Task):
         conditioning = self.condition(source, references, anchor)
         if self.weights.stage == "flow":
             sigma = self._sigmas(len(truth), generator).to(self.device)
-            mixed = (1 - sigma)[:, None, None, None] * truth + sigma[:, None, None, None] * noise
-            restored = self.model.predict_clean(mixed, sigma, conditioning)
+            restored = self.model.predict_clean(add_noise(truth, noise, sigma), sigma, conditioning)
         else:
             restored, sigma = self._last_step(noise, conditioning, generator)
         yield "model", *self._model_loss(restored, truth, source, sigma, anchor if references is not None else None)
@@ -135,13 +135,13 @@ class RestorerTask(Task):
         """Run a random number of the sampler's steps without gradient, then one with: its clean estimate, its sigma."""
         sigmas = torch.linspace(1, 0, self.weights.steps + 1)
         last = int(torch.randint(self.weights.steps, (1,), generator=generator))
-        x = noise
-        with torch.no_grad():
-            for sigma, following in pairwise(sigmas[: last + 1]):
-                level = sigma.expand(len(x)).to(x.device)
-                x = x + (following - sigma).item() * self.model.velocity(x, level, conditioning)
+        x = self._sampled(noise, conditioning, sigmas[: last + 1])
         level = sigmas[last].expand(len(x)).to(x.device)
         return self.model.predict_clean(x, level, conditioning), level
+
+    def _sampled(self, noise: Tensor, conditioning: Conditioning, sigmas: Tensor) -> Tensor:
+        """The sampler itself, from noise down to the last of `sigmas`, without gradient."""
+        return sample_euler(lambda x, sigma: self.model.velocity(x, sigma, conditioning), noise, sigmas)
 
     # ---- what the model sees
 
@@ -180,12 +180,7 @@ class RestorerTask(Task):
         """As the sampler does it, with fixed noise."""
         noise = torch.randn(source.shape, generator=torch.Generator().manual_seed(5)).to(source.device)
         conditioning = self.condition(source, references, self.anchor(source, references))
-        steps = self.weights.steps
-        x, sigmas = noise, torch.linspace(1, 0, steps + 1)
-        for sigma, following in pairwise(sigmas):
-            level = sigma.expand(len(x)).to(x.device)
-            x = x + (following - sigma).item() * self.model.velocity(x, level, conditioning)
-        return x
+        return self._sampled(noise, conditioning, torch.linspace(1, 0, self.weights.steps + 1))
 
     def _identity_of(self, pictures: UInt8) -> np.ndarray:
         parts = [self.embed(to_tensor(pictures[i : i + 32], self.device)) for i in range(0, len(pictures), 32)]
