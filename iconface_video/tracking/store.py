@@ -8,8 +8,6 @@ tracks-0007.npz    the arrays of shot 7's tracks, named "<track id>.<field>"; on
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
 from dataclasses import asdict, fields
 from fractions import Fraction
 from functools import partial
@@ -19,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 import yaml
 
+from iconface_video.durable import write_whole
 from iconface_video.errors import StoreError
 from iconface_video.types import ColorTags, Shot, StreamInfo, Survey, Track, VideoInfo
 
@@ -45,9 +44,9 @@ def save_survey(survey: Survey, folder: Path) -> None:
         for name in sorted(kept):
             tracks = [track for track in survey.tracks if _tracks_file(track.shot) == name]
             arrays = {f"{track.track_id}.{key}": getattr(track, key) for track in tracks for key in _ARRAYS}
-            _write(folder / name, partial(_save_arrays, arrays))
-        _write(folder / _SHOTS, lambda file: file.write(_shots_text(survey).encode()))
-        _write(folder / _SUMMARY, lambda file: file.write(json.dumps(_summary(survey), indent=1).encode()))
+            write_whole(folder / name, partial(_save_arrays, arrays))
+        write_whole(folder / _SHOTS, lambda file: file.write(_shots_text(survey).encode()))
+        write_whole(folder / _SUMMARY, lambda file: file.write(json.dumps(_summary(survey), indent=1).encode()))
     except OSError as error:
         raise StoreError(f"{folder}: the survey cannot be written there ({error}). Choose another work folder.") from error
 
@@ -88,16 +87,6 @@ def _tracks_file(shot: int) -> str:
 
 def _save_arrays(arrays: dict[str, Any], file: IO[bytes]) -> None:
     np.savez_compressed(file, allow_pickle=False, **arrays)
-
-
-def _write(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Aside first, then renamed: a file under its own name is whole."""
-    aside = path.with_name(path.name + ".part")
-    with open(aside, "wb") as file:
-        fill(file)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
 
 
 def _shots_text(survey: Survey) -> str:
