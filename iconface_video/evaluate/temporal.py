@@ -1,0 +1,149 @@
+"""Measures of steadiness, on face crops of one window: how much a video changes that the clean one does not.
+
+Every video of a comparison (clean, degraded, restored) is cut through the SAME crop windows, those of the clean video's
+smoothed track, so that a px means the same place in all of them. Blur wins every one of these measures except `flicker`,
+which only sees what changes in the *error*: so each is shown beside sharpness and beside the clean video's own value.
+
+Pictures are uint8 (S, S, 3) RGB; a region is a bool (S, S) mask. Sources: E_warp and its occlusion test, Lai et al. 2018
+("Learning Blind Video Temporal Consistency"); tOF, Chu et al. 2020 (TecoGAN); identity drift (VIDD), Wang et al. 2025 (SVFR).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from iconface_video.types import Float32, Float64, UInt8
+
+Region = NDArray[np.bool_]
+
+_OCCLUSION_SHARE, _OCCLUSION_PX2 = 0.01, 0.5
+"""|w + w'|^2 < 0.01 (|w|^2 + |w'|^2) + 0.5: the way there and back ends where it began."""
+_NO_MAP = np.zeros(0, np.float32)
+"""Second map of cv2.remap where the first holds x and y."""
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """How the clean picture moved from the frame before to this one."""
+
+    flow: Float32
+    """(S, S, 2) px: where each px of this frame was in the frame before, relative to its own place."""
+    visible: Region
+    """(S, S) what was seen in both frames."""
+
+
+class MotionEstimator:
+    """DIS optical flow (Kroeger et al. 2016), there and back."""
+
+    def __init__(self) -> None:
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def flow(self, now: UInt8, before: UInt8) -> Float32:
+        """(S, S, 2) where each px of `now` is found in `before`, relative, px."""
+        if np.array_equal(now, before):
+            return np.zeros((*now.shape[:2], 2), np.float32)
+        greys = [np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8) for picture in (now, before)]
+        return np.asarray(self._flow.calc(*greys, np.zeros((*now.shape[:2], 2), np.float32)), np.float32)
+
+    def motion(self, now: UInt8, before: UInt8) -> Motion:
+        there, back = self.flow(now, before), self.flow(before, now)
+        returned = warped(back, there)
+        miss = ((there + returned) ** 2).sum(axis=2)
+        limit = _OCCLUSION_SHARE * ((there**2).sum(axis=2) + (returned**2).sum(axis=2)) + _OCCLUSION_PX2
+        return Motion(there, np.asarray((miss < limit) & _stays_inside(there)))
+
+
+def _grid(size: tuple[int, ...]) -> Float32:
+    rows, columns = (np.arange(side, dtype=np.float32) for side in size)
+    return np.stack(np.meshgrid(columns, rows), axis=-1)
+
+
+def _stays_inside(flow: Float32) -> Region:
+    where = _grid(flow.shape[:2]) + flow
+    return np.asarray(((where >= 0) & (where <= np.array(flow.shape[1::-1]) - 1)).all(axis=2))
+
+
+def warped(picture: ArrayLike, flow: Float32) -> Float32:
+    """The picture seen through a flow: at each px what stands at px + flow; bicubic. (S, S[, C]) -> float32 of that shape."""
+    values = np.asarray(picture, np.float32)
+    where = _grid(flow.shape[:2]) + flow
+    return np.asarray(cv2.remap(values, where, _NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+def face_region(size: int) -> Region:
+    """(S, S) the ellipse that a face fills in the FFHQ frame, forehead to chin."""
+    y, x = (np.mgrid[:size, :size] + 0.5) / size
+    return np.asarray(((x - 0.5) / 0.3) ** 2 + ((y - 0.55) / 0.38) ** 2 <= 1)
+
+
+def warp_error(now: UInt8, before: UInt8, motion: Motion, region: Region) -> float:
+    """1000 E_warp: mean over visible px of the region of ``|x_t - W(x_(t-1))|^2``, summed over RGB within 0..1.
+
+    nan where nothing of the region is visible in both frames.
+    """
+    seen = motion.visible & region
+    change = (now.astype(np.float32) - warped(before, motion.flow))[seen] / 255
+    return 1000 * float((change**2).sum(axis=-1).mean()) if seen.any() else float("nan")
+
+
+def flicker(now: UInt8, before: UInt8, clean_now: UInt8, clean_before: UInt8, motion: Motion, region: Region) -> float:
+    """Grey levels: rms change of the error (video minus clean) along the motion. 0 for the clean video, and for one that is
+    wrong in the same way in every frame, blurred for instance; noise of deviation d that is drawn anew gives sqrt(2) d."""
+    seen = motion.visible & region
+    error = now.astype(np.float32) - clean_now
+    earlier = before.astype(np.float32) - clean_before
+    change = (error - warped(earlier, motion.flow))[seen]
+    return float(np.sqrt((change**2).mean())) if seen.any() else float("nan")
+
+
+def difference_error(now: UInt8, before: UInt8, clean_now: UInt8, clean_before: UInt8, region: Region) -> float:
+    """Grey levels: mean ``|(x_t - x_(t-1)) - (g_t - g_(t-1))|``; no motion is compensated, no flow can be wrong."""
+    own = now.astype(np.float32) - before
+    clean = clean_now.astype(np.float32) - clean_before
+    return float(np.abs(own - clean)[region].mean())
+
+
+def flow_difference(flow: Float32, clean: Float32, region: Region) -> float:
+    """tOF, px: mean distance between the motion of the video and that of the clean one."""
+    return float(np.linalg.norm(flow - clean, axis=2)[region].mean())
+
+
+def second_differences(points: ArrayLike) -> Float64:
+    """(n, k, 2) places over time -> (n - 2, k, 2) ``p_t - 2 p_(t-1) + p_(t-2)``: zero for what moves evenly."""
+    return np.asarray(np.diff(np.asarray(points, dtype=np.float64), n=2, axis=0))
+
+
+def jitter(points: ArrayLike, clean: ArrayLike | None = None) -> Float64:
+    """(n - 2,) mean length of the landmarks' second differences, less the clean video's own (as vectors), in their px.
+
+    points, clean: (n, k, 2), nan rows where a face was not found (its neighbours are nan then, too). clean None: as it is.
+    """
+    trembling = second_differences(points)
+    if clean is not None:
+        trembling = trembling - second_differences(clean)
+    return np.asarray(np.linalg.norm(trembling, axis=-1).mean(axis=-1))
+
+
+def identity_drift(embeddings: ArrayLike) -> Float64:
+    """VIDD: (n - 1,) ``1 - cos`` of neighbouring frames' embeddings (n, d). The L2 distance of the units is sqrt(2 VIDD)."""
+    units = _units(embeddings)
+    return np.asarray(1 - (units[1:] * units[:-1]).sum(axis=1))
+
+
+def identity_spread(embeddings: ArrayLike) -> float:
+    """Mean ``1 - cos`` between each frame's embedding (n, d) and the track's mean direction: slow drift counts, too."""
+    units = _units(embeddings)
+    units = units[np.isfinite(units).all(axis=1)]
+    if not len(units):
+        return float("nan")
+    middle = units.mean(axis=0)
+    return float(1 - (units @ (middle / max(float(np.linalg.norm(middle)), 1e-12))).mean())
+
+
+def _units(embeddings: ArrayLike) -> Float64:
+    vectors = np.asarray(embeddings, dtype=np.float64)
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12))
