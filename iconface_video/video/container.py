@@ -13,10 +13,11 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from iconface_video.errors import InputError, VideoOpenError
+from iconface_video.video.limits import DECODER_OPTIONS, INPUT_OPTIONS, MAX_PIXELS, local_url
 
-_IMAGE_FORMATS = {"image2", "ico", "svg_pipe"}
-_TEXT_FORMATS = {"tty"}
-"""Demuxers that turn any text file into a film of its letters."""
+_IMAGE_FORMATS = {"ico"}
+_PLAYLIST_STARTS = ("#EXTM3U", "ffconcat", "file ", "file\t", "v=0", "[playlist]", "[Reference]", "<MPD", "<?xml", "<asx")
+"""How lists of other files begin: HLS, FFmpeg's concat scripts, SDP, PLS, DASH ..."""
 
 
 def check_input_file(path: Path) -> None:
@@ -42,10 +43,13 @@ def open_input(path: Path) -> Iterator[av.container.InputContainer]:
     """
     check_input_file(path)
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        container = av.open(local_url(path), metadata_errors="replace", options=INPUT_OPTIONS)
     except (FFmpegError, ValueError) as error:
         raise VideoOpenError(f"{path}: {_why_not_opened(path)} (FFmpeg: {_reason(error)}).") from error
     try:
+        for stream in container.streams.video:
+            if stream.codec_context is not None:
+                stream.codec_context.options = dict(DECODER_OPTIONS)
         _refuse_pictures_and_text(path, container)
         yield container
     finally:
@@ -66,6 +70,8 @@ def _why_not_opened(path: Path) -> str:
             "Copy it again from the source, or repair it with a tool such as untrunc"
         )
     if _looks_like_text(head):
+        if head.decode("utf-8", "replace").lstrip("\ufeff \t\r\n").startswith(_PLAYLIST_STARTS):
+            return "this is a list of other files (a playlist or manifest), not a video. Name the video itself"
         return "this is a text file, not a video. Name a video file"
     return "not a video that FFmpeg can read, or damaged at its beginning. Check that it plays elsewhere"
 
@@ -80,7 +86,7 @@ def _looks_like_text(head: bytes) -> bool:
 
 def _refuse_pictures_and_text(path: Path, container: av.container.InputContainer) -> None:
     name = container.format.name
-    if name in _TEXT_FORMATS or (not container.streams.video and not container.streams.audio and container.streams):
+    if not container.streams.video and not container.streams.audio and container.streams:
         raise VideoOpenError(f"{path}: this is a text file, not a video. Name a video file.")
     if name.endswith("_pipe") or name in _IMAGE_FORMATS:
         raise VideoOpenError(
@@ -100,7 +106,17 @@ def film_stream(path: Path, container: av.container.InputContainer) -> VideoStre
     chosen = next((stream for stream in films if best is not None and stream.index == best.index), films[0])
     if chosen.codec_context is None:
         raise VideoOpenError(f"{path}: FFmpeg has no decoder for its video stream. Convert it to a common codec first.")
+    check_picture_size(path, chosen.codec_context.width, chosen.codec_context.height)
     return chosen
+
+
+def check_picture_size(path: Path, width: int, height: int) -> None:
+    """VideoOpenError for a size that no film has; nothing of that size is allocated before."""
+    if width * height > MAX_PIXELS:
+        raise VideoOpenError(
+            f"{path}: its header claims pictures of {width}x{height} px; at most {MAX_PIXELS // 10**6} megapixels are read. "
+            "The file is damaged, or has to be made smaller first."
+        )
 
 
 def is_cover(stream: VideoStream) -> bool:

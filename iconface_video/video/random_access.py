@@ -24,6 +24,7 @@ from iconface_video.settings import ReadSettings
 from iconface_video.types import Frame, Timestamp, UInt8, VideoInfo
 from iconface_video.video.color import to_rgb
 from iconface_video.video.container import open_input
+from iconface_video.video.limits import local_url
 from iconface_video.video.planes import layout_of
 from iconface_video.video.probe import has_slots_only
 from iconface_video.video.reader import VideoReader
@@ -110,7 +111,7 @@ class RandomAccess:
             import decord
 
             decord.logging.set_level(decord.logging.QUIET)
-            candidate = decord.VideoReader(str(self.info.path), num_threads=1)
+            candidate = decord.VideoReader(local_url(self.info.path), num_threads=1)
             self.why_not_decord = self._difference(candidate) or ""
         except ImportError:
             self.why_not_decord = "decord is not installed"

@@ -21,6 +21,7 @@ from iconface_video.settings import EncodeSettings
 from iconface_video.types import Frame, Timestamp, VideoInfo
 from iconface_video.video.container import open_input
 from iconface_video.video.encoders import set_up
+from iconface_video.video.limits import local_url
 from iconface_video.video.output_plan import OutputPlan, copy_stream, film_of, plan_output
 from iconface_video.video.planes import DecodedPicture, fill_picture, is_packed, packed_picture_of, picture_of, planar_name
 from iconface_video.video.remux import Remuxer, container_metadata, stream_metadata, trimmed_chapters
@@ -111,7 +112,7 @@ class VideoWriter:
         plan, info = self._plan, self._info
         source = self._stack.enter_context(open_input(info.path))
         self._output = av.open(
-            str(plan.partial_path),
+            local_url(plan.partial_path),
             "w",
             format=plan.container,
             container_options=self._muxer_options(source),
