@@ -139,7 +139,10 @@ class RestoreSettings(Validated):
         0.0, low=0, high=1000, help="Faces sharper than this (Laplacian deviation) are left alone; 0 restores all."
     )
     max_yaw: float = setting(75.0, low=10, high=180, help="Faces turned further (degrees) are left alone.")
-    device: str = setting("auto", help="auto, cpu, cuda, cuda:N or mps.")
+    segment_seconds: float = setting(
+        10.0, low=0.1, high=600, help="Length of the pieces in which work is kept and shared between workers."
+    )
+    device: str = setting("auto", help="auto, cpu, cuda, cuda:N or mps; several with commas (cuda:0,cuda:1).")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting("auto", help="Number format of the model.")
 
 

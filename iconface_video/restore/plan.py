@@ -9,10 +9,10 @@ import numpy as np
 
 from iconface_video.faces.align import TEMPLATE_SIZE
 from iconface_video.restore.selection import Selection, select
-from iconface_video.settings import RestoreSettings
+from iconface_video.settings import RestoreSettings, default_of
 from iconface_video.types import Segment, Survey, Track, TrackKey
 
-SEGMENT_SECONDS = 10.0
+SEGMENT_SECONDS: float = default_of(RestoreSettings, "segment_seconds")
 REPEAT_BLOCK = 8
 """Frames that show the same as the one before are not restored again, but at most this many in a row (counted from the
 track's first frame): so a segment need not look further back than this for where a standstill began."""
@@ -62,6 +62,14 @@ class RestorePlan:
                     found.setdefault(int(pts[row]), []).append((item, row))
         return found
 
+    def crops_in(self, segment: Segment) -> int:
+        """Number of faces to restore in a segment."""
+        count = 0
+        for item in self.tracks:
+            begin, end = np.searchsorted(item.track.pts, [segment.first_pts, segment.last_pts + 1])
+            count += int(item.selection.keep[begin:end].sum())
+        return count
+
     def handle_start(self, segment: Segment) -> int:
         """PTS from which a segment has to be decoded: its first, or a few frames before it inside a track."""
         start = segment.first_pts
@@ -83,7 +91,7 @@ def make_plan(survey: Survey, settings: RestoreSettings, crop_sizes: Sequence[in
         if selection.keep.any():
             size = settings.crop_size or choose_crop_size(track, crop_sizes)
             tracks.append(TrackPlan(track, survey.key_of(track), selection, size))
-    return RestorePlan(make_segments(survey), tuple(tracks), left_alone)
+    return RestorePlan(make_segments(survey, settings.segment_seconds), tuple(tracks), left_alone)
 
 
 def choose_crop_size(track: Track, crop_sizes: Sequence[int]) -> int:

@@ -1,12 +1,11 @@
-"""Restore all segments in timeline order, decoding each stretch with faces once."""
+"""Restore segments in timeline order, decoding each stretch with faces once."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 
 from iconface_video.restore.crop_store import SegmentWriter
@@ -39,6 +38,23 @@ class RestoreContext:
     """The crop store's."""
 
 
+@dataclass(frozen=True)
+class SegmentDone:
+    """One segment that stands whole in the crop store."""
+
+    index: int
+    frames: int = 0
+    """Frames with at least one restored face."""
+    restored: int = 0
+    """Crops that went through the model."""
+    repeated: int = 0
+    """Crops that share the result of the frame before."""
+    notes: tuple[str, ...] = ()
+
+
+OnSegment = Callable[[SegmentDone], None]
+
+
 @dataclass(eq=False)
 class TimelineCounts:
     """What happened, for the report."""
@@ -49,35 +65,60 @@ class TimelineCounts:
     repeated: int = 0
     notes: set[str] = field(default_factory=set)
 
+    def add(self, done: SegmentDone) -> None:
+        self.frames += done.frames
+        self.restored += done.restored
+        self.repeated += done.repeated
+        self.notes |= set(done.notes)
+
 
 def restore_timeline(
     context: RestoreContext,
     frames: FrameSource,
     report: Callable[[Progress], None] = lambda event: None,
     check: Callable[[], None] = lambda: None,
+    *,
+    segments: Sequence[Segment] | None = None,
+    on_segment: OnSegment = lambda done: None,
 ) -> TimelineCounts:
-    """Every segment of the plan into the store; segments without a face are written empty, without decoding.
+    """Segments of the plan into the store; those without a face are written empty, without decoding.
 
-    check: called often; may raise to stop.
+    check: called often; may raise to stop.  segments: of the plan, in its order; all of them when None.  on_segment: called
+    for each segment as soon as it stands in the store.  Progress and counts are of these segments alone.
     """
     plan = context.plan
+    chosen = plan.segments if segments is None else tuple(segments)
     counts = TimelineCounts()
-    total = sum(item.crops for item in plan.tracks)
+    total = sum(plan.crops_in(segment) for segment in chosen)
     report(Progress("restore", 0, total, unit="faces"))
 
-    def is_busy(segment: Segment) -> bool:
-        return bool(plan.rows_in(segment.first_pts, segment.last_pts))
+    def finished(done: SegmentDone) -> None:
+        counts.add(done)
+        on_segment(done)
 
-    for busy, group in groupby(plan.segments, is_busy):
-        stretch = list(group)
+    for busy, stretch in _stretches(plan, chosen):
         if busy:
-            _restore_stretch(context, stretch, frames, counts, total, report, check)
+            _restore_stretch(context, stretch, frames, counts, finished, total, report, check)
             continue
         for segment in stretch:
+            check()
             with SegmentWriter(context.folder, segment.index) as writer:
                 writer.finish()
+            finished(SegmentDone(segment.index))
     report(Progress("restore", total, total, unit="faces"))
     return counts
+
+
+def _stretches(plan: RestorePlan, segments: Sequence[Segment]) -> list[tuple[bool, list[Segment]]]:
+    """(whether there are faces, neighbouring segments alike in that): each stretch with faces is decoded from one stream."""
+    found: list[tuple[bool, list[Segment]]] = []
+    for segment in segments:
+        busy = plan.crops_in(segment) > 0
+        if found and found[-1][0] == busy and found[-1][1][-1].index + 1 == segment.index:
+            found[-1][1].append(segment)
+        else:
+            found.append((busy, [segment]))
+    return found
 
 
 def _restore_stretch(
@@ -85,6 +126,7 @@ def _restore_stretch(
     segments: list[Segment],
     frames: FrameSource,
     counts: TimelineCounts,
+    finished: OnSegment,
     total: int,
     report: Callable[[Progress], None],
     check: Callable[[], None],
@@ -101,12 +143,9 @@ def _restore_stretch(
         stream = stack.enter_context(prefetch(frames(first, last), DECODE_AHEAD_FRAMES))
 
         def close_oldest() -> None:
-            _, restorer = active.popleft()
-            done = restorer.finish(check)
-            counts.frames += done.frames
-            counts.restored += done.restored
-            counts.repeated += done.repeated
-            counts.notes |= done.notes
+            segment, restorer = active.popleft()
+            made = restorer.finish(check)
+            finished(SegmentDone(segment.index, made.frames, made.restored, made.repeated, tuple(sorted(made.notes))))
 
         def open_next() -> None:
             _, segment = upcoming.popleft()
