@@ -74,12 +74,6 @@ def warped(picture: ArrayLike, flow: Float32) -> Float32:
     return np.asarray(cv2.remap(values, where, _NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
-def face_region(size: int) -> Region:
-    """(S, S) the ellipse that a face fills in the FFHQ frame, forehead to chin."""
-    y, x = (np.mgrid[:size, :size] + 0.5) / size
-    return np.asarray(((x - 0.5) / 0.3) ** 2 + ((y - 0.55) / 0.38) ** 2 <= 1)
-
-
 def warp_error(now: UInt8, before: UInt8, motion: Motion, region: Region) -> float:
     """1000 E_warp: mean over visible px of the region of ``|x_t - W(x_(t-1))|^2``, summed over RGB within 0..1.
 

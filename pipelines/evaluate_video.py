@@ -1,0 +1,256 @@
+"""How steady restored videos are: clean clips are damaged, restored in several ways, and all versions measured side by side.
+
+clean clip -> a short lossless stretch -> damaged -> restored with each variant -> measured in step -> one report.
+Variants that differ in rendering alone are rendered from one kept store, so that they show the very same restored faces.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from iconface_video.errors import InputError, UsageError
+from iconface_video.evaluate.image_metrics import find_lpips
+from iconface_video.evaluate.report import Note, Report, check_folder, write_report
+from iconface_video.evaluate.video_clip import SideBySide
+from iconface_video.evaluate.video_measure import CLEAN, DEGRADED, Embed, Instruments, Measurement, Version, measure_versions
+from iconface_video.evaluate.video_report import Case, fill, versions_to_show
+from iconface_video.evaluate.video_summary import Figures, figures_of
+from iconface_video.evaluate.video_timing import sound_offsets_ms
+from iconface_video.evaluate.video_variants import USUAL, Variant, parse_variants, slug
+from iconface_video.faces.detector import make_detector
+from iconface_video.pipelines.render import render_store
+from iconface_video.pipelines.restore import restore_video
+from iconface_video.pipelines.survey import load_embedder, survey
+from iconface_video.restore.crop_store import CropStore, read_header
+from iconface_video.restore.model import FaceModel
+from iconface_video.run.clip import Clip
+from iconface_video.run.progress import OnProgress, ShouldStop, Watch
+from iconface_video.run.work import CROPS
+from iconface_video.settings import EncodeSettings, RunSettings
+from iconface_video.train.degradations.files import degrade_clip
+from iconface_video.train.degradations.presets import effects_named
+from iconface_video.types import Progress, Survey
+from iconface_video.video.output_plan import plan_output
+from iconface_video.video.reader import VideoReader
+from iconface_video.video.writer import VideoWriter
+
+_LOSSLESS = EncodeSettings(codec="h264", crf=0, preset="ultrafast")
+"""Of the clean stretch and of every output: what is measured is the restoring, not a codec."""
+
+Identity = Literal["auto", "dlib", "embedded"]
+
+
+@dataclass(frozen=True)
+class VideoChoice:
+    """What is compared, on what."""
+
+    clips: tuple[Path, ...]
+    damages: tuple[str, ...] = ("medium", "heavy")
+    """Presets of `iconface-video degrade`."""
+    variants: tuple[Variant, ...] = field(default_factory=lambda: parse_variants(USUAL))
+    """The first one is what the aims are asked of."""
+    start: Fraction = Fraction(0)
+    """Seconds into each clip."""
+    seconds: Fraction = Fraction(3)
+    still: bool = False
+    """The stretch's first frame stands for all: a face that does not move, so that all that moves is made up."""
+    size: int = 256
+    """px of the measured crops."""
+    seed: int = 42
+    """Of the damage."""
+    identity: Identity = "auto"
+    """Who tells people apart: dlib's network (the extra 'train'), or the embedded encoder, which also guides the model."""
+
+    def __post_init__(self) -> None:
+        if not self.clips or not self.damages or not self.variants:
+            raise UsageError("nothing to do: give at least one clip, one kind of damage and one variant")
+        names = [path.stem for path in self.clips]
+        if len(set(map(slug, names))) < len(names):
+            raise UsageError("two of the clips have one name; the report could not tell them apart")
+        for damage in self.damages:
+            effects_named(damage, [])
+
+
+def evaluate_video(
+    choice: VideoChoice,
+    out: Path,
+    *,
+    settings: RunSettings | None = None,
+    command: str = "",
+    force: bool = False,
+    model: FaceModel | None = None,
+    embed: Embed | None = None,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+) -> Report:
+    """Measure and write the report into the folder `out`.
+
+    settings: what the variants change.  model: instead of the one that the settings name (its own sampler settings hold then).
+    embed: identity embeddings for restoring.  Raises what `restore_video` raises; UsageError, OutputError.
+    """
+    check_folder(out, force)
+    settings = settings or RunSettings()
+    watch = Watch(on_progress, should_stop)
+    instruments, notes = _instruments(choice, settings)
+    work = _Work(choice, settings, model, embed or load_embedder(), instruments, watch, out)
+    cases = [work.case(clip, damage) for clip in choice.clips for damage in choice.damages]
+    report = Report(
+        "Steadiness of restored videos", command, choice.seed, _described(choice, settings), summary=_summary(choice)
+    )
+    names = [CLEAN, DEGRADED, *(variant.name for variant in choice.variants)]
+    fill(report, cases, choice.variants[0].name, versions_to_show(names, choice.variants[0].name))
+    report.sections[0].add(*(Note(text) for text in notes))
+    write_report(report, out, force=True)
+    return report
+
+
+def _summary(choice: VideoChoice) -> str:
+    stretch = "one frame, repeated" if choice.still else f"{float(choice.seconds):g} s"
+    return (
+        f"{len(choice.clips)} clips ({stretch} each), damage {', '.join(choice.damages)}; {len(choice.variants)} ways to restore, "
+        f"same model. All figures on face crops of {choice.size} px; outputs written without loss."
+    )
+
+
+def _described(choice: VideoChoice, settings: RunSettings) -> dict[str, object]:
+    return {
+        "clips": [path.name for path in choice.clips],
+        "damage": list(choice.damages),
+        "variants": [variant.name for variant in choice.variants],
+        "start": float(choice.start),
+        "seconds": float(choice.seconds),
+        "still": choice.still,
+        "identity": choice.identity,
+        "settings": asdict(settings),
+    }
+
+
+def _instruments(choice: VideoChoice, settings: RunSettings) -> tuple[Instruments, list[str]]:
+    lpips, lpips_note = find_lpips()
+    embed, note = _identity(choice.identity)
+    detector = make_detector(replace(settings.survey, detection_size=max(160, choice.size)))
+    return Instruments(embed, detector, lpips), [note, lpips_note]
+
+
+def _identity(kind: Identity) -> tuple[Embed, str]:
+    """dlib's network did not guide the model, so it is the fairer judge."""
+    if kind in ("auto", "dlib"):
+        try:
+            from iconface_video.train.teacher import Teacher
+
+            return Teacher().embed, "Identity: dlib's face network, which takes no part in restoring."
+        except InputError:
+            if kind == "dlib":
+                raise
+    return load_embedder(), "Identity: the embedded encoder, which also guides the model: take it as a hint only."
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """All that the cases share."""
+
+    choice: VideoChoice
+    settings: RunSettings
+    model: FaceModel | None
+    embed: Embed
+    instruments: Instruments
+    watch: Watch
+    out: Path
+    runs: list[str] = field(default_factory=list)
+    """Restorations done so far."""
+
+    @property
+    def total(self) -> int:
+        return len(self.choice.clips) * len(self.choice.damages) * len(self.choice.variants)
+
+    def case(self, clip: Path, damage: str) -> Case:
+        """Damage, restore, measure one clip."""
+        with tempfile.TemporaryDirectory(prefix="iconface-video-") as name:
+            folder = Path(name)
+            self.watch.check()
+            clean = _stretch(clip, folder / "clean.mp4", self.choice, self.settings)
+            found = survey(clean, settings=self.settings, embed=self.embed, should_stop=self.watch.should_stop)
+            if not found.tracks:
+                raise InputError(f"{clip}: no face in the chosen stretch; choose another with --start and --seconds")
+            degraded = degrade_clip(clean, folder / "degraded.mp4", effects_named(damage, []), self.choice.seed)
+            versions = {CLEAN: Version(clean), DEGRADED: Version(degraded)}
+            spent: dict[str, float] = {}
+            done: dict[tuple[object, ...], Path] = {}
+            for variant in self.choice.variants:
+                versions[variant.name] = self._version(variant, degraded, folder, done, spent)
+                self.runs.append(variant.name)
+                self.watch.report(Progress("evaluate", len(self.runs), self.total, unit="runs"))
+            title = slug(f"{clip.stem} {damage}")
+            measurement, film = self._measured(versions, found, title)
+            figures = {name: self._figures(measurement, name, versions, spent) for name in versions}
+        return Case(clip.stem, damage, figures, measurement, film)
+
+    def _version(
+        self, variant: Variant, degraded: Path, folder: Path, done: dict[tuple[object, ...], Path], spent: dict[str, float]
+    ) -> Version:
+        """Restore, or render from the store of a variant whose faces are the same."""
+        settings = replace(variant.settings(self.settings), encode=_LOSSLESS)
+        output = folder / f"{slug(variant.name)}.mp4"
+        same = (settings.read, settings.survey, settings.anchors, settings.restore)
+        work = done.get(same)
+        if work is None:
+            work = done[same] = folder / f"{slug(variant.name)}.work"
+            report = restore_video(
+                degraded,
+                output,
+                settings=settings,
+                work=work,
+                keep_work=True,
+                model=self.model,
+                embed=self.embed,
+                should_stop=self.watch.should_stop,
+            )
+            spent[variant.name] = report.seconds.get("restore", 0.0) / max(1, report.faces_restored)
+        else:
+            render_store(work, output, render=settings.render, encode=_LOSSLESS, should_stop=self.watch.should_stop)
+        header = read_header(work / CROPS)
+        return Version(output, CropStore(work / CROPS, header.segments))
+
+    def _measured(self, versions: dict[str, Version], found: Survey, title: str) -> tuple[Measurement, str]:
+        shown = versions_to_show(list(versions), self.choice.variants[0].name)
+        main = max(found.tracks, key=len).track_id
+        film = Path("clips") / f"{title}.mp4"
+        with ExitStack() as stack:
+            writer = stack.enter_context(SideBySide(self.out / film, shown))
+
+            def write(track_id: int, seconds: float, crops: object) -> None:
+                if track_id == main:
+                    writer.write(seconds, crops)  # type: ignore[arg-type]
+
+            measurement = measure_versions(
+                versions, found, self.instruments, self.choice.size, self.settings.read, write, self.watch.check
+            )
+        return measurement, str(film)
+
+    def _figures(self, measurement: Measurement, name: str, versions: dict[str, Version], spent: dict[str, float]) -> Figures:
+        figures = figures_of(measurement, name)
+        offsets = sound_offsets_ms(versions[DEGRADED].path, versions[name].path)
+        if offsets is not None:
+            figures["sound_begin"], figures["sound_end"] = offsets
+        if name in spent:
+            figures["seconds"] = spent[name]
+        return figures
+
+
+def _stretch(clip: Path, out: Path, choice: VideoChoice, settings: RunSettings) -> Path:
+    """The chosen seconds of a clean clip, without loss; with `still` its first frame again and again."""
+    encode = replace(_LOSSLESS, encoder_threads=1)
+    with VideoReader(clip, settings.read) as reader:
+        part = Clip(reader, choice.start, choice.start + choice.seconds)
+        plan = plan_output(reader.info, out, encode, force=False)
+        first = None
+        with VideoWriter(plan, reader.info, encode, first=part.first_frame(), last=part.end) as writer:
+            for frame in part.frames():
+                first = first or frame
+                writer.write(replace(frame, planes=first.planes) if choice.still else frame)
+    return plan.path
