@@ -55,11 +55,18 @@ class Teacher:
 
     def chip(self, crop: UInt8) -> UInt8:
         """dlib's face chip (150, 150, 3) of one FFHQ-framed crop, uint8 (S, S, 3) RGB."""
-        size = crop.shape[0]
-        box = self._dlib.rectangle(*(round(share * size) for share in _FACE_BOX))
         crop = np.ascontiguousarray(crop)
-        chip = self._dlib.get_face_chip(crop, self._landmarks(crop, box), size=CHIP_SIZE, padding=0.25)
+        chip = self._dlib.get_face_chip(crop, self._shape(crop), size=CHIP_SIZE, padding=0.25)
         return np.asarray(chip, dtype=np.uint8)
+
+    def landmarks(self, crop: UInt8) -> Float32:
+        """(68, 2) px: dlib's landmarks of one FFHQ-framed crop (jaw 0-16, brows, nose, eyes 36-47, mouth 48-67)."""
+        found = self._shape(np.ascontiguousarray(crop))
+        return np.array([(point.x, point.y) for point in found.parts()], dtype=np.float32)
+
+    def _shape(self, crop: UInt8) -> Any:
+        size = crop.shape[0]
+        return self._landmarks(crop, self._dlib.rectangle(*(round(share * size) for share in _FACE_BOX)))
 
     @torch.no_grad()
     def embed(self, crops: Sequence[UInt8]) -> Float32:
