@@ -117,7 +117,7 @@ class AnchorSettings(Validated):
     temperature: float = setting(1.0, low=0.01, high=100, help="T of IConFace eq. 4.")
     min_similarity: float = setting(0.35, low=-1, high=1, help="A reference photo fits a person from this cosine on.")
     same_person_similarity: float = setting(
-        0.45, low=-1, high=1, help="Tracks whose anchors are this alike (cosine) are one person."
+        0.62, low=-1, high=1, help="Tracks whose pictures are on average this alike (cosine) are one person."
     )
 
 
@@ -152,6 +152,11 @@ class RenderSettings(Validated):
     mask: Literal["ellipse", "square"] = setting("ellipse", help="Shape of the blend.")
     feather: float = setting(0.25, low=0.02, high=0.5, help="Width of the mask's soft rim as a share of the crop.")
     color_match: bool = setting(True, help="Take the low frequencies of color and light from the input.")
+    keep_monochrome: Literal["auto", "on", "off"] = setting(
+        "auto",
+        help="No invented color: keep the input's chroma where a face is black and white or toned (auto), always (on), never (off).",
+    )
+    grain: float = setting(0.0, low=0.0, high=1.0, help="Share of the input's own film grain that restored faces keep.")
     temporal_filter: bool = setting(True, help="Motion-compensated filter over the restored residual.")
 
 

@@ -21,22 +21,34 @@ _CANNOT_LINK = 1e6
 def group_people(survey: Survey, settings: AnchorSettings) -> Survey:
     """The survey with every track's `person` set where the track has embeddings (None otherwise).
 
-    Agglomerative clustering, average linkage on the cosine distance of the tracks' anchors (IConFace eq. 3-4 over each track's
-    embeddings); tracks seen at the same time never belong together. People are numbered by screen time, most seen first.
+    Agglomerative clustering: two groups become one while the mean cosine of a picture of one and a picture of the other is at
+    least `settings.same_person_similarity` (`mean_direction`; average linkage over tracks), the most alike first. Tracks seen
+    at the same time never belong together. People are numbered by screen time, most seen first.
     """
     known = [index for index, track in enumerate(survey.tracks) if len(track.embeddings)]
-    anchors = [aggregate(survey.tracks[index].embeddings, settings.temperature).direction for index in known]
-    groups = cluster(np.array(anchors), [survey.tracks[index] for index in known], settings.same_person_similarity)
+    means = [mean_direction(survey.tracks[index].embeddings) for index in known]
+    groups = cluster(np.array(means), [survey.tracks[index] for index in known], settings.same_person_similarity)
     person_of = dict(zip(known, _by_screen_time(groups, [survey.tracks[index] for index in known])))
     tracks = tuple(replace(track, person=person_of.get(index)) for index, track in enumerate(survey.tracks))
     return replace(survey, tracks=tracks)
 
 
-def cluster(directions: Float32, tracks: Sequence[Track], min_similarity: float) -> list[int]:
-    """A group number per track.  directions: (n, 512) unit vectors."""
+def mean_direction(embeddings: Float32) -> Float32:
+    """(512,) mean of a track's unit embeddings, weighted by their norms (IConFace eq. 4 at T = 1), not made a unit vector again.
+
+    The product of two of these is the mean cosine of a picture of one track and a picture of the other. The cosine of two
+    anchors (eq. 3) is not that: the more pictures an anchor stands on, the more of what all faces have in common is left in
+    it, so two strangers seen for long would look more alike than two strangers seen for a moment, and no threshold fits both.
+    """
+    raw = np.asarray(embeddings, dtype=np.float64)
+    return (raw.sum(axis=0) / max(float(np.linalg.norm(raw, axis=1).sum()), 1e-6)).astype(np.float32)
+
+
+def cluster(means: Float32, tracks: Sequence[Track], min_similarity: float) -> list[int]:
+    """A group number per track.  means: (n, 512) of `mean_direction`."""
     if len(tracks) < 2:
         return [0] * len(tracks)
-    distance = 1.0 - np.clip(directions.astype(np.float64) @ directions.T, -1.0, 1.0)
+    distance = 1.0 - np.clip(means.astype(np.float64) @ means.T, -1.0, 1.0)
     distance[_seen_together(tracks)] = _CANNOT_LINK
     np.fill_diagonal(distance, 0.0)
     tree = linkage(squareform(distance, checks=False), method="average")
