@@ -169,6 +169,18 @@ class EncodeSettings(Validated):
 
 
 @dataclass(frozen=True)
+class EngineSettings(Validated):
+    engine: Literal["auto", "local", "workers", "ray"] = setting(
+        "auto",
+        help="Who runs the model: this process, workers on this machine (one for each device), or a Ray cluster; auto: "
+        "workers where several are asked for.",
+    )
+    workers: int | None = setting(None, low=1, high=4096, help="Number of workers; one for each GPU when not given.")
+    threads: int = setting(0, low=0, high=1024, help="CPU threads of each worker's model; 0 shares the cores.")
+    ray_address: str | None = setting(None, help="The Ray cluster, as host:port; RAY_ADDRESS when not given.")
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """All settings of one run."""
 
@@ -178,3 +190,4 @@ class RunSettings:
     restore: RestoreSettings = field(default_factory=RestoreSettings)
     render: RenderSettings = field(default_factory=RenderSettings)
     encode: EncodeSettings = field(default_factory=EncodeSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)

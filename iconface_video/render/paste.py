@@ -27,6 +27,8 @@ class FacePatch:
     """(S, S) 0..1."""
     crop_from_frame: Float64
     """(2, 3) affine, frame px -> crop px."""
+    luma_only: bool = False
+    """The frame's chroma samples stay bit for bit: for black and white. The residual is the same in all channels then."""
 
 
 def paste(frame: Frame, patches: Sequence[FacePatch], strength: float = 1.0) -> Frame:
@@ -59,7 +61,7 @@ def _paste_one(frame: Frame, patch: FacePatch, strength: float) -> Frame:
     rgb = to_rgb_float(frame, box, clip=False)
     # The change must not leave 0..1; what the frame itself has beyond (YCbCr can) stays.
     changed = np.clip(rgb + change, np.minimum(rgb, 0.0), np.maximum(rgb, 1.0))
-    return blend_rgb(frame, box, changed, np.clip(weight, 0.0, 1.0))
+    return blend_rgb(frame, box, changed, np.clip(weight, 0.0, 1.0), luma_only=patch.luma_only)
 
 
 def _reaches_frame(crop_from_frame: Float64, size: tuple[int, int], frame: Frame) -> bool:

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from iconface_video.render.color_match import match_color
+from iconface_video.render.grain import kept_grain
 from iconface_video.render.masks import crop_mask
+from iconface_video.render.monochrome import ColorJudge
 from iconface_video.render.paste import FacePatch, paste
 from iconface_video.render.temporal import TemporalFilter
 from iconface_video.restore.crop_store import StoredCrop
 from iconface_video.restore.cut import cut_from_frame
 from iconface_video.settings import RenderSettings
 from iconface_video.types import Float32, Frame, UInt8
+from iconface_video.video.color import luma_weights
 
 CropLookup = Callable[[int], list[StoredCrop]]
 """PTS -> the frame's stored crops."""
@@ -46,6 +49,7 @@ class Renderer:
         self._pending: deque[_PendingFrame] = deque()
         self._filters: dict[int, TemporalFilter] = {}
         self._by_pts: dict[int, _PendingFrame] = {}
+        self._judges: dict[int, ColorJudge] = {}
 
     def render(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """All frames, in order. At strength 0 the store is not even read."""
@@ -88,11 +92,29 @@ class Renderer:
         while self._pending and self._pending[0].is_ready:
             pending = self._pending.popleft()
             del self._by_pts[pending.frame.pts]
+            for track_id in [known for known in self._judges if known not in pending.sources]:
+                del self._judges[track_id]
             yield paste(pending.frame, [self._patch(crop, pending) for crop in pending.crops], self._settings.strength)
 
     def _patch(self, crop: StoredCrop, pending: _PendingFrame) -> FacePatch:
-        residual = (pending.restored[crop.track_id] - pending.sources[crop.track_id]) / np.float32(255)
+        source, restored = pending.sources[crop.track_id], pending.restored[crop.track_id]
+        residual = restored - source
+        if self._settings.grain > 0:
+            scale = float(np.linalg.norm(crop.crop_from_frame[0, :2]))
+            residual += np.float32(self._settings.grain) * kept_grain(source, restored, scale)
+        residual /= np.float32(255)
         if self._settings.color_match:
             residual = match_color(residual)
+        weights = luma_weights(pending.frame.color, pending.frame.height)
+        color = self._color_share(crop.track_id, source, weights)
+        if color < 1:
+            luma = (residual @ weights)[..., None]
+            residual = np.ascontiguousarray(luma + np.float32(color) * (residual - luma))
         mask = crop_mask(crop.size, self._settings.mask, self._settings.feather) * np.float32(crop.fade)
-        return FacePatch(residual, mask, crop.crop_from_frame)
+        return FacePatch(residual, mask, crop.crop_from_frame, luma_only=color == 0)
+
+    def _color_share(self, track_id: int, source: UInt8, weights: Float32) -> float:
+        """How much of the model's color is used, 0..1."""
+        if self._settings.keep_monochrome != "auto":
+            return 0.0 if self._settings.keep_monochrome == "on" else 1.0
+        return self._judges.setdefault(track_id, ColorJudge()).push(source, weights)

@@ -40,6 +40,12 @@ def matrix_code(color: ColorTags, height: int) -> int:
     return 6 if height <= _SD_LINES else 1
 
 
+def luma_weights(color: ColorTags, height: int) -> Float32:
+    """(3,) shares of R, G and B in luma, of frames so tagged and so many lines high."""
+    kr, kb = _KR_KB[matrix_code(color, height)]
+    return np.array([kr, 1 - kr - kb, kb], np.float32)
+
+
 def is_full_range(color: ColorTags, layout: PlaneLayout) -> bool:
     """RGB and gray are full range unless tagged otherwise; YCbCr is limited unless tagged full."""
     if layout.is_rgb:
@@ -289,12 +295,13 @@ def _decimated_rows(image: Float32, step: int, site: float) -> Float32:
     return result
 
 
-def blend_rgb(frame: Frame, box: Box, rgb: Float32, mask: Float32) -> Frame:
+def blend_rgb(frame: Frame, box: Box, rgb: Float32, mask: Float32, *, luma_only: bool = False) -> Frame:
     """A frame in which the box is blended towards `rgb`; every sample whose mask is 0 stays bit for bit.
 
     rgb: float32 (h, w, 3), 0..1; mask: float32 (h, w), 0 keeps the frame, 1 takes `rgb`. The box must lie inside the
     frame with its corners between chroma samples: see `grow_box`. The blend is done in the frame's own coding: the new
     colours become YCbCr values, mixed with the stored ones and rounded to nearest. Alpha is left alone.
+    luma_only: leave the chroma planes alone, too (without effect on RGB formats).
     """
     coding = _coding(frame)
     x0, y0, x1, y1 = _inside(frame, box)
@@ -307,7 +314,10 @@ def blend_rgb(frame: Frame, box: Box, rgb: Float32, mask: Float32) -> Frame:
     mask = np.clip(np.asarray(mask, np.float32), 0, 1)
     planes = list(frame.planes)
     for index, (values, weight) in enumerate(_coded(np.asarray(rgb, np.float32), mask, coding)):
-        across, down = coding.layout.chroma_shift if index in (1, 2) and not coding.layout.is_rgb else (0, 0)
+        is_chroma = index in (1, 2) and not coding.layout.is_rgb
+        if is_chroma and luma_only:
+            continue
+        across, down = coding.layout.chroma_shift if is_chroma else (0, 0)
         rows, columns = slice(y0 >> down, (y0 >> down) + values.shape[0]), slice(x0 >> across, (x0 >> across) + values.shape[1])
         planes[index] = _mixed(planes[index], rows, columns, values, weight, 2**coding.layout.depth - 1)
     return replace(frame, planes=tuple(planes))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from iconface_video.cli.main import main
 from iconface_video.configs import load_preset, preset_names, to_yaml
 from iconface_video.errors import InputError, UsageError
-from iconface_video.settings import RenderSettings, RunSettings
+from iconface_video.settings import RunSettings
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -25,7 +27,7 @@ def test_options_win_over_the_preset():
     film = load_preset("film")
     assert film.settings().render.strength == 0.75
     chosen = film.settings({"render": {"strength": 0.5}})
-    assert chosen.render == RenderSettings(strength=0.5, feather=film.settings().render.feather)
+    assert chosen.render == replace(film.settings().render, strength=0.5)
     assert film.settings().render.strength == 0.75
 
 
