@@ -93,8 +93,8 @@ class RestorerTask(Task):
         self, restored: Tensor, truth: Tensor, source: Tensor, sigma: Tensor, anchor: Tensor | None
     ) -> tuple[Tensor, dict[str, float]]:
         weights = self.weights
-        # Relative to what the degradation cost: else the hopeless faces drown what can be learnt.
-        share = PIXEL_SCALE / (charbonnier(source - truth) + 0.2 * PIXEL_SCALE)
+        # Relative to (the root of) what the degradation cost: else the hopeless faces drown what can be learnt.
+        share = (PIXEL_SCALE / (charbonnier(source - truth) + 0.2 * PIXEL_SCALE)).sqrt()
         parts = {"pixel": weights.pixel * (share * charbonnier(restored - truth)).mean()}
         if weights.stage == "flow" and weights.flow:
             # |u - u*|^2 = |x0_hat - x0|^2 / sigma^2 (eq. 1): the velocity's loss on the predicted picture.

@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from iconface_video.errors import CheckpointError
+from iconface_video.train.muon import Muon
 
 Losses = Iterator[tuple[str, Tensor, dict[str, float]]]
 
@@ -34,6 +35,8 @@ class TrainSettings:
     max_steps: int = 100_000
     max_minutes: float = 0.0
     """Stop after this much wall time in this process; 0: no limit."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """Of the first module; the others (heads, judges) have AdamW."""
     learning_rate: float = 2e-4
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.99)
@@ -161,12 +164,7 @@ class Trainer:
         self.average = Averaged(task.modules[self.main], settings.ema_decay)
         rates = task.rates()
         self.optimizers = {
-            name: torch.optim.AdamW(
-                parameters,
-                lr=settings.learning_rate * rates.get(name, 1.0),
-                betas=settings.betas,
-                weight_decay=settings.weight_decay,
-            )
+            name: self._optimizer(name, parameters, settings.learning_rate * rates.get(name, 1.0))
             for name, parameters in task.parameters().items()
         }
         self.base_rates = {name: o.param_groups[0]["lr"] for name, o in self.optimizers.items()}
@@ -175,6 +173,12 @@ class Trainer:
         whole = {"trainer": asdict(settings), **(config or {})}
         (self.folder / "config.json").write_text(json.dumps(whole, indent=2, default=str), encoding="utf-8")
         self._resume()
+
+    def _optimizer(self, name: str, parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+        settings = self.settings
+        if settings.optimizer == "muon" and name == self.main:
+            return Muon(parameters, rate, settings.betas, settings.weight_decay)
+        return torch.optim.AdamW(parameters, lr=rate, betas=settings.betas, weight_decay=settings.weight_decay)
 
     def run(self, on_log: Callable[[int, dict[str, float]], None] | None = None) -> dict[str, float]:
         """Train until max_steps, max_minutes or early stop; returns the last validation's figures."""

@@ -1,0 +1,60 @@
+"""Muon: what it moves, how far, and that its state survives a checkpoint."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from iconface_video.train.muon import Muon, is_matrix, orthogonalised
+from iconface_video.train.trainer import load_optimizer_state, optimizer_state
+
+
+def test_an_orthogonalised_matrix_keeps_its_directions_and_loses_its_sizes() -> None:
+    matrix = torch.randn(2, 24, 70, generator=torch.Generator().manual_seed(0))
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    moved = orthogonalised(matrix)
+    sizes = torch.linalg.svdvals(moved)
+    assert sizes.min() > 0.5
+    assert sizes.max() < 1.35
+    overlap = torch.nn.functional.cosine_similarity(moved.flatten(1), (left @ right).flatten(1))
+    assert overlap.min() > 0.95
+    torch.testing.assert_close(orthogonalised(matrix.mT), moved.mT, atol=0.02, rtol=0)
+
+
+def test_heads_biases_and_prompts_are_no_matrices() -> None:
+    assert is_matrix(nn.Conv2d(16, 32, 3).weight)
+    assert is_matrix(nn.Linear(64, 64).weight)
+    assert not is_matrix(nn.Conv2d(32, 3, 3).weight)
+    assert not is_matrix(torch.zeros(1, 4, 64))
+    assert not is_matrix(torch.zeros(64))
+
+
+def _net() -> nn.Sequential:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 3, 1))
+
+
+def _train(net: nn.Sequential, optimizer: torch.optim.Optimizer, first: int, last: int) -> float:
+    loss = torch.zeros(())
+    for step in range(first, last):
+        x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(step))
+        loss = (net(x) - x.flip(1)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return loss.item()
+
+
+def test_it_learns_and_a_reloaded_state_goes_on_to_the_bit() -> None:
+    whole, half = _net(), _net()
+    before = _train(_net(), Muon(_net().parameters(), lr=0.0), 0, 1)
+    optimizer = Muon(whole.parameters(), lr=5e-3)
+    after = _train(whole, optimizer, 0, 40)
+    assert after < 0.5 * before
+    first = Muon(half.parameters(), lr=5e-3)
+    _train(half, first, 0, 15)
+    second = Muon(half.parameters(), lr=5e-3)
+    load_optimizer_state(second, optimizer_state(first))
+    _train(half, second, 15, 40)
+    for a, b in zip(whole.parameters(), half.parameters()):
+        assert torch.equal(a, b)
