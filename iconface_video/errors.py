@@ -56,7 +56,21 @@ class StoreError(IconFaceError, OSError):
     """The crop store is damaged or belongs to another run."""
 
 
+class WorkerError(IconFaceError, RuntimeError):
+    """Workers died or never came, and what they were to do is not done."""
+
+
 class Cancelled(IconFaceError):
     """The caller asked to stop."""
 
     exit_code = 130
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """`BaseException.add_note` of Python 3.11, for 3.10 as well: shown under a traceback and by the command line."""
+    error.__notes__ = [*notes_of(error), note]  # type: ignore[attr-defined]
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """What was added to an exception on its way."""
+    return list(getattr(error, "__notes__", ()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -84,18 +84,21 @@ def render_clip(
     watch: Watch,
     total: int | None,
     restored_with: Mapping[str, Any] | None,
+    on_whole: Callable[[Path, int], None] | None = None,
 ) -> int:
     """Decode, paste, encode; everything but the picture is copied. Returns the number of frames.
 
     restored_with: what restored the faces, for the mark in the output's metadata; None or empty where none was restored.
+    on_whole: called with the finished file, before it gets its name, and the number of frames.
     """
     done = 0
     metadata = {}
     if restored_with and render.strength > 0:
         metadata = restoration_mark(clip.info.metadata, {**restored_with, **asdict(render)})
+    first = clip.start and clip.first_frame()
     with (
         watch.stage("render"),
-        VideoWriter(target, clip.info, encode, metadata, first=clip.start and clip.first_frame(), last=clip.end) as writer,
+        VideoWriter(target, clip.info, encode, metadata, first=first, last=clip.end, on_whole=on_whole) as writer,
         prefetch(clip.frames(), DECODE_AHEAD_FRAMES) as frames,
     ):
         for frame in Renderer(store.at, render).render(frames):

@@ -1,37 +1,49 @@
 """The main recipe: a video in, the same video with its faces restored out.
 
-survey -> anchors -> restore -> render, as in the figure of the architecture: each stage streams, what the model makes is
-kept in a crop store, and nothing stands under the output's name until it is whole.
+survey -> anchors -> restore -> render, as in the figure of the architecture: each stage streams, what it made is kept in the
+work folder, whose journal says what is done, and nothing stands under the output's name until it is whole. A run that was
+killed goes on from there: what is done and unharmed is taken, the rest is made, rendering starts over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from iconface_video.identity.anchor_store import ANCHOR_FILES, load_anchors, save_anchors
 from iconface_video.identity.evidence import build_anchors, describe_matches, group_tracks
 from iconface_video.identity.people import group_people, person_direction
-from iconface_video.identity.references import Embed, ReferencePhoto, load_folder, load_photo, match_references, photo_detector
+from iconface_video.identity.references import (
+    Embed,
+    Match,
+    ReferencePhoto,
+    load_folder,
+    load_photo,
+    match_references,
+    photo_detector,
+)
 from iconface_video.pipelines.render import render_clip
 from iconface_video.pipelines.survey import load_embedder
 from iconface_video.restore.crop_store import CropStore, StoreHeader, check_disk, estimate_bytes, write_header
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import RestorePlan, make_plan
-from iconface_video.restore.timeline import RestoreContext, restore_timeline
+from iconface_video.restore.timeline import RestoreContext, SegmentDone, TimelineCounts, restore_timeline
 from iconface_video.run.clip import Clip
 from iconface_video.run.display import DisplayPictures
-from iconface_video.run.fingerprint import fingerprint, hash_anchors, hash_file, hash_survey, library_versions
+from iconface_video.run.fingerprint import fingerprint, hash_file, hash_folder
+from iconface_video.run.journal import Journal
+from iconface_video.run.parts import EMBEDDED, anchor_parts, input_parts, restore_parts, survey_parts
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.report import RunReport
-from iconface_video.run.work import WorkFolder, work_folder_of
+from iconface_video.run.work import ANCHORS, SURVEY, WorkFolder, left_output, work_folder_of
 from iconface_video.settings import AnchorSettings, RunSettings
-from iconface_video.tracking.store import save_survey
+from iconface_video.tracking.store import load_survey, save_survey
 from iconface_video.tracking.survey import run_survey
 from iconface_video.types import Float32, IdentityAnchor, Progress, Survey
-from iconface_video.video.output_plan import plan_output
+from iconface_video.video.output_plan import OutputPlan, plan_output
 from iconface_video.video.reader import VideoReader
 
 
@@ -59,6 +71,7 @@ def restore_video(
     force: bool = False,
     work: Path | None = None,
     keep_work: bool = False,
+    fresh: bool = False,
     model: FaceModel | None = None,
     embed: Embed | None = None,
     on_progress: OnProgress | None = None,
@@ -67,7 +80,8 @@ def restore_video(
     """Restore the faces of a video.
 
     output: file or folder; None: ``<stem>.restored.<ext>`` beside the input. start, end: seconds after the first frame.
-    work: folder for what is found and restored on the way; beside the output when not given, deleted unless `keep_work`.
+    work: folder for what is found and restored on the way; beside the output when not given, deleted after success unless
+    `keep_work`. What an earlier, unfinished run left there is used as far as it was made from the same; not with `fresh`.
     model, embed: loaded as the settings say when not given.
 
     Raises InputError, OutputError, ReferencePhotoError or UsageError for what is refused; Cancelled when `should_stop` says
@@ -77,39 +91,78 @@ def restore_video(
     watch = Watch(on_progress, should_stop)
     with VideoReader(input, settings.read) as reader:
         clip = Clip(reader, start, end)
-        target = plan_output(reader.info, output, settings.encode, force=force)
-        for note in target.notes:
-            watch.report(Progress("survey", 0, None, message=note))
-        with WorkFolder(work or work_folder_of(target.path), keep_work) as folder:
-            found = _find_faces(clip, settings, references or ReferenceChoice(), embed, watch)
-            if keep_work:
-                save_survey(found.survey, folder.survey)
-            restored = _restore(clip, found, settings, model, folder, watch)
-            store = CropStore(folder.crops, restored.plan.segments)
-            total = found.survey.frame_count
-            frames = render_clip(clip, store, target, settings.render, settings.encode, watch, total, restored.with_what)
-    return RunReport(
-        input=Path(input),
-        output=target.path,
-        frames=frames,
-        faces=sum(len(track) for track in found.survey.tracks),
-        tracks=len(found.survey.tracks),
-        people=len(group_tracks(found.survey)),
-        frames_restored=restored.frames,
-        faces_restored=restored.faces + restored.repeated,
-        faces_repeated=restored.repeated,
-        left_alone=restored.plan.left_alone,
-        not_tracked=dict(found.survey.skipped),
-        seconds=watch.seconds,
-        work=folder.path if keep_work else None,
-        notes=(*target.notes, *found.notes, *restored.notes, *_reading_notes(clip)),
-    )
+        target = plan_output(reader.info, output, settings.encode, force=True)
+        place = work or work_folder_of(target.path)
+        is_left = not fresh and left_output(place, target.path)
+        plan_output(reader.info, output, settings.encode, force=force or is_left)
+        with WorkFolder(place, keep_work, fresh) as folder:
+            report = folder.journal.report if is_left else None
+            if report is None:
+                report = _restore_clip(clip, target, settings, references or ReferenceChoice(), model, embed, folder, watch)
+    return replace(report, work=place if folder.keep else None)
+
+
+def _restore_clip(
+    clip: Clip,
+    target: OutputPlan,
+    settings: RunSettings,
+    references: ReferenceChoice,
+    model: FaceModel | None,
+    embed: Embed | None,
+    folder: WorkFolder,
+    watch: Watch,
+) -> RunReport:
+    notes = _Notes(folder.journal, watch)
+    notes.say(*target.notes)
+    found = _find_faces(clip, settings, references, embed, folder, notes, watch)
+    restored = _restore(clip, found, settings, model, folder, notes, watch)
+
+    def report(frames: int) -> RunReport:
+        return RunReport(
+            input=clip.info.path,
+            output=target.path,
+            frames=frames,
+            faces=sum(len(track) for track in found.survey.tracks),
+            tracks=len(found.survey.tracks),
+            people=len(group_tracks(found.survey)),
+            frames_restored=restored.frames,
+            faces_restored=restored.restored + restored.repeated,
+            faces_repeated=restored.repeated,
+            left_alone=restored.plan.left_alone,
+            not_tracked=dict(found.survey.skipped),
+            seconds=watch.seconds,
+            notes=(*notes.said, *found.notes, *restored.notes, *_reading_notes(clip)),
+        )
+
+    def on_whole(path: Path, frames: int) -> None:
+        folder.journal.finish_output(target.path, hash_file(path), report(frames))
+
+    store = CropStore(folder.crops, restored.plan.segments)
+    total = found.survey.frame_count
+    render, encode = settings.render, settings.encode
+    return report(render_clip(clip, store, target, render, encode, watch, total, restored.with_what, on_whole))
+
+
+class _Notes:
+    """What a person should know, said as soon as it is known, and again in the report."""
+
+    def __init__(self, journal: Journal, watch: Watch) -> None:
+        self._journal, self._watch = journal, watch
+        self.said: list[str] = []
+
+    def say(self, *notes: str) -> None:
+        """These, and what the journal has to say meanwhile."""
+        for note in (*notes, *self._journal.take_notes()):
+            self.said.append(note)
+            self._watch.report(Progress("survey", 0, None, message=note))
 
 
 @dataclass(frozen=True, eq=False)
 class _Found:
     """Result of the first two stages."""
 
+    source: dict[str, Any]
+    """Parts of the input's fingerprint."""
     survey: Survey
     anchors: dict[int, IdentityAnchor]
     notes: tuple[str, ...]
@@ -120,27 +173,70 @@ class _Restored:
     """Result of the third stage."""
 
     plan: RestorePlan
-    frames: int
-    faces: int
-    repeated: int
-    notes: tuple[str, ...]
+    frames: int = 0
+    restored: int = 0
+    repeated: int = 0
+    notes: tuple[str, ...] = ()
     with_what: dict[str, Any] = field(default_factory=dict)
     """For the mark in the output's metadata; empty where no face was restored."""
 
 
-def _find_faces(clip: Clip, settings: RunSettings, references: ReferenceChoice, embed: Embed | None, watch: Watch) -> _Found:
-    """Survey and anchors. The user's photos are read first: a photo without a face is refused before any long work."""
+def _find_faces(
+    clip: Clip,
+    settings: RunSettings,
+    references: ReferenceChoice,
+    embed: Embed | None,
+    folder: WorkFolder,
+    notes: _Notes,
+    watch: Watch,
+) -> _Found:
+    """Survey and anchors, as far as they are not kept from an earlier run.
+
+    The user's photos are read first: a photo without a face is refused before any long work.
+    """
+    source = input_parts(clip, settings.read)
     if settings.render.strength <= 0 and not references:
-        return _Found(_empty_survey(clip), {}, ("strength 0: the faces are left as they are",))
-    embed = embed or load_embedder()
-    photos, notes = _read_references(references, settings, embed)
-    with watch.stage("survey"):
-        survey = run_survey(
-            clip.reader, settings.survey, embed, watch.report, watch.should_stop, start=clip.start, end=clip.end
-        )
-        survey = group_people(survey, settings.anchors)
+        return _Found(source, _empty_survey(clip), {}, ("strength 0: the faces are left as they are",))
+    journal, embedder = folder.journal, EMBEDDED if embed is None else "given"
+    photos: list[ReferencePhoto] | None = None
+    said: list[str] = []
+    survey = None
+    if journal.find("survey", survey_parts(source, settings, embedder)) is not None:
+        survey = load_survey(folder.survey)
+    else:
+        embed = embed or load_embedder()
+        photos, said = _read_references(references, settings, embed)
+        notes.say()
+        survey = _survey(clip, settings, embed, watch)
+        save_survey(survey, folder.survey)
+        files = [f"{SURVEY}/{path.name}" for path in folder.survey.iterdir()]
+        journal.finish("survey", survey_parts(source, settings, embedder), files)
     if not survey.tracks:
-        return _Found(survey, {}, (*notes, "no face was found: the picture is as it was"))
+        return _Found(source, survey, {}, (*said, "no face was found: the picture is as it was"))
+    parts = anchor_parts(source, survey, references.photos, references.people, settings.anchors, embedder)
+    kept = journal.find("anchors", parts)
+    notes.say()
+    if kept is not None:
+        return _Found(source, survey, load_anchors(folder.anchors), tuple(kept["notes"]))
+    embed = embed or load_embedder()
+    if photos is None:
+        photos, said = _read_references(references, settings, embed)
+    matches, anchors = _anchors(clip, survey, photos, embed, settings, watch)
+    said += describe_matches(matches)
+    save_anchors(anchors, folder.anchors)
+    journal.finish("anchors", parts, [f"{ANCHORS}/{name}" for name in ANCHOR_FILES], notes=said)
+    return _Found(source, survey, anchors, tuple(said))
+
+
+def _survey(clip: Clip, settings: RunSettings, embed: Embed, watch: Watch) -> Survey:
+    with watch.stage("survey"):
+        found = run_survey(clip.reader, settings.survey, embed, watch.report, watch.should_stop, start=clip.start, end=clip.end)
+        return group_people(found, settings.anchors)
+
+
+def _anchors(
+    clip: Clip, survey: Survey, photos: Sequence[ReferencePhoto], embed: Embed, settings: RunSettings, watch: Watch
+) -> tuple[list[Match], dict[int, IdentityAnchor]]:
     with watch.stage("anchors"):
         matches = match_references(photos, _directions(survey, settings.anchors), settings.anchors)
 
@@ -149,30 +245,42 @@ def _find_faces(clip: Clip, settings: RunSettings, references: ReferenceChoice, 
             watch.report(Progress("anchors", done, total, unit="people"))
 
         with DisplayPictures(clip) as pictures:
-            anchors = build_anchors(survey, matches, pictures.at, embed, settings.anchors, on_done)
-    return _Found(survey, anchors, (*notes, *describe_matches(matches)))
+            return matches, build_anchors(survey, matches, pictures.at, embed, settings.anchors, on_done)
 
 
 def _restore(
-    clip: Clip, found: _Found, settings: RunSettings, model: FaceModel | None, folder: WorkFolder, watch: Watch
+    clip: Clip, found: _Found, settings: RunSettings, model: FaceModel | None, folder: WorkFolder, notes: _Notes, watch: Watch
 ) -> _Restored:
-    """The plan, then the model's work into the crop store."""
+    """The plan, then the model's work into the crop store: segment by segment, but for those that are there already."""
     if not found.survey.tracks:
         plan = RestorePlan((), (), {})
         _write_store_header(clip, plan, found, settings, "none", {}, folder)
-        return _Restored(plan, 0, 0, 0, ())
+        return _Restored(plan)
     with watch.stage("restore"):
+        weights = _weights(settings) if model is None else None
         model = model or load_restorer(settings)
         plan = make_plan(found.survey, settings.restore, model.crop_sizes)
-        for size in plan.crops_by_size():
+        sizes = plan.crops_by_size()
+        for size in sizes:
             model.noise_shape(size)  # refuses a size that the model does not take
-        check_disk(folder.crops, estimate_bytes(plan.crops_by_size()))
+        parts = restore_parts(found.source, found.survey, found.anchors, model, weights, settings.restore)
+        there = folder.begin_segments(parts)
+        notes.say()
+        check_disk(folder.crops, max(0, estimate_bytes(sizes) - folder.stored_bytes))
         with_what = _with_what(plan, found, settings, model)
-        _write_store_header(clip, plan, found, settings, model.name, with_what, folder)
+        _write_store_header(clip, plan, found, settings, fingerprint(**parts), with_what, folder)
         context = RestoreContext(plan, clip.info, model, found.anchors, settings.restore, folder.crops)
-        counts = restore_timeline(context, clip.frames, watch.report, watch.check)
-    notes = tuple(sorted(counts.notes))
-    return _Restored(plan, counts.frames, counts.restored, counts.repeated, notes, with_what)
+        counts = TimelineCounts()
+        for done in there.values():
+            counts.add(done)
+        missing = [segment for segment in plan.segments if segment.index not in there]
+
+        def finished(done: SegmentDone) -> None:
+            folder.finish_segment(done)
+            counts.add(done)
+
+        restore_timeline(context, clip.frames, watch.report, watch.check, segments=missing, on_segment=finished)
+    return _Restored(plan, counts.frames, counts.restored, counts.repeated, tuple(sorted(counts.notes)), with_what)
 
 
 def _with_what(plan: RestorePlan, found: _Found, settings: RunSettings, model: FaceModel) -> dict[str, Any]:
@@ -219,21 +327,12 @@ def _write_store_header(
     plan: RestorePlan,
     found: _Found,
     settings: RunSettings,
-    model: str,
+    identity: str,
     with_what: dict[str, Any],
     folder: WorkFolder,
 ) -> None:
-    identity = fingerprint(
-        input=hash_file(clip.info.path),
-        survey=hash_survey(found.survey),
-        anchors=hash_anchors(found.anchors),
-        model=model,
-        settings=settings.restore,
-        read=settings.read,
-        libraries=library_versions(),
-    )
     facts = {
-        "model": model,
+        "model": with_what.get("model"),
         "seed": settings.restore.seed,
         "deinterlace": settings.read.deinterlace,
         "start_pts": None if clip.start is None else clip.start.pts,
@@ -259,3 +358,10 @@ def load_restorer(settings: RunSettings) -> FaceModel:
     from iconface_video.restore.iconface import load_face_model
 
     return load_face_model(settings.restore)
+
+
+def _weights(settings: RunSettings) -> str:
+    """Hash of the model's files."""
+    from iconface_video.models.checkpoints import find_checkpoint
+
+    return hash_folder(find_checkpoint(settings.restore.model))

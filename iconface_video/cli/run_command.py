@@ -11,6 +11,7 @@ import typer
 
 from iconface_video.cli.display import counted, duration, make_display, print_json, print_rows
 from iconface_video.cli.options import Overrides, optional_seconds, people, present, seconds, settings_options
+from iconface_video.cli.stopping import stoppable
 from iconface_video.configs import DEFAULTS, load_preset
 from iconface_video.errors import UsageError
 
@@ -61,6 +62,9 @@ def run(
         Path | None,
         typer.Option(metavar="FOLDER", help="Where the restored faces lie meanwhile; beside the output if not given."),
     ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start over: forget what an unfinished run of this output left behind.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="For programs: one JSON object at the end, progress as JSON lines on stderr.")
@@ -73,7 +77,8 @@ def run(
 ) -> None:
     """Restore the faces in a video.
 
-    Sound, subtitles, chapters, timing and all of the picture outside the faces stay as they are.
+    Sound, subtitles, chapters, timing and all of the picture outside the faces stay as they are. When a run was stopped or
+    killed, the same command goes on where it was.
 
     Examples:
 
@@ -103,7 +108,7 @@ def run(
 
     from iconface_video.pipelines.restore import ReferenceChoice, restore_video
 
-    with make_display(quiet=quiet, as_json=as_json) as display:
+    with stoppable(), make_display(quiet=quiet, as_json=as_json) as display:
         report = restore_video(
             input,
             output,
@@ -114,6 +119,7 @@ def run(
             force=force,
             work=work,
             keep_work=keep_work,
+            fresh=fresh,
             on_progress=display,
         )
     if as_json:

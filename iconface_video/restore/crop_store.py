@@ -96,7 +96,7 @@ class SegmentWriter:
     """
 
     def __init__(self, folder: Path, index: int) -> None:
-        self._blobs, self._index = _segment_paths(folder, index)
+        self._blobs, self._index = segment_paths(folder, index)
         self._part = self._blobs.with_suffix(".crops.part")
         self._rows: list[tuple[Any, ...]] = []
         self._places: dict[tuple[int, int], tuple[int, int, int]] = {}
@@ -169,7 +169,7 @@ class SegmentCrops:
     """Reads one finished segment."""
 
     def __init__(self, folder: Path, index: int) -> None:
-        self._blobs, path = _segment_paths(folder, index)
+        self._blobs, path = segment_paths(folder, index)
         try:
             with np.load(path, allow_pickle=False) as content:
                 version, self._rows = int(content["version"]), content["rows"]
@@ -288,8 +288,9 @@ class CropStore:
 
 def is_finished(folder: Path, index: int) -> bool:
     """Whether a segment stands whole in the store."""
-    return all(path.exists() for path in _segment_paths(folder, index))
+    return all(path.exists() for path in segment_paths(folder, index))
 
 
-def _segment_paths(folder: Path, index: int) -> tuple[Path, Path]:
+def segment_paths(folder: Path, index: int) -> tuple[Path, Path]:
+    """A finished segment's two files: blobs and index."""
     return folder / f"segment-{index:05d}.crops", folder / f"segment-{index:05d}.npz"

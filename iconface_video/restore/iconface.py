@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 
 from iconface_video.models.checkpoints import load_model
 from iconface_video.models.context import ReferenceContext
@@ -32,6 +34,20 @@ class IConFaceRestorer:
         self._settings = settings
         self.name = settings.model
         self.crop_sizes = tuple(sorted(model.traits.crop_sizes))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What beside weights and settings may alter a result's last bits; for the fingerprint."""
+        device = self._model.device
+        is_cpu = device.type == "cpu"
+        return {
+            "device": device.type,
+            "processor": torch.cuda.get_device_name(device)
+            if device.type == "cuda"
+            else torch.backends.cpu.get_cpu_capability(),
+            "threads": torch.get_num_threads() if is_cpu else None,
+            "format": str(self._model.compute_dtype or self._model.dtype),
+        }
 
     def noise_shape(self, size: int) -> Shape:
         """Raises UsageError for a size that the model does not take."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,3 +42,10 @@ class RunReport:
         values = asdict(self)
         values.update(input=str(self.input), output=str(self.output), work=None if self.work is None else str(self.work))
         return {**values, "notes": list(self.notes)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunReport:
+        """From what `to_dict` gave."""
+        work = values["work"]
+        paths = {"input": Path(values["input"]), "output": Path(values["output"]), "work": None if work is None else Path(work)}
+        return cls(**{**values, **paths, "notes": tuple(values["notes"])})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
@@ -49,12 +50,15 @@ class VideoWriter:
         *,
         first: Timestamp | None = None,
         last: Timestamp | None = None,
+        on_whole: Callable[[Path, int], None] | None = None,
     ) -> None:
         """`metadata` is added to the container's. With `first` / `last` (times of the first and last frame, both
         inclusive) only packets that begin between them are copied, and all times move so that `first` becomes 0.
+        `on_whole` is called with the finished, synced file and the number of frames, before the file gets its name.
         """
         self._plan, self._info, self._settings = plan, info, settings
         self._metadata = metadata or {}
+        self._on_whole = on_whole
         self._first = None if first is None else first.seconds
         self._end = None if last is None else last.seconds + self._usual_duration()
         # Players and MP4 cut away what lies before 0, so a film that begins there is moved as a whole.
@@ -78,6 +82,8 @@ class VideoWriter:
         try:
             if error is None:
                 self._finish()
+                if self._on_whole is not None:
+                    self._on_whole(partial, self.frames_written)
                 os.replace(partial, self._plan.path)
                 _sync(self._plan.path.parent)
         finally:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from iconface_video.errors import Cancelled, ReferencePhotoError, StoreError, UsageError
+from iconface_video.errors import Cancelled, ReferencePhotoError, StoreError, UsageError, notes_of
 from iconface_video.pipelines.render import render_store
 from iconface_video.pipelines.restore import ReferenceChoice, restore_video
 from iconface_video.settings import EncodeSettings, RenderSettings, RestoreSettings
@@ -200,7 +200,7 @@ def test_an_impossible_range_is_refused(face_clip, settings, tmp_path, start, en
 
 
 @pytest.mark.parametrize("stage", ["survey", "anchors", "restore", "render"])
-def test_stopping_at_any_stage_leaves_nothing(face_clip, settings, tmp_path, stage):
+def test_stopping_at_any_stage_leaves_no_output_and_keeps_what_is_done(face_clip, settings, tmp_path, stage):
     reached = []
     with pytest.raises(Cancelled) as caught:
         restore_video(
@@ -208,14 +208,17 @@ def test_stopping_at_any_stage_leaves_nothing(face_clip, settings, tmp_path, sta
             on_progress=lambda event: reached.append(event.stage), should_stop=lambda: stage in reached,
         )  # fmt: skip
     assert reached[-1] == stage
-    assert list(tmp_path.iterdir()) == []
+    kept = [] if stage == "survey" else ["out.mkv.iconface-work"]
+    assert [path.name for path in tmp_path.iterdir()] == kept
+    assert [("the same command goes on from there" in note) for note in notes_of(caught.value)] == [True] * len(kept)
     assert caught.value.exit_code == 130
 
 
-def test_a_failing_model_leaves_nothing(face_clip, settings, tmp_path):
+def test_a_failing_model_leaves_no_output(face_clip, settings, tmp_path):
     with pytest.raises(AssertionError, match="the model was run"):
         restore_video(face_clip, tmp_path / "out.mkv", settings=settings, model=Refusing(), embed=grey_embed)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mkv.iconface-work"]
+    assert list((tmp_path / "out.mkv.iconface-work" / "crops").glob("segment-*")) == []
 
 
 def test_a_photo_of_the_person_builds_the_anchor(face_clip, settings, tmp_path, portrait):
@@ -249,7 +252,7 @@ def test_nobody_fits_the_photo(face_clip, settings, tmp_path, portrait):
             face_clip, tmp_path / "o.mkv", settings=strict, references=ReferenceChoice((tmp_path / "x.png",)),
             model=Refusing(), embed=grey_embed,
         )  # fmt: skip
-    assert [path.name for path in tmp_path.iterdir()] == ["x.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o.mkv.iconface-work", "x.png"]  # the survey is kept
 
 
 def test_a_foreign_folder_is_never_taken_for_a_work_folder(face_clip, settings, tmp_path):

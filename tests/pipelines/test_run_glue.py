@@ -11,7 +11,7 @@ from iconface_video.errors import Cancelled, OutputError
 from iconface_video.run.display import to_display
 from iconface_video.run.fingerprint import fingerprint, hash_file
 from iconface_video.run.progress import Watch
-from iconface_video.run.work import WorkFolder, work_folder_of
+from iconface_video.run.work import WorkFolder
 from iconface_video.settings import RestoreSettings
 from iconface_video.types import Progress
 
@@ -67,19 +67,6 @@ def test_file_hash_sees_a_change_at_the_start_middle_and_end(tmp_path):
     path.write_bytes(data + b"x")
     hashes.add(hash_file(path))
     assert len(hashes) == 5
-
-
-def test_the_work_folder_goes_unless_it_is_kept(tmp_path):
-    path = work_folder_of(tmp_path / "out.mp4")
-    assert path == tmp_path / "out.mp4.iconface-work"
-    with WorkFolder(path, keep=False) as folder:
-        (folder.crops / "segment-00000.crops").write_bytes(b"x")
-    assert not path.exists()
-    with WorkFolder(path, keep=True) as folder:
-        (folder.crops / "segment-00000.crops").write_bytes(b"x")
-    assert (path / "crops" / "segment-00000.crops").exists()
-    with WorkFolder(path, keep=True) as folder:
-        assert list(folder.crops.iterdir()) == []
 
 
 def test_a_work_folder_that_cannot_be_made(tmp_path):
