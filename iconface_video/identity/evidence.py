@@ -120,10 +120,14 @@ def _cut_row(track: Track, row: int, picture: UInt8) -> UInt8:
 
 
 def describe_matches(matches: Sequence[Match], names: Mapping[int, str] | None = None) -> list[str]:
-    """One line per match for the summary: which photos were taken for whom, and how alike they are."""
+    """One line per match for the summary: which photos were taken for whom, how alike they are, and who is next."""
+    known = names or {}
     lines = []
     for match in matches:
-        who = match.name or (names or {}).get(match.person) or f"person {match.person + 1}"
+        who = match.name or known.get(match.person) or f"person {match.person + 1}"
         count = len(match.photos)
-        lines.append(f"{count} reference photo{'s' if count > 1 else ''} for {who} (similarity {match.score:.2f})")
+        line = f"{count} reference photo{'s' if count > 1 else ''} for {who} (similarity {match.score:.2f}"
+        if match.rival is not None:
+            line += f"; next is {known.get(match.rival) or f'person {match.rival + 1}'} with {match.rival_score:.2f}"
+        lines.append(line + ")")
     return lines

@@ -19,7 +19,7 @@ _SAME_FACE_OVERLAP = 0.3
 
 
 @dataclass(frozen=True, eq=False)
-class PeopleChoice:
+class ChosenPeople:
     """A survey as the user sees it. People keep the numbers of the file: person 3 of the file is `person` 2 of its tracks."""
 
     survey: Survey
@@ -64,7 +64,7 @@ def nobodys(survey: Survey) -> list[int]:
     return [track_number(track) for track in survey.tracks if track.person is None]
 
 
-def obey(file: PeopleFile, survey: Survey) -> PeopleChoice:
+def obey(file: PeopleFile, survey: Survey) -> ChosenPeople:
     """The survey with people as the file has them; tracks that the file does not name belong to nobody.
 
     Raises UsageError for a track that the survey does not have.
@@ -86,7 +86,7 @@ def obey(file: PeopleFile, survey: Survey) -> PeopleChoice:
             photos[person] = (*photos.get(person, ()), *entry.photos)
     names = {entry.number - 1: entry.name for entry in file.entries if entry.name}
     skipped = frozenset(entry.number - 1 for entry in file.entries if entry.skip)
-    choice = PeopleChoice(replace(survey, tracks=tracks), names, skipped, photos)
+    choice = ChosenPeople(replace(survey, tracks=tracks), names, skipped, photos)
     return replace(choice, notes=tuple(_notes(file, choice)))
 
 
@@ -96,7 +96,7 @@ def _check_track(where: str, number: int, known: Mapping[int, Track]) -> None:
         raise UsageError(f"{where}: there is no track {number} in the survey; {there}")
 
 
-def _notes(file: PeopleFile, choice: PeopleChoice) -> list[str]:
+def _notes(file: PeopleFile, choice: ChosenPeople) -> list[str]:
     """What is allowed, but may be a slip."""
     notes = []
     survey = choice.survey

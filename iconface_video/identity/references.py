@@ -56,6 +56,9 @@ class Match:
     """Cosine of the photos' anchor and the person's."""
     photos: tuple[ReferencePhoto, ...]
     name: str | None = None
+    rival: int | None = None
+    """The person who is next alike; None where there is no other."""
+    rival_score: float = 0.0
 
 
 def read_photo(path: Path) -> UInt8:
@@ -155,15 +158,56 @@ def match_references(photos: Sequence[ReferencePhoto], people: dict[int, Float32
     if not people:
         return []
     matches = _match_named(photos, people, settings)
-    unnamed: dict[int, list[tuple[float, ReferencePhoto]]] = {}
     for photo in photos:
         if photo.name is None:
-            person, score = _best(aggregate(photo.embedding[None]).direction, people)
-            _check_score(str(photo.path), score, person, settings)
-            unnamed.setdefault(person, []).append((score, photo))
-    for person, found in unnamed.items():
-        matches.append(Match(person, float(np.mean([score for score, _ in found])), tuple(photo for _, photo in found)))
-    return matches
+            found = _match_of(aggregate(photo.embedding[None]).direction, (photo,), people)
+            _check_score(str(photo.path), found, settings)
+            matches.append(found)
+    return merge_matches(matches)
+
+
+def merge_matches(matches: Sequence[Match]) -> list[Match]:
+    """One match for each person: all photos that were taken for it, from whatever side they came."""
+    by_person: dict[int, list[Match]] = {}
+    for match in matches:
+        by_person.setdefault(match.person, []).append(match)
+    return [_merged(found) if len(found) > 1 else found[0] for found in by_person.values()]
+
+
+def _merged(matches: Sequence[Match]) -> Match:
+    counts = [len(match.photos) for match in matches]
+    closest = max(matches, key=lambda match: match.rival_score - match.score)
+    return Match(
+        matches[0].person,
+        float(np.average([match.score for match in matches], weights=counts)),
+        tuple(photo for match in matches for photo in match.photos),
+        next((match.name for match in matches if match.name), None),
+        closest.rival,
+        closest.rival_score,
+    )
+
+
+def match_person(
+    person: int, photos: Sequence[ReferencePhoto], people: dict[int, Float32], settings: AnchorSettings, name: str | None = None
+) -> Match:
+    """The user says whom these photos show: they are taken for that person, however alike they are; the score is told."""
+    direction = aggregate([photo.embedding for photo in photos], settings.temperature).direction
+    return _match_of(direction, tuple(photos), people, person, name)
+
+
+def _match_of(
+    direction: Float32,
+    photos: tuple[ReferencePhoto, ...],
+    people: dict[int, Float32],
+    person: int | None = None,
+    name: str | None = None,
+) -> Match:
+    """With the most alike person, or the given one, and whoever is next."""
+    scores = {other: float(direction @ known) for other, known in people.items()}
+    ranked = sorted(scores, key=lambda other: -scores[other])
+    chosen = ranked[0] if person is None else person
+    rival = next((other for other in ranked if other != chosen), None)
+    return Match(chosen, scores.get(chosen, 0.0), photos, name, rival, 0.0 if rival is None else scores[rival])
 
 
 def _match_named(photos: Sequence[ReferencePhoto], people: dict[int, Float32], settings: AnchorSettings) -> list[Match]:
@@ -180,23 +224,19 @@ def _match_named(photos: Sequence[ReferencePhoto], people: dict[int, Float32], s
     scores = np.array([[float(direction @ people[person]) for person in order] for direction in directions])
     matches = []
     for row, column in zip(*linear_sum_assignment(-scores)):
-        name, person, score = names[row], order[column], float(scores[row, column])
-        _check_score(f"the photos of '{name}' ({groups[name][0].path.parent})", score, person, settings)
-        matches.append(Match(person, score, groups[name], name))
+        name = names[row]
+        found = _match_of(directions[row], groups[name], people, order[column], name)
+        _check_score(f"the photos of '{name}' ({groups[name][0].path.parent})", found, settings)
+        matches.append(found)
     return matches
 
 
-def _best(direction: Float32, people: dict[int, Float32]) -> tuple[int, float]:
-    scores = {person: float(direction @ other) for person, other in people.items()}
-    person = max(scores, key=lambda item: scores[item])
-    return person, scores[person]
-
-
-def _check_score(what: str, score: float, person: int, settings: AnchorSettings) -> None:
-    if score < settings.min_similarity:
+def _check_score(what: str, match: Match, settings: AnchorSettings) -> None:
+    if match.score < settings.min_similarity:
         raise ReferencePhotoError(
-            f"{what}: nobody in the clip looks like this. The nearest is person {person + 1} with a similarity of {score:.2f}, "
-            f"and at least {settings.min_similarity:.2f} is needed. If it is the right person, lower --min-similarity."
+            f"{what}: nobody in the clip looks like this. The nearest is person {match.person + 1} with a similarity of "
+            f"{match.score:.2f}, and at least {settings.min_similarity:.2f} is needed. If it is the right person, lower "
+            "--min-similarity, or say who it is in a people.yaml (`iconface-video people`)."
         )
 
 

@@ -1,0 +1,164 @@
+"""Facts about the people of a survey, for contact sheets and reports: screen time, when, how often, how well seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from iconface_video.identity.people_choice import ChosenPeople, track_number
+from iconface_video.types import Survey, Track
+
+MOMENTS = 24
+"""Pictures of one person that are shown at most."""
+_LEAST_MOMENTS = 6
+"""A person of few tracks is shown more than once in each."""
+_APART_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One frame in which a person is seen well."""
+
+    track_id: int
+    row: int
+    """Of the track's arrays."""
+    pts: int
+    seconds: float
+    """After the clip's first frame."""
+    quality: float
+
+    @property
+    def number(self) -> int:
+        """The track's, as people call it."""
+        return self.track_id + 1
+
+
+@dataclass(frozen=True)
+class PersonSummary:
+    """One person, in numbers that people read."""
+
+    person: int | None
+    """0-based; None: a track of nobody."""
+    name: str
+    """Empty: not named."""
+    is_skipped: bool
+    photo_count: int
+    """Files and folders that the user gave."""
+    tracks: tuple[int, ...]
+    """Numbers, 1-based."""
+    shot_count: int
+    seconds: float
+    """Screen time."""
+    first_seconds: float
+    """After the clip's first frame."""
+    last_seconds: float
+    quality: float
+    """0..1, of the better half of the frames in which the face was detected."""
+    face_px: float
+    """Median height of the face."""
+    spans: tuple[tuple[float, float], ...]
+    """(from, to) in seconds, of each track, in time order."""
+    moments: tuple[Moment, ...]
+    """The best of every track, in time order; up to `MOMENTS`."""
+
+    @property
+    def title(self) -> str:
+        """The name, or "Person 3"."""
+        return self.name or ("Nobody in particular" if self.person is None else f"Person {self.person + 1}")
+
+    @property
+    def facts(self) -> str:
+        """One line: "seen 12.4 s, 0:00:01 to 0:00:34, in 3 tracks and 2 shots; face 84 px, quality 0.62"."""
+        return (
+            f"seen {self.seconds:.1f} s, {timecode(self.first_seconds)} to {timecode(self.last_seconds)}, "
+            f"in {_counted(len(self.tracks), 'track')} and {_counted(self.shot_count, 'shot')}; "
+            f"face {self.face_px:.0f} px, quality {self.quality:.2f}"
+        )
+
+
+def summarise_people(choice: ChosenPeople) -> tuple[PersonSummary, ...]:
+    """Everybody in the order of their numbers; tracks of nobody last, together."""
+    groups: dict[int, list[Track]] = {}
+    alone: list[Track] = []
+    for track in choice.survey.tracks:
+        if track.person is None:
+            alone.append(track)
+        else:
+            groups.setdefault(track.person, []).append(track)
+    people = [_summary(choice, person, groups[person]) for person in sorted(groups)]
+    return tuple([*people, _summary(choice, None, alone)] if alone else people)
+
+
+def clip_seconds(survey: Survey) -> float:
+    """From the first surveyed frame to the end of the last."""
+    return float((survey.last_pts - survey.first_pts) * survey.info.time_base) + _frame_seconds(survey)
+
+
+def timecode(seconds: float) -> str:
+    """ "0:01:02.3", as `--start` takes it."""
+    tenths = int(seconds * 10 + 1e-6)
+    return f"{tenths // 36000}:{tenths // 600 % 60:02d}:{tenths // 10 % 60:02d}.{tenths % 10}"
+
+
+def _summary(choice: ChosenPeople, person: int | None, tracks: Sequence[Track]) -> PersonSummary:
+    survey = choice.survey
+    in_time = sorted(tracks, key=lambda track: (int(track.pts[0]), track.track_id))
+    frame = _frame_seconds(survey)
+    spans = tuple((_seconds(survey, int(track.pts[0])), _seconds(survey, int(track.pts[-1])) + frame) for track in in_time)
+    quality = np.concatenate([track.quality[track.scores > 0] for track in tracks])
+    heights = np.concatenate([track.boxes[:, 3] - track.boxes[:, 1] for track in tracks])
+    return PersonSummary(
+        person=person,
+        name="" if person is None else choice.names.get(person, ""),
+        is_skipped=person in choice.skipped,
+        photo_count=0 if person is None else len(choice.photos.get(person, ())),
+        tracks=tuple(sorted(track_number(track) for track in tracks)),
+        shot_count=len({track.shot for track in tracks}),
+        seconds=sum(last - first for first, last in spans),
+        first_seconds=spans[0][0],
+        last_seconds=max(last for _, last in spans),
+        quality=float(np.sort(quality)[len(quality) // 2 :].mean()) if len(quality) else 0.0,
+        face_px=float(np.median(heights)),
+        spans=spans,
+        moments=_moments(survey, in_time),
+    )
+
+
+def _moments(survey: Survey, tracks: Sequence[Track]) -> tuple[Moment, ...]:
+    """The best frame of each track; more of each where there are few tracks, and only the best tracks where there are many."""
+    each = max(1, -(-_LEAST_MOMENTS // len(tracks)))
+    best = [moment for track in tracks for moment in _best_of(survey, track, each)]
+    kept = sorted(best, key=lambda moment: -moment.quality)[:MOMENTS]
+    return tuple(sorted(kept, key=lambda moment: moment.pts))
+
+
+def _best_of(survey: Survey, track: Track, count: int) -> list[Moment]:
+    """Up to `count` good frames that lie apart in time."""
+    found: list[Moment] = []
+    for row in np.argsort(-track.quality, kind="stable"):
+        pts = int(track.pts[row])
+        moment = Moment(track.track_id, int(row), pts, _seconds(survey, pts), float(track.quality[row]))
+        if found and moment.quality <= 0:
+            break
+        if all(abs(moment.seconds - other.seconds) >= _APART_SECONDS for other in found):
+            found.append(moment)
+        if len(found) == count:
+            break
+    return found
+
+
+def _seconds(survey: Survey, pts: int) -> float:
+    return float((pts - survey.info.first_pts) * survey.info.time_base)
+
+
+def _frame_seconds(survey: Survey) -> float:
+    """Mean length of one frame."""
+    if survey.frame_count < 2:
+        return 0.0
+    return float((survey.last_pts - survey.first_pts) * survey.info.time_base) / (survey.frame_count - 1)
+
+
+def _counted(number: int, one: str) -> str:
+    return f"{number} {one}{'' if number == 1 else 's'}"
