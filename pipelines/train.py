@@ -33,7 +33,8 @@ def train_restorer(config: RestorerConfig, run_folder: Path, on_log: OnLog | Non
     mixer = FaceMixer(faces, config.mix)
     folders = config.validation.folders or config.faces.folders[:1]
     held_out = FaceSet.load(replace(config.faces, folders=folders), "val")
-    validation = ValidationSet.build(held_out, config.mix.size, config.validation.count, config.validation.strengths)
+    size = max(config.mix.size, config.mix.larger_size)
+    validation = ValidationSet.build(held_out, size, config.validation.count, config.validation.strengths)
     torch.manual_seed(config.trainer.seed)
     task: Task
     if config.stage == "autoencoder":

@@ -43,6 +43,11 @@ class MixSettings:
 
     size: int = 128
     batch: int = 16
+    larger_size: int = 0
+    """A second size for some batches, of pictures that are nearly as large at least; 0: none."""
+    larger_batch: int = 4
+    larger_share: float = 0.5
+    """Share of the batches that have the second size."""
     reference_shares: tuple[float, ...] = (0.3, 0.3, 0.2, 0.2)
     """Probability of 0, 1, 2, 3 references. One count per batch, so that no compute is spent on absent ones."""
     truth_share: float = 0.5
@@ -162,13 +167,23 @@ class FaceMixer:
 
     def __init__(self, faces: FaceSet, mix: MixSettings) -> None:
         self.faces, self.mix = faces, mix
-        self.with_others = [i for i in range(len(faces)) if len(faces.others(i)) >= 1]
+        self._pools = {size: self._pool(size) for size in (mix.size, mix.larger_size) if size}
+
+    def _pool(self, size: int) -> tuple[list[int], list[int]]:
+        """Pictures for crops of `size` px (at the first size all of them are), and those whose person has other photos."""
+        least = 0.97 * size if size != self.mix.size else 0
+        able = [i for i, image in enumerate(self.faces.images) if image.shape[0] >= least]
+        if not able:
+            raise InputError(f"no training picture is large enough for crops of {size} px: set larger_size to 0")
+        return able, [i for i in able if self.faces.others(i)]
 
     def batch(self, seed: int, step: int) -> FaceBatch:
         rng = np.random.default_rng((seed, step))
         mix = self.mix
+        larger = mix.larger_size > 0 and rng.random() < mix.larger_share
+        size, number = (mix.larger_size, mix.larger_batch) if larger else (mix.size, mix.batch)
         count = int(rng.choice(len(mix.reference_shares), p=mix.reference_shares))
-        rows = [self._sample(rng, count) for _ in range(mix.batch)]
+        rows = [self._sample(rng, size, count) for _ in range(number)]
         truth, source, references, strength, index, others, same = zip(*rows)
         return FaceBatch(
             truth=np.stack(truth),
@@ -180,14 +195,17 @@ class FaceMixer:
             is_truth_reference=np.array(same),
         )
 
-    def _sample(self, rng: np.random.Generator, count: int) -> tuple[UInt8, UInt8, UInt8, float, int, NDArray[np.int64], bool]:
+    def _sample(
+        self, rng: np.random.Generator, size: int, count: int
+    ) -> tuple[UInt8, UInt8, UInt8, float, int, NDArray[np.int64], bool]:
         mix, faces = self.mix, self.faces
-        pool = self.with_others if count and rng.random() < 0.8 and self.with_others else range(len(faces))
-        index = int(rng.choice(pool))
-        truth = jittered(faces.images[index], mix.size, rng, shift=0.012, turn=1.5, scale=0.02)
+        able, with_others = self._pools[size]
+        pool = with_others if count and rng.random() < 0.8 and with_others else able
+        index = pool[int(rng.integers(len(pool)))]
+        truth = jittered(faces.images[index], size, rng, shift=0.012, turn=1.5, scale=0.02)
         flip, is_grey = rng.random() < 0.5, rng.random() < mix.grey_share
         chosen, same = self._choose_references(rng, index, count)
-        pictures = [self._reference(rng, faces.images[i], same, is_grey and rng.random() < 0.7) for i in chosen]
+        pictures = [self._reference(rng, faces.images[i], size, same, is_grey and rng.random() < 0.7) for i in chosen]
         truth = grey(truth) if is_grey else truth
         if flip:
             truth, pictures = truth[:, ::-1].copy(), [p[:, ::-1] for p in pictures]
@@ -195,7 +213,7 @@ class FaceMixer:
         strength = float(rng.uniform(16, 20)) if extreme else sample_strength(rng, mix.strength_weights)
         source = degrade(truth, strength, rng)
         source = grey(source) if is_grey else source
-        empty = np.zeros((0, mix.size, mix.size, 3), np.uint8)
+        empty = np.zeros((0, size, size, 3), np.uint8)
         return truth, source, np.stack(pictures) if pictures else empty, strength, index, chosen, same
 
     def _choose_references(self, rng: np.random.Generator, index: int, count: int) -> tuple[NDArray[np.int64], bool]:
@@ -207,9 +225,9 @@ class FaceMixer:
         # A person with too few photos repeats none of them unless there is no other way: the batch has one count.
         return rng.choice(others, size=count, replace=len(others) < count).astype(np.int64), False
 
-    def _reference(self, rng: np.random.Generator, image: UInt8, same: bool, is_grey: bool) -> UInt8:
+    def _reference(self, rng: np.random.Generator, image: UInt8, size: int, same: bool, is_grey: bool) -> UInt8:
         spread = 0.05 if same else 0.015
-        picture = jittered(image, self.mix.size, rng, shift=spread, turn=200 * spread, scale=1.5 * spread)
+        picture = jittered(image, size, rng, shift=spread, turn=200 * spread, scale=1.5 * spread)
         picture = relit(picture, rng, 0.15)
         if rng.random() < 0.25:  # a track's own best frames are references too, and they are rarely perfect
             picture = degrade(picture, float(rng.uniform(0, 4)), rng)
