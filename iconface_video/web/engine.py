@@ -1,0 +1,68 @@
+"""The models behind the page: loaded when first needed, then kept for all jobs."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from iconface_video.errors import ReferencePhotoError
+from iconface_video.faces.detector import Detector
+from iconface_video.identity.references import Embed, ReferencePhoto, find_faces, load_photo, photo_detector, read_photo
+from iconface_video.pipelines.restore import load_restorer
+from iconface_video.pipelines.survey import load_embedder
+from iconface_video.restore.model import FaceModel
+from iconface_video.settings import RunSettings, SurveySettings
+
+_RIVAL = 0.5
+"""A second face this much of the largest one's height leaves open who is meant."""
+
+
+class Engine:
+    """Thread-safe: one job and any number of photos may ask at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._photo_lock = threading.Lock()
+        self._embed: Embed | None = None
+        self._detector: Detector | None = None
+        self._restorer: tuple[object, FaceModel] | None = None
+
+    @property
+    def embed(self) -> Embed:
+        """The identity encoder."""
+        with self._lock:
+            self._embed = self._embed or load_embedder()
+            return self._embed
+
+    def restorer(self, settings: RunSettings) -> FaceModel:
+        """The model that the settings name; the last one is kept."""
+        with self._lock:
+            if self._restorer is None or self._restorer[0] != settings.restore:
+                self._restorer = None  # two large models need not be held at once
+                self._restorer = settings.restore, load_restorer(settings)
+            return self._restorer[1]
+
+    def warm_up(self, settings: RunSettings) -> None:
+        """Load in the background, so that the first job need not wait. Faults show when a job needs the models."""
+
+        def load() -> None:
+            try:
+                _ = self.embed
+                self.restorer(settings)
+            except Exception:
+                pass
+
+        threading.Thread(target=load, name="warm-up", daemon=True).start()
+
+    def read_reference(self, path: Path) -> ReferencePhoto:
+        """A photo of one person. Raises ReferencePhotoError: no photo, no face, or several faces of about the same size."""
+        embed = self.embed
+        with self._photo_lock:
+            self._detector = self._detector or photo_detector(SurveySettings())
+            heights = sorted(float(item.box[3] - item.box[1]) for item in find_faces(read_photo(path), self._detector))
+            rivals = sum(height >= _RIVAL * heights[-1] for height in heights)
+            if rivals > 1:
+                raise ReferencePhotoError(
+                    f"{path}: {rivals} faces were found in this photo; cut it so that only this person is in it"
+                )
+            return load_photo(path, self._detector, embed)

@@ -1,0 +1,59 @@
+"""What the page is told, as plain values for JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from iconface_video.types import Survey, VideoInfo
+from iconface_video.web.viewing import shown_size
+from iconface_video.web.work import Preview, Result
+
+
+def clip_facts(info: VideoInfo, found: Survey | None) -> dict[str, Any]:
+    width, height = info.display_size
+    length = info.duration_seconds
+    if found is not None:
+        length = float((found.last_pts - found.first_pts) * info.time_base)
+    shown_width, shown_height = shown_size(width, height)
+    return {
+        "name": info.path.name,
+        "bytes": info.path.stat().st_size,
+        "width": width,
+        "height": height,
+        "shown_width": shown_width,
+        "shown_height": shown_height,
+        "seconds": length,
+        "rate": None if info.average_rate is None else float(info.average_rate),
+        "frames": info.frame_count_declared if found is None else found.frame_count,
+        "has_sound": any(stream.kind == "audio" for stream in info.streams),
+        "shots": None if found is None else len(found.shots),
+        "not_tracked": {} if found is None else dict(found.skipped),
+    }
+
+
+def preview_facts(preview: Preview) -> dict[str, Any]:
+    return {
+        "id": preview.id,
+        "kind": preview.kind,
+        "seconds": preview.seconds,
+        "length": preview.length,
+        "close_ups": preview.close_ups,
+    }
+
+
+def result_facts(result: Result) -> dict[str, Any]:
+    report = result.report
+    return {
+        "id": result.id,
+        "name": report.output.name,
+        "bytes": report.output.stat().st_size,
+        "frames": report.frames,
+        "frames_restored": report.frames_restored,
+        "faces_restored": report.faces_restored,
+        "left_alone": report.left_alone,
+        "seconds": sum(report.seconds.values()),
+        "notes": list(report.notes),
+        "strength": result.strength,
+        "preset": result.preset,
+        "close_ups": result.close_ups,
+    }

@@ -1,0 +1,215 @@
+"""Restoring from a survey that was made before: the whole video, or a stretch of it to look at first.
+
+For interfaces in which a person sees who was found and chooses (photos for one, another left as he is) before the long
+work begins. A stretch is restored with the same identities, crop sizes and noise as the whole, so it shows what will come.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from iconface_video.identity.evidence import build_anchors, group_tracks
+from iconface_video.identity.people import person_direction
+from iconface_video.identity.references import Embed, Match, ReferencePhoto
+from iconface_video.pipelines.render import DECODE_AHEAD_FRAMES, render_clip
+from iconface_video.render.render import Renderer
+from iconface_video.restore.crop_store import CropStore, check_disk, estimate_bytes
+from iconface_video.restore.model import FaceModel
+from iconface_video.restore.plan import RestorePlan, make_plan
+from iconface_video.restore.timeline import RestoreContext, TimelineCounts, restore_timeline
+from iconface_video.run.clip import Clip
+from iconface_video.run.display import DisplayPictures
+from iconface_video.run.progress import OnProgress, ShouldStop, Watch
+from iconface_video.run.report import RunReport
+from iconface_video.run.work import WorkFolder
+from iconface_video.settings import RenderSettings, RunSettings
+from iconface_video.types import Frame, IdentityAnchor, Progress, Segment, Survey
+from iconface_video.video.output_plan import plan_output
+from iconface_video.video.prefetch import prefetch
+from iconface_video.video.reader import VideoReader
+
+
+@dataclass(frozen=True)
+class PeopleChoice:
+    """What a person decided about the people of a survey; persons by their index."""
+
+    photos: Mapping[int, tuple[ReferencePhoto, ...]] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
+    skipped: frozenset[int] = frozenset()
+    """Left as they are."""
+
+    def apply(self, survey: Survey) -> Survey:
+        """The survey without the tracks of those who are skipped."""
+        return replace(survey, tracks=tuple(track for track in survey.tracks if track.person not in self.skipped))
+
+    def matches(self, survey: Survey, settings: RunSettings) -> list[Match]:
+        """The photos as `build_anchors` takes them; a person's own word needs no likeness, which is given all the same."""
+        tracks = {person: tracks for person, tracks in group_tracks(survey) if person is not None}
+        found = []
+        for person, photos in self.photos.items():
+            if not photos or person not in tracks:
+                continue
+            direction = person_direction(tracks[person], settings.anchors)
+            score = 0.0 if direction is None else max(likeness(photo, direction) for photo in photos)
+            found.append(Match(person, score, photos, self.names.get(person)))
+        return found
+
+
+def likeness(photo: ReferencePhoto, direction: Any) -> float:
+    """Cosine of a photo and a person's direction, (512,) unit."""
+    length = float((photo.embedding**2).sum()) ** 0.5
+    return float(photo.embedding @ direction) / max(length, 1e-6)
+
+
+def identities(
+    clip: Clip, survey: Survey, choice: PeopleChoice, settings: RunSettings, embed: Embed, watch: Watch
+) -> dict[int, IdentityAnchor]:
+    """Track id -> anchor, from the whole survey whatever stretch is restored."""
+
+    def on_done(done: int, total: int) -> None:
+        watch.check()
+        watch.report(Progress("anchors", done, total, unit="people"))
+
+    with watch.stage("anchors"), DisplayPictures(clip) as pictures:
+        return build_anchors(survey, choice.matches(survey, settings), pictures.at, embed, settings.anchors, on_done)
+
+
+def restore_surveyed(
+    survey: Survey,
+    output: Path,
+    *,
+    choice: PeopleChoice,
+    settings: RunSettings,
+    model: FaceModel,
+    embed: Embed,
+    work: Path,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+) -> RunReport:
+    """Restore the whole video of a survey.
+
+    output: a file that does not exist yet, or a folder.  work: folder for the restored crops, deleted at the end.
+    Raises OutputError, StoreError, DecodeError; Cancelled when `should_stop` says so, and nothing is left then.
+    """
+    watch = Watch(on_progress, should_stop)
+    chosen = choice.apply(survey)
+    with VideoReader(survey.info.path, settings.read) as reader, WorkFolder(work, keep=False) as folder:
+        clip = Clip(reader)
+        target = plan_output(reader.info, output, settings.encode, force=False)
+        anchors = identities(clip, chosen, choice, settings, embed, watch)
+        plan = make_plan(chosen, settings.restore, model.crop_sizes)
+        counts = _fill_store(clip, plan, anchors, settings, model, folder.crops, watch)
+        store = CropStore(folder.crops, plan.segments)
+        with_what = _with_what(plan, choice, settings, model)
+        frames = render_clip(clip, store, target, settings.render, settings.encode, watch, survey.frame_count, with_what)
+    return RunReport(
+        input=survey.info.path,
+        output=target.path,
+        frames=frames,
+        faces=sum(len(track) for track in survey.tracks),
+        tracks=len(survey.tracks),
+        people=len(group_tracks(survey)),
+        frames_restored=counts.frames,
+        faces_restored=counts.restored + counts.repeated,
+        faces_repeated=counts.repeated,
+        left_alone=plan.left_alone,
+        not_tracked=dict(survey.skipped),
+        seconds=watch.seconds,
+        notes=(*target.notes, *sorted(counts.notes)),
+    )
+
+
+@contextmanager
+def restored_stretch(
+    survey: Survey,
+    first_pts: int,
+    last_pts: int,
+    *,
+    choice: PeopleChoice,
+    settings: RunSettings,
+    model: FaceModel,
+    embed: Embed,
+    work: Path,
+    on_progress: OnProgress | None = None,
+    should_stop: ShouldStop | None = None,
+) -> Iterator[Iterator[tuple[Frame, Frame]]]:
+    """Frames of a stretch before and after, at full strength: blending with the input is left to whoever shows them.
+
+    first_pts, last_pts: of frames, both inclusive.  work: folder for the restored crops, deleted when the block is left.
+    Raises DecodeError, OutputError; Cancelled when `should_stop` says so.
+    """
+    watch = Watch(on_progress, should_stop)
+    chosen = choice.apply(survey)
+    with VideoReader(survey.info.path, settings.read) as reader, WorkFolder(work, keep=False) as folder:
+        clip = Clip.between(reader, first_pts, last_pts)
+        anchors = identities(clip, chosen, choice, settings, embed, watch)
+        whole = make_plan(chosen, settings.restore, model.crop_sizes)
+        plan = replace(whole, segments=(Segment(0, first_pts, last_pts),))
+        _fill_store(clip, plan, anchors, settings, model, folder.crops, watch)
+        full = replace(settings.render, strength=1.0)
+        with prefetch(clip.frames(), DECODE_AHEAD_FRAMES) as frames:
+            yield _pairs(frames, CropStore(folder.crops, plan.segments), full, watch)
+
+
+def _fill_store(
+    clip: Clip,
+    plan: RestorePlan,
+    anchors: Mapping[int, IdentityAnchor],
+    settings: RunSettings,
+    model: FaceModel,
+    folder: Path,
+    watch: Watch,
+) -> TimelineCounts:
+    """The model's work, with progress counted over the plan's segments alone."""
+    sizes = [
+        item.crop_size
+        for segment in plan.segments
+        for faces in plan.rows_in(segment.first_pts, segment.last_pts).values()
+        for item, _ in faces
+    ]
+    total = len(sizes)
+
+    def report(event: Progress) -> None:
+        watch.report(replace(event, done=min(event.done, total), total=total) if event.stage == "restore" else event)
+
+    with watch.stage("restore"):
+        for size in plan.crops_by_size():
+            model.noise_shape(size)  # refuses a size that the model does not take
+        check_disk(folder, estimate_bytes(Counter(sizes)))
+        context = RestoreContext(plan, clip.info, model, anchors, settings.restore, folder)
+        return restore_timeline(context, clip.frames, report, watch.check)
+
+
+def _pairs(frames: Iterator[Frame], store: CropStore, render: RenderSettings, watch: Watch) -> Iterator[tuple[Frame, Frame]]:
+    """Each frame with what became of it. The renderer holds back a few frames, so the inputs wait for it."""
+    waiting: dict[int, Frame] = {}
+
+    def seen() -> Iterator[Frame]:
+        for frame in frames:
+            watch.check()
+            waiting[frame.pts] = frame
+            yield frame
+
+    for after in Renderer(store.at, render).render(seen()):
+        yield waiting.pop(after.pts), after
+
+
+def _with_what(plan: RestorePlan, choice: PeopleChoice, settings: RunSettings, model: FaceModel) -> dict[str, Any]:
+    """For the mark in the output's metadata; empty where no face is restored."""
+    if not plan.tracks:
+        return {}
+    restore = settings.restore
+    return {
+        "model": model.name,
+        "seed": restore.seed,
+        "steps": restore.steps,
+        "start_sigma": restore.start_sigma,
+        "noise": restore.noise,
+        "people_with_photos": sum(1 for person, photos in choice.photos.items() if photos and person not in choice.skipped),
+        "people_left_alone": len(choice.skipped),
+    }
