@@ -17,6 +17,10 @@ from iconface_video.cli import (
     config_command,
     degrade_command,
     doctor_command,
+    evaluate_command,
+    evaluate_detector_command,
+    evaluate_encoder_command,
+    evaluate_faces_command,
     image_command,
     models_command,
     probe_command,
@@ -46,6 +50,10 @@ app.command("degrade")(degrade_command.degrade)
 train_command.app.command("encoder")(train_encoder_command.encoder)
 app.add_typer(train_command.app, name="train")
 app.add_typer(bench_command.app, name="bench")
+evaluate_command.app.command("faces")(evaluate_faces_command.faces)
+evaluate_command.app.command("encoder")(evaluate_encoder_command.encoder)
+evaluate_command.app.command("detector")(evaluate_detector_command.detector)
+app.add_typer(evaluate_command.app, name="evaluate")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,154 @@
+"""How well an identity encoder tells people apart, and whether its norm tells clean faces from damaged ones; on held-out people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from iconface_video.errors import InputError
+from iconface_video.evaluate.report import Line, Plot, Section, Table, Value
+from iconface_video.faces.identity_encoder import IdentityEncoder, to_tensor
+from iconface_video.train.encoder_validation import ValidationFaces
+from iconface_video.types import Float32, Float64, UInt8
+
+FOLDS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """As many pairs of one person as of two."""
+
+    first: NDArray[np.int64]
+    """(p,) rows."""
+    second: NDArray[np.int64]
+    same: NDArray[np.bool_]
+
+    @classmethod
+    def balanced(cls, labels: NDArray[np.int64], rng: np.random.Generator, most: int = 6000) -> Pairs:
+        """All pairs of one person (at most `most` / 2, drawn), and as many of two people, drawn. InputError without either."""
+        rows, columns = np.triu_indices(len(labels), 1)
+        same = labels[rows] == labels[columns]
+        count = int(min(same.sum(), (~same).sum(), most // 2))
+        if not count:
+            raise InputError(
+                "verification needs held-out people with two photos each, and two people: the index's column 'identity'"
+            )
+        chosen = [rng.choice(np.flatnonzero(kind), count, replace=False) for kind in (same, ~same)]
+        order = rng.permutation(np.concatenate(chosen))
+        return cls(rows[order], columns[order], same[order])
+
+
+def fold_accuracy(similarity: Float64, same: NDArray[np.bool_], folds: int = FOLDS) -> Float64:
+    """(folds,) accuracy on each tenth of the pairs with the threshold that is best on the other nine (LFW's protocol)."""
+    parts = np.arange(len(same)) % folds
+    found = []
+    for part in range(folds):
+        here = parts == part
+        if not here.any():
+            continue
+        threshold = best_threshold(similarity[~here], same[~here])
+        found.append(float(((similarity[here] >= threshold) == same[here]).mean()))
+    return np.array(found)
+
+
+def best_threshold(similarity: Float64, same: NDArray[np.bool_]) -> float:
+    """The similarity from which "one person" is right most often."""
+    order = np.argsort(-similarity)
+    right = np.cumsum(same[order]) - np.cumsum(~same[order])
+    best = int(right.argmax())
+    above = similarity[order[best]]
+    below = similarity[order[best + 1]] if best + 1 < len(order) else above
+    return float((above + below) / 2)
+
+
+def roc(similarity: Float64, same: NDArray[np.bool_]) -> tuple[Float64, Float64]:
+    """False and true positive rate, (p + 1,) each, as the threshold falls."""
+    order = np.argsort(-similarity)
+    true = np.concatenate([[0], np.cumsum(same[order]) / max(1, same.sum())])
+    false = np.concatenate([[0], np.cumsum(~same[order]) / max(1, (~same).sum())])
+    return false, true
+
+
+def area(false: Float64, true: Float64) -> float:
+    """Under the ROC curve."""
+    return float(((true[1:] + true[:-1]) / 2 * np.diff(false)).sum())
+
+
+def rate_at(false: Float64, true: Float64, false_rate: float) -> float:
+    """True positive rate where at most `false_rate` of the strangers are taken for one person."""
+    return float(true[false <= false_rate].max())
+
+
+def embed_views(encoder: IdentityEncoder, images: UInt8, batch: int = 32) -> Float32:
+    """Raw embeddings (n, 512) of faces in the ArcFace frame (n, 112, 112, 3)."""
+    device = next(encoder.parameters()).device
+    with torch.inference_mode():
+        parts = [encoder(to_tensor(list(images[i : i + batch]), device)).float().cpu() for i in range(0, len(images), batch)]
+    return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
+
+
+def add_encoder_section(
+    section: Section, name: str, faces: ValidationFaces, encoder: IdentityEncoder, rng: np.random.Generator
+) -> dict[str, float]:
+    """Table and plots of one set; returns the flat figures."""
+    clean, damaged = embed_views(encoder, faces.clean), embed_views(encoder, faces.damaged)
+    norms = np.linalg.norm(clean, axis=1), np.linalg.norm(damaged, axis=1)
+    unit, worse = clean / norms[0][:, None], damaged / norms[1][:, None]
+    pairs = Pairs.balanced(faces.labels, rng)
+    similar = np.asarray((unit[pairs.first] * unit[pairs.second]).sum(1), np.float64)
+    crossed = np.asarray((unit[pairs.first] * worse[pairs.second]).sum(1), np.float64)
+    lines, rows, figures = [], [], {}
+    for kind, values in (("clean", similar), ("clean against damaged", crossed)):
+        accuracy = Value.of(100 * fold_accuracy(values, pairs.same), 1)
+        false, true = roc(values, pairs.same)
+        lines.append(Line(kind, false, true))
+        rows.append((kind, accuracy, Value(area(false, true)), Value(100 * rate_at(false, true, 0.01), None, 1)))
+        figures[f"{name}/accuracy {kind}"] = accuracy.mean / 100 if accuracy else float("nan")
+        figures[f"{name}/roc area {kind}"] = area(false, true)
+    ranked = float((norms[0] > norms[1]).mean())
+    ranked_any = float((norms[0][:, None] > norms[1][None]).mean())
+    correlation = rank_correlation(norms[1], faces.strength)
+    figures |= {f"{name}/norm ranked": ranked, f"{name}/norm ranked any": ranked_any, f"{name}/norm correlation": correlation}
+    people = len(np.unique(faces.labels))
+    section.add(
+        Table(
+            f"verification-{name}",
+            ("pairs", "accuracy, %", "area under ROC", "found at 1 % false, %"),
+            tuple(rows),
+            f"{len(pairs.same)} pairs, half of one person, of {len(faces.labels)} photos of {people} people; "
+            f"threshold from the other nine of {FOLDS} folds, ± over the folds. Damaged: strength 4 to 16.",
+        ),
+        Table(
+            f"norm-{name}",
+            ("norm of the embedding", "figure"),
+            (
+                ("share of faces whose clean norm is above their own damaged one's", Value(ranked)),
+                ("the same for any clean face against any damaged one", Value(ranked_any)),
+                ("rank correlation of norm and strength (damaged faces)", Value(correlation)),
+            ),
+        ),
+        Plot(f"roc-{name}", f"ROC, {name}", "false positives", "true positives", tuple(lines), markers=False),
+        _norm_plot(name, norms[1], faces.strength, float(np.median(norms[0]))),
+    )
+    return figures
+
+
+def _norm_plot(name: str, norms: Float32, strength: Float32, clean: float) -> Plot:
+    """Mean norm in steps of two of the strength."""
+    edges = np.arange(np.floor(strength.min()), strength.max() + 2, 2.0)
+    groups = [norms[(strength >= low) & (strength < low + 2)] for low in edges]
+    kept = [(low + 1, Value.of(group)) for low, group in zip(edges, groups)]
+    known = [(float(x), value) for x, value in kept if value is not None]
+    x = [place for place, _ in known]
+    damaged = Line("damaged", x, [value.mean for _, value in known], [value.error for _, value in known])
+    lines = (damaged, Line("clean, median", x, [clean] * len(x), dashed=True))
+    return Plot(f"norms-{name}", f"Norm of the embedding, {name}", "strength", "norm", lines)
+
+
+def rank_correlation(a: Float32, b: Float32) -> float:
+    """Spearman's, (n,) each."""
+    ranks = [np.argsort(np.argsort(values)).astype(np.float64) for values in (a, b)]
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
