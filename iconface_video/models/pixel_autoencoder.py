@@ -195,11 +195,9 @@ class PixelAutoencoder(nn.Module):
     def encode_references(self, pictures: Tensor) -> ReferenceFeatures:
         """Encode R aligned reference pictures (R, 3, S, S).
 
-        No gradient reaches the encoder from here: it learns from the degraded pictures (mild ones among them), and
-        training costs a third.
+        Gradients reach the encoder from here, too: without them it never learned to show what is worth taking over.
         """
-        with torch.no_grad():
-            maps = self.encoder(pictures)
+        maps = self.encoder(pictures)
         grid = min(maps[3].shape[-1], self.settings.reference_grid)
         small = maps[3] if grid == maps[3].shape[-1] else F.adaptive_avg_pool2d(maps[3], grid)
         tokens = self.to_tokens(small).flatten(2).transpose(1, 2)

@@ -52,6 +52,8 @@ class MixSettings:
     """Probability of 0, 1, 2, 3 references. One count per batch, so that no compute is spent on absent ones."""
     truth_share: float = 0.5
     """Probability that a reference is the truth itself, jittered, where other photos exist."""
+    truth_spread: float = 0.02
+    """How far it is jittered: shift as a share of the side (turn and scale in proportion)."""
     wrong_share: float = 0.03
     """Probability that the references show another person."""
     grey_share: float = 0.12
@@ -226,7 +228,7 @@ class FaceMixer:
         return rng.choice(others, size=count, replace=len(others) < count).astype(np.int64), False
 
     def _reference(self, rng: np.random.Generator, image: UInt8, size: int, same: bool, is_grey: bool) -> UInt8:
-        spread = 0.05 if same else 0.015
+        spread = self.mix.truth_spread if same else 0.015
         picture = jittered(image, size, rng, shift=spread, turn=200 * spread, scale=1.5 * spread)
         picture = relit(picture, rng, 0.15)
         if rng.random() < 0.25:  # a track's own best frames are references too, and they are rarely perfect
