@@ -7,15 +7,17 @@ work begins. A stretch is restored with the same identities, crop sizes and nois
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from iconface_video.identity.evidence import build_anchors, group_tracks
-from iconface_video.identity.people import person_direction
-from iconface_video.identity.references import Embed, Match, ReferencePhoto
+from iconface_video.identity.evidence import build_anchors, describe_matches, group_tracks
+from iconface_video.identity.people_choice import ChosenPeople
+from iconface_video.identity.people_photos import match_chosen
+from iconface_video.identity.references import Embed, ReferencePhoto
 from iconface_video.pipelines.render import DECODE_AHEAD_FRAMES, render_clip
 from iconface_video.render.render import Renderer
 from iconface_video.restore.crop_store import CropStore, check_disk, estimate_bytes
@@ -26,64 +28,26 @@ from iconface_video.run.clip import Clip
 from iconface_video.run.display import DisplayPictures
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.report import RunReport
-from iconface_video.run.work import WorkFolder
 from iconface_video.settings import RenderSettings, RunSettings
 from iconface_video.types import Frame, IdentityAnchor, Progress, Segment, Survey
 from iconface_video.video.output_plan import plan_output
 from iconface_video.video.prefetch import prefetch
 from iconface_video.video.reader import VideoReader
 
-
-@dataclass(frozen=True)
-class PeopleChoice:
-    """What a person decided about the people of a survey; persons by their index."""
-
-    photos: Mapping[int, tuple[ReferencePhoto, ...]] = field(default_factory=dict)
-    names: Mapping[int, str] = field(default_factory=dict)
-    skipped: frozenset[int] = frozenset()
-    """Left as they are."""
-
-    def apply(self, survey: Survey) -> Survey:
-        """The survey without the tracks of those who are skipped."""
-        return replace(survey, tracks=tuple(track for track in survey.tracks if track.person not in self.skipped))
-
-    def matches(self, survey: Survey, settings: RunSettings) -> list[Match]:
-        """The photos as `build_anchors` takes them; a person's own word needs no likeness, which is given all the same."""
-        tracks = {person: tracks for person, tracks in group_tracks(survey) if person is not None}
-        found = []
-        for person, photos in self.photos.items():
-            if not photos or person not in tracks:
-                continue
-            direction = person_direction(tracks[person], settings.anchors)
-            score = 0.0 if direction is None else max(likeness(photo, direction) for photo in photos)
-            found.append(Match(person, score, photos, self.names.get(person)))
-        return found
+Photos = Mapping[int, Sequence[ReferencePhoto]]
+"""Person -> photos of that person, on the user's word."""
 
 
-def likeness(photo: ReferencePhoto, direction: Any) -> float:
-    """Cosine of a photo and a person's direction, (512,) unit."""
-    length = float((photo.embedding**2).sum()) ** 0.5
-    return float(photo.embedding @ direction) / max(length, 1e-6)
-
-
-def identities(
-    clip: Clip, survey: Survey, choice: PeopleChoice, settings: RunSettings, embed: Embed, watch: Watch
-) -> dict[int, IdentityAnchor]:
-    """Track id -> anchor, from the whole survey whatever stretch is restored."""
-
-    def on_done(done: int, total: int) -> None:
-        watch.check()
-        watch.report(Progress("anchors", done, total, unit="people"))
-
-    with watch.stage("anchors"), DisplayPictures(clip) as pictures:
-        return build_anchors(survey, choice.matches(survey, settings), pictures.at, embed, settings.anchors, on_done)
+def restored_part(chosen: ChosenPeople) -> Survey:
+    """The survey without the tracks of those who are skipped."""
+    return replace(chosen.survey, tracks=tuple(track for track in chosen.survey.tracks if track.person not in chosen.skipped))
 
 
 def restore_surveyed(
-    survey: Survey,
+    chosen: ChosenPeople,
     output: Path,
     *,
-    choice: PeopleChoice,
+    photos: Photos,
     settings: RunSettings,
     model: FaceModel,
     embed: Embed,
@@ -93,19 +57,19 @@ def restore_surveyed(
 ) -> RunReport:
     """Restore the whole video of a survey.
 
-    output: a file that does not exist yet, or a folder.  work: folder for the restored crops, deleted at the end.
+    output: a file that does not exist yet, or a folder.  work: folder in which the restored crops lie meanwhile.
     Raises OutputError, StoreError, DecodeError; Cancelled when `should_stop` says so, and nothing is left then.
     """
     watch = Watch(on_progress, should_stop)
-    chosen = choice.apply(survey)
-    with VideoReader(survey.info.path, settings.read) as reader, WorkFolder(work, keep=False) as folder:
+    survey = chosen.survey
+    with VideoReader(survey.info.path, settings.read) as reader, TemporaryDirectory(dir=work, prefix="crops-") as folder:
         clip = Clip(reader)
         target = plan_output(reader.info, output, settings.encode, force=False)
-        anchors = identities(clip, chosen, choice, settings, embed, watch)
-        plan = make_plan(chosen, settings.restore, model.crop_sizes)
-        counts = _fill_store(clip, plan, anchors, settings, model, folder.crops, watch)
-        store = CropStore(folder.crops, plan.segments)
-        with_what = _with_what(plan, choice, settings, model)
+        anchors, notes = _anchors(clip, chosen, photos, settings, embed, watch)
+        plan = make_plan(restored_part(chosen), settings.restore, model.crop_sizes)
+        counts = _fill_store(clip, plan, anchors, settings, model, Path(folder), watch)
+        store = CropStore(Path(folder), plan.segments)
+        with_what = _with_what(plan, anchors, settings, model)
         frames = render_clip(clip, store, target, settings.render, settings.encode, watch, survey.frame_count, with_what)
     return RunReport(
         input=survey.info.path,
@@ -117,20 +81,20 @@ def restore_surveyed(
         frames_restored=counts.frames,
         faces_restored=counts.restored + counts.repeated,
         faces_repeated=counts.repeated,
-        left_alone=plan.left_alone,
+        left_alone={**plan.left_alone, **_skipped(chosen)},
         not_tracked=dict(survey.skipped),
         seconds=watch.seconds,
-        notes=(*target.notes, *sorted(counts.notes)),
+        notes=(*target.notes, *notes, *sorted(counts.notes)),
     )
 
 
 @contextmanager
 def restored_stretch(
-    survey: Survey,
+    chosen: ChosenPeople,
     first_pts: int,
     last_pts: int,
     *,
-    choice: PeopleChoice,
+    photos: Photos,
     settings: RunSettings,
     model: FaceModel,
     embed: Embed,
@@ -140,20 +104,37 @@ def restored_stretch(
 ) -> Iterator[Iterator[tuple[Frame, Frame]]]:
     """Frames of a stretch before and after, at full strength: blending with the input is left to whoever shows them.
 
-    first_pts, last_pts: of frames, both inclusive.  work: folder for the restored crops, deleted when the block is left.
+    first_pts, last_pts: both inclusive.  work: folder in which the restored crops lie until the block is left.
     Raises DecodeError, OutputError; Cancelled when `should_stop` says so.
     """
     watch = Watch(on_progress, should_stop)
-    chosen = choice.apply(survey)
-    with VideoReader(survey.info.path, settings.read) as reader, WorkFolder(work, keep=False) as folder:
+    path = chosen.survey.info.path
+    with VideoReader(path, settings.read) as reader, TemporaryDirectory(dir=work, prefix="crops-") as folder:
         clip = Clip.between(reader, first_pts, last_pts)
-        anchors = identities(clip, chosen, choice, settings, embed, watch)
-        whole = make_plan(chosen, settings.restore, model.crop_sizes)
+        anchors, _ = _anchors(clip, chosen, photos, settings, embed, watch)
+        whole = make_plan(restored_part(chosen), settings.restore, model.crop_sizes)
         plan = replace(whole, segments=(Segment(0, first_pts, last_pts),))
-        _fill_store(clip, plan, anchors, settings, model, folder.crops, watch)
+        _fill_store(clip, plan, anchors, settings, model, Path(folder), watch)
         full = replace(settings.render, strength=1.0)
         with prefetch(clip.frames(), DECODE_AHEAD_FRAMES) as frames:
-            yield _pairs(frames, CropStore(folder.crops, plan.segments), full, watch)
+            yield _pairs(frames, CropStore(Path(folder), plan.segments), full, watch)
+
+
+def _anchors(
+    clip: Clip, chosen: ChosenPeople, photos: Photos, settings: RunSettings, embed: Embed, watch: Watch
+) -> tuple[dict[int, IdentityAnchor], list[str]]:
+    """Track id -> anchor, from the whole survey whatever stretch is restored; and notes."""
+
+    def on_done(done: int, total: int) -> None:
+        watch.check()
+        watch.report(Progress("anchors", done, total, unit="people"))
+
+    with watch.stage("anchors"), DisplayPictures(clip) as pictures:
+        own = {person: list(found) for person, found in photos.items() if found}
+        matches, notes = match_chosen(chosen, own, [], settings.anchors)
+        survey = restored_part(chosen)
+        anchors = build_anchors(survey, matches, pictures.at, embed, settings.anchors, on_done)
+        return anchors, [*describe_matches(matches, chosen.names), *notes]
 
 
 def _fill_store(
@@ -199,7 +180,18 @@ def _pairs(frames: Iterator[Frame], store: CropStore, render: RenderSettings, wa
         yield waiting.pop(after.pts), after
 
 
-def _with_what(plan: RestorePlan, choice: PeopleChoice, settings: RunSettings, model: FaceModel) -> dict[str, Any]:
+def _skipped(chosen: ChosenPeople) -> dict[str, int]:
+    """Faces (track frames) of the people who are skipped, by reason."""
+    why, counts = chosen.left_alone, Counter[str]()
+    for track in chosen.survey.tracks:
+        if track.track_id in why:
+            counts[why[track.track_id]] += len(track)
+    return dict(counts)
+
+
+def _with_what(
+    plan: RestorePlan, anchors: Mapping[int, IdentityAnchor], settings: RunSettings, model: FaceModel
+) -> dict[str, Any]:
     """For the mark in the output's metadata; empty where no face is restored."""
     if not plan.tracks:
         return {}
@@ -210,6 +202,5 @@ def _with_what(plan: RestorePlan, choice: PeopleChoice, settings: RunSettings, m
         "steps": restore.steps,
         "start_sigma": restore.start_sigma,
         "noise": restore.noise,
-        "people_with_photos": sum(1 for person, photos in choice.photos.items() if photos and person not in choice.skipped),
-        "people_left_alone": len(choice.skipped),
+        "people_with_photos": len({id(anchor) for anchor in anchors.values() if anchor.origin == "user"}),
     }

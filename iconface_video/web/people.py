@@ -12,14 +12,17 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from iconface_video.faces.align import crop_from_display, cut_crop
-from iconface_video.identity.evidence import DisplayAt, group_tracks
-from iconface_video.identity.people import person_direction
-from iconface_video.identity.references import ReferencePhoto
-from iconface_video.pipelines.surveyed import PeopleChoice, likeness
+from iconface_video.identity.evidence import DisplayAt
+from iconface_video.identity.people_choice import ChosenPeople
+from iconface_video.identity.people_photos import people_directions
+from iconface_video.identity.people_summary import Moment, PersonSummary, summarise_people
+from iconface_video.identity.references import ReferencePhoto, match_person
 from iconface_video.settings import AnchorSettings
-from iconface_video.types import Float32, Survey, Track, UInt8
+from iconface_video.types import Float32, Survey, UInt8
 
 FACE_PX = 256
+_CLEARLY = 0.1
+"""Cosine by which a photo must be more like somebody else before the user is told."""
 _SAME_PERSON = 0.6
 """Cosine from which a person of a new survey takes over what was decided about one of the old survey."""
 
@@ -40,31 +43,30 @@ class Person:
     """One person of the clip."""
 
     index: int
+    summary: PersonSummary
     direction: Float32 | None
-    seconds: float
-    """On screen, in all."""
-    spans: list[tuple[float, float]]
-    """Seconds after the clip's first frame: from, to."""
-    quality: float
-    """Of the best frame, 0..1."""
-    best_pts: int
-    best_seconds: float
-    """The same, after the clip's first frame."""
-    face: bytes = b""
-    """JPEG of the best frame's face."""
+    best: Moment
+    face: bytes
+    """JPEG of the best moment's face."""
     name: str = ""
     skip: bool = False
     photos: list[Photo] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """The name, or "person 3"."""
+        return self.name or f"person {self.index + 1}"
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "index": self.index,
             "name": self.name,
             "skip": self.skip,
-            "seconds": self.seconds,
-            "spans": self.spans,
-            "quality": self.quality,
-            "best_seconds": self.best_seconds,
+            "seconds": self.summary.seconds,
+            "spans": self.summary.spans,
+            "quality": self.summary.quality,
+            "face_px": self.summary.face_px,
+            "best_seconds": self.best.seconds,
             "photos": [
                 {"id": item.id, "file": item.reference.path.name, "likeness": item.likeness, "notes": item.notes}
                 for item in self.photos
@@ -74,39 +76,22 @@ class Person:
 
 def find_people(survey: Survey, pictures: DisplayAt, settings: AnchorSettings) -> list[Person]:
     """Everybody in the survey, most seen first, with the best picture of each."""
-    people = [_person(survey, index, tracks, settings) for index, tracks in group_tracks(survey) if index is not None]
-    for person in sorted(people, key=lambda item: item.best_pts):  # forwards through the file is the cheaper way
-        track, row = _best(survey, person.index)
-        picture = pictures(person.best_pts)
-        crop = cut_crop(picture, crop_from_display(track.parameters[row], FACE_PX), FACE_PX)
-        person.face = jpeg(np.asarray(crop, np.uint8))
-    return people
+    directions = people_directions(survey, settings)
+    known = [item for item in summarise_people(ChosenPeople(survey)) if item.person is not None]
+    best = [max(item.moments, key=lambda moment: moment.quality) for item in known]
+    faces: dict[int, bytes] = {}
+    for moment in sorted(best, key=lambda moment: moment.pts):  # forwards through the file is the cheaper way
+        faces[moment.track_id] = _face(survey, moment, pictures(moment.pts))
+    return [
+        Person(index, item, directions.get(index), moment, faces[moment.track_id])
+        for index, (item, moment) in enumerate(zip(known, best))
+    ]
 
 
-def _person(survey: Survey, index: int, tracks: Sequence[Track], settings: AnchorSettings) -> Person:
-    base = survey.info.time_base
-    frame_seconds = float((survey.last_pts - survey.first_pts) * base) / max(1, survey.frame_count - 1)
-    spans = []
-    for track in sorted(tracks, key=lambda item: int(item.pts[0])):
-        first, last = (float((int(pts) - survey.first_pts) * base) for pts in (track.pts[0], track.pts[-1]))
-        spans.append((first, last + frame_seconds))
-    track, row = _best(survey, index)
-    return Person(
-        index=index,
-        direction=person_direction(tracks, settings),
-        seconds=sum(last - first for first, last in spans),
-        spans=spans,
-        quality=float(track.quality[row]),
-        best_pts=int(track.pts[row]),
-        best_seconds=float((int(track.pts[row]) - survey.first_pts) * base),
-    )
-
-
-def _best(survey: Survey, person: int) -> tuple[Track, int]:
-    """The track and row of a person's best frame."""
-    tracks = [track for track in survey.tracks if track.person == person]
-    track = max(tracks, key=lambda item: float(item.quality.max()))
-    return track, int(np.argmax(track.quality))
+def _face(survey: Survey, moment: Moment, picture: UInt8) -> bytes:
+    track = next(track for track in survey.tracks if track.track_id == moment.track_id)
+    crop = cut_crop(picture, crop_from_display(track.parameters[moment.row], FACE_PX), FACE_PX)
+    return jpeg(np.asarray(crop, np.uint8))
 
 
 def take_over(old: Sequence[Person], new: Sequence[Person]) -> None:
@@ -122,30 +107,30 @@ def take_over(old: Sequence[Person], new: Sequence[Person]) -> None:
             other.name, other.skip, other.photos = one.name, one.skip, one.photos
 
 
-def choice_of(people: Sequence[Person]) -> PeopleChoice:
+def chosen_people(survey: Survey, people: Sequence[Person]) -> ChosenPeople:
     """What the user decided, for the recipe."""
-    return PeopleChoice(
-        photos={person.index: tuple(photo.reference for photo in person.photos) for person in people if person.photos},
+    return ChosenPeople(
+        survey,
         names={person.index: person.name for person in people if person.name},
         skipped=frozenset(person.index for person in people if person.skip),
     )
 
 
+def photos_of(people: Sequence[Person]) -> dict[int, list[ReferencePhoto]]:
+    """Person -> photos, for the recipe."""
+    return {person.index: [photo.reference for photo in person.photos] for person in people if person.photos}
+
+
 def describe_photo(reference: ReferencePhoto, person: Person, people: Sequence[Person], settings: AnchorSettings) -> Photo:
     """The photo with its likeness and what the user should know: it is used all the same, on the user's word."""
-    scores = {other.index: likeness(reference, other.direction) for other in people if other.direction is not None}
-    own = scores.get(person.index, 0.0)
+    directions = {other.index: other.direction for other in people if other.direction is not None}
+    match = match_person(person.index, [reference], directions, settings)
     notes = list(reference.notes)
-    rival = max(scores, key=lambda index: scores[index], default=person.index)
-    if rival != person.index and scores[rival] >= max(settings.min_similarity, own + 0.1):
-        notes.append(f"looks more like {display_name(people[rival])}; used here because you put it here")
-    elif own < settings.min_similarity:
+    if match.rival is not None and match.rival_score >= max(settings.min_similarity, match.score + _CLEARLY):
+        notes.append(f"looks more like {people[match.rival].title}; used here because you put it here")
+    elif match.score < settings.min_similarity:
         notes.append("looks little like this person in the video; used because you put it here")
-    return Photo(reference, own, notes)
-
-
-def display_name(person: Person) -> str:
-    return person.name or f"person {person.index + 1}"
+    return Photo(reference, match.score, notes)
 
 
 def jpeg(rgb: UInt8, quality: int = 92) -> bytes:

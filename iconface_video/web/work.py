@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.pipelines.survey import survey
-from iconface_video.pipelines.surveyed import PeopleChoice, restore_surveyed, restored_stretch
+from iconface_video.pipelines.surveyed import Photos, restore_surveyed, restored_part, restored_stretch
 from iconface_video.run.clip import Clip
 from iconface_video.run.display import DisplayPictures
 from iconface_video.run.report import RunReport
@@ -30,9 +31,13 @@ BEFORE, AFTER, FILM = "before.jpg", "after.jpg", "film.mp4"
 class Wanted:
     """What is to be restored, as it was decided when the job was asked for."""
 
-    survey: Survey
-    choice: PeopleChoice
+    chosen: ChosenPeople
+    photos: Photos
     settings: RunSettings
+
+    @property
+    def survey(self) -> Survey:
+        return self.chosen.survey
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,14 +79,14 @@ def make_preview(wanted: Wanted, kind: PreviewKind, pts: int, folder: Path, engi
     first, last = _stretch(wanted, pts) if kind == "stretch" else _frame(wanted, pts)
     job.step("load", 0, None)
     with restored_stretch(
-        found,
+        wanted.chosen,
         first,
         last,
-        choice=wanted.choice,
+        photos=wanted.photos,
         settings=settings,
         model=engine.restorer(settings),
         embed=engine.embed,
-        work=folder / "work",
+        work=folder,
         on_progress=job.report,
         should_stop=job.should_stop,
     ) as pairs:
@@ -92,7 +97,7 @@ def make_preview(wanted: Wanted, kind: PreviewKind, pts: int, folder: Path, engi
         else:
             write_comparison(folder / FILM, pairs, found.info, on_frame=lambda done: job.step("compare", done, None))
     seconds, length = (float(ticks * found.info.time_base) for ticks in (first - found.first_pts, last - first))
-    return Preview(job.id, kind, seconds, length, folder, close_ups(wanted.choice.apply(found), first, last))
+    return Preview(job.id, kind, seconds, length, folder, close_ups(restored_part(wanted.chosen), first, last))
 
 
 def _frame(wanted: Wanted, pts: int) -> tuple[int, int]:
@@ -117,13 +122,13 @@ def make_result(wanted: Wanted, preset: str, folder: Path, engine: Engine, job: 
     out.mkdir()
     job.step("load", 0, None)
     report = restore_surveyed(
-        found,
+        wanted.chosen,
         out,
-        choice=wanted.choice,
+        photos=wanted.photos,
         settings=wanted.settings,
         model=engine.restorer(wanted.settings),
         embed=engine.embed,
-        work=folder / "work",
+        work=folder,
         on_progress=job.report,
         should_stop=job.should_stop,
     )
@@ -135,5 +140,5 @@ def make_result(wanted: Wanted, preset: str, folder: Path, engine: Engine, job: 
     with VideoReader(found.info.path, wanted.settings.read) as before, VideoReader(report.output) as after:
         pairs = zip(before.frames(), after.frames())
         write_comparison(folder / FILM, pairs, found.info, with_sound=True, on_frame=on_frame)
-    places = close_ups(wanted.choice.apply(found), found.first_pts, found.last_pts)
+    places = close_ups(restored_part(wanted.chosen), found.first_pts, found.last_pts)
     return Result(job.id, report, wanted.settings.render.strength, preset, folder, places)

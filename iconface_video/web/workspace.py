@@ -22,7 +22,7 @@ from iconface_video.video.random_access import RandomAccess
 from iconface_video.web.engine import Engine
 from iconface_video.web.facts import clip_facts, preview_facts, result_facts
 from iconface_video.web.jobs import Job, JobQueue, Kind
-from iconface_video.web.people import Person, Photo, choice_of, describe_photo, jpeg, take_over
+from iconface_video.web.people import Person, Photo, chosen_people, describe_photo, jpeg, photos_of, take_over
 from iconface_video.web.uploads import sentence
 from iconface_video.web.viewing import fitted
 from iconface_video.web.work import Preview, PreviewKind, Result, Wanted, look_for_people, make_preview, make_result
@@ -178,7 +178,7 @@ class Workspace:
         with self._lock:
             found = self._must_be_surveyed("A preview cannot be made")
             pts = self._pts_at(seconds, found.info)
-            wanted = Wanted(found, choice_of(self.people), self.settings)
+            wanted = Wanted(chosen_people(found, self.people), photos_of(self.people), self.settings)
             self._start("preview", lambda job: self._preview(job, wanted, kind, pts))
 
     def start_run(self, strength: float) -> None:
@@ -186,7 +186,8 @@ class Workspace:
         settings = load_preset(self.preset).settings({"render": {"strength": strength}})
         with self._lock:
             found = self._must_be_surveyed("The video cannot be restored")
-            wanted, preset = Wanted(found, choice_of(self.people), settings), self.preset
+            wanted = Wanted(chosen_people(found, self.people), photos_of(self.people), settings)
+            preset = self.preset
             self._start("run", lambda job: self._run(job, wanted, preset))
 
     def cancel(self) -> None:
