@@ -72,7 +72,7 @@ def render_store(
             header.facts["frames"],
             header.facts.get("restored_with"),
         )
-    return RenderReport(path, target.path, frames, watch.seconds, target.notes)
+    return RenderReport(path, target.path, frames, watch.seconds, (*target.notes, *clip.damage))
 
 
 def render_clip(
@@ -101,6 +101,7 @@ def render_clip(
         VideoWriter(target, clip.info, encode, metadata, first=first, last=clip.end, on_whole=on_whole) as writer,
         prefetch(clip.frames(), DECODE_AHEAD_FRAMES) as frames,
     ):
+        clip.copying = writer.copying
         for frame in Renderer(store.at, render).render(frames):
             watch.check()
             writer.write(frame)

@@ -131,7 +131,7 @@ def _restore_clip(
             left_alone=restored.plan.left_alone,
             not_tracked=dict(found.survey.skipped),
             seconds=watch.seconds,
-            notes=(*notes.said, *found.notes, *restored.notes, *_reading_notes(clip)),
+            notes=(*notes.said, *found.notes, *restored.notes, *clip.damage),
         )
 
     def on_whole(path: Path, frames: int) -> None:
@@ -346,11 +346,6 @@ def _write_store_header(
 def _empty_survey(clip: Clip) -> Survey:
     first = clip.start.pts if clip.start is not None else clip.info.first_pts
     return Survey(clip.info, (), (), clip.frame_estimate or 0, first, first)
-
-
-def _reading_notes(clip: Clip) -> Sequence[str]:
-    damaged = clip.corrupt_frames
-    return (f"{damaged} damaged frame{'s' if damaged > 1 else ''}, concealed by the decoder",) if damaged else ()
 
 
 def load_restorer(settings: RunSettings) -> FaceModel:

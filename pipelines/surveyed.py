@@ -84,7 +84,7 @@ def restore_surveyed(
         left_alone={**plan.left_alone, **_skipped(chosen)},
         not_tracked=dict(survey.skipped),
         seconds=watch.seconds,
-        notes=(*target.notes, *notes, *sorted(counts.notes)),
+        notes=(*target.notes, *notes, *sorted(counts.notes), *clip.damage),
     )
 
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 from iconface_video.errors import UsageError
 from iconface_video.types import Frame, Timestamp, VideoInfo
 from iconface_video.video.reader import VideoReader
+from iconface_video.video.remux import CopyReport
 
 
 class Clip:
@@ -17,6 +18,8 @@ class Clip:
         """start, end: seconds after the file's first frame, both inclusive; None: the file's own. Raises UsageError."""
         self.reader = reader
         self.info: VideoInfo = reader.info
+        self.copying: CopyReport | None = None
+        """Of the latest output: what besides the film could not be copied as it was."""
         self.start = self._timestamp("start", start)
         self.end = self._timestamp("end", end)
         if self.start is not None and self.end is not None and self.end.pts < self.start.pts:
@@ -44,6 +47,11 @@ class Clip:
     @property
     def corrupt_frames(self) -> int:
         return self.reader.corrupt_frames
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """Sentences about what was concealed, repaired or left out of the file in the latest reading and copying."""
+        return (*self.reader.damage, *(() if self.copying is None else self.copying.damage))
 
     @property
     def is_whole(self) -> bool:

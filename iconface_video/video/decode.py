@@ -19,24 +19,35 @@ from av.video.stream import VideoStream
 from iconface_video.errors import DecodeError
 from iconface_video.types import VideoInfo
 from iconface_video.video.container import open_input
+from iconface_video.video.gaps import Gaps, stand_in
 from iconface_video.video.probe import default_step, has_slots_only
 from iconface_video.video.timestamps import PtsGuesser
 
 _log = logging.getLogger(__name__)
 
 _MAX_ERRORS_IN_A_ROW = 1000
+_MAX_OTHER_SIZE = 12
+"""Pictures in a row: a damaged header changes the size until the next key frame at most, mostly for one picture."""
 
 
 @dataclass
 class DecodeReport:
     """What went wrong on the way."""
 
-    lost_packets: int = 0
-    """Packets that the decoder refused altogether."""
+    refused: int = 0
+    """How often the decoder refused what it was given."""
+    lost: int = 0
+    """Pictures that could not be decoded, nor stood in for."""
+    stood_in: int = 0
+    """Pictures that could not be decoded: the one before is shown again at their time."""
+    other_size: int = 0
+    """Pictures left out because they are of another size than the film."""
     repaired_timestamps: int = 0
     """Pictures whose time was missing or did not rise."""
     is_truncated: bool = False
     """The container was damaged so that the rest of the file could not be reached."""
+    end_pts: int | None = None
+    """Where the film ended: the last picture's time and duration. None: it was not read to its end."""
 
 
 def decode_pictures(info: VideoInfo, report: DecodeReport, seek_to: int | None = None) -> Generator[av.VideoFrame, None, None]:
@@ -56,16 +67,34 @@ def decode_pictures(info: VideoInfo, report: DecodeReport, seek_to: int | None =
             container.seek(seek_to, stream=stream, backward=True)
         guesser = PtsGuesser(default_step(stream))
         slots: deque[int | None] | None = deque() if has_slots_only(info.container) else None
-        with closing(_pictures(info.path, container, stream, report, seek_to is not None, slots)) as pictures:
+        gaps = Gaps(info.codec, is_timed=slots is None, from_beginning=seek_to is None)
+        sizes = _Sizes(info, report)
+        before: av.VideoFrame | None = None
+        with closing(_pictures(info.path, container, stream, report, seek_to is not None, slots, gaps)) as pictures:
             for picture in pictures:
-                _check_size(info, picture)
+                if not sizes.fits(picture):
+                    gaps.failed()
+                    continue
                 own = (picture.pts, picture.dts) if slots is None else (slots.popleft() if slots else None, None)
+                missing = gaps.shown(picture, own[0])
+                for pts in missing if before is not None else ():
+                    copy = stand_in(before, info.color)
+                    copy.pts = guesser.next(pts, None, 0)
+                    copy.time_base = info.time_base
+                    gaps.filled(pts)
+                    report.stood_in += 1
+                    yield copy
                 picture.pts = guesser.next(*own, picture.duration)
                 picture.time_base = info.time_base
                 report.repaired_timestamps = guesser.repaired
+                report.lost = max(gaps.missing, report.refused - report.stood_in)
+                before = picture
                 yield picture
+        gaps.finished()
+        report.lost = max(gaps.missing, report.refused - report.stood_in)
+        report.end_pts = None if before is None or before.pts is None else before.pts + max(0, before.duration)
         if guesser.repaired:
-            _log.warning("%s: %d frames had no usable time; it was set from their neighbours", info.path, guesser.repaired)
+            _log.info("%s: %d frames had no usable time; it was set from their neighbours", info.path, guesser.repaired)
 
 
 def _pictures(
@@ -75,6 +104,7 @@ def _pictures(
     report: DecodeReport,
     from_keyframe: bool,
     slots: deque[int | None] | None,
+    gaps: Gaps,
 ) -> Generator[av.VideoFrame, None, None]:
     errors_in_a_row = 0
     waiting = from_keyframe
@@ -82,17 +112,18 @@ def _pictures(
         if packet is not None and waiting and not packet.is_keyframe:
             continue
         waiting = False
-        if packet is not None and slots is not None:
-            slots.append(packet.dts)
+        if packet is not None:
+            gaps.sent(packet)
+            if slots is not None:
+                slots.append(packet.dts)
         try:
             pictures = stream.decode(packet)
         except EOFError:
             return
         except FFmpegError as error:
-            report.lost_packets += 1
+            report.refused += 1
             errors_in_a_row += 1
-            if slots:
-                slots.pop()
+            gaps.failed(slots.pop() if slots else None)
             if errors_in_a_row >= _MAX_ERRORS_IN_A_ROW:
                 raise DecodeError(
                     f"{path}: {errors_in_a_row} pictures in a row could not be decoded (FFmpeg: {error.strerror}). "
@@ -116,13 +147,27 @@ def _packets(
             yield packet
     except FFmpegError as error:
         report.is_truncated = True
-        _log.warning("%s: the container is damaged; the film ends early here (FFmpeg: %s)", path, error.strerror)
+        _log.info("%s: the container is damaged; the film ends early here (FFmpeg: %s)", path, error.strerror)
     yield None
 
 
-def _check_size(info: VideoInfo, picture: av.VideoFrame) -> None:
-    if (picture.width, picture.height) != (info.width, info.height):
-        raise DecodeError(
-            f"{info.path}: the picture changes from {info.width}x{info.height} to {picture.width}x{picture.height} "
-            "in mid-stream. Split the file there, or convert it to one size first."
-        )
+class _Sizes:
+    """All pictures of a film are of one size. A few of another are damage and left out; more are another film."""
+
+    def __init__(self, info: VideoInfo, report: DecodeReport) -> None:
+        self._info, self._report, self._others = info, report, 0
+
+    def fits(self, picture: av.VideoFrame) -> bool:
+        """Raises DecodeError where the film goes on in another size."""
+        info = self._info
+        if (picture.width, picture.height) == (info.width, info.height):
+            self._others = 0
+            return True
+        self._others += 1
+        self._report.other_size += 1
+        if self._others > _MAX_OTHER_SIZE:
+            raise DecodeError(
+                f"{info.path}: the picture changes from {info.width}x{info.height} to {picture.width}x{picture.height} "
+                "in mid-stream. Split the file there, or convert it to one size first."
+            )
+        return False

@@ -243,7 +243,7 @@ def stream_codec(stream: Stream) -> str:
     """Codec name of any stream, or its kind where FFmpeg knows none."""
     if stream.codec_context is not None:
         return str(stream.codec_context.codec.canonical_name)
-    return str(stream.name or stream.type)
+    return str(getattr(stream, "name", None) or f"unknown {stream.type}")
 
 
 def _detail(stream: Stream) -> str:

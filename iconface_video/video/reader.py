@@ -14,11 +14,18 @@ from iconface_video.settings import ReadSettings
 from iconface_video.types import Frame, Timestamp, VideoInfo
 from iconface_video.video.decode import DecodeReport, decode_pictures
 from iconface_video.video.deinterlace import Deinterlacer
+from iconface_video.video.gaps import STAND_IN
 from iconface_video.video.planes import DecodedPicture, planes_of
 from iconface_video.video.probe import flags_pictures, has_slots_only, probe
 
 _SEEK_MARGINS_SECONDS = (0, 2, 10)
 """How far before the wanted frame a seek aims; where even the last lands too late, reading begins at the beginning."""
+_SHORT_SECONDS, _SHORT_SHARE = 0.3, 0.03
+"""A film that ends this much before its promised length is said to end early; sound often is a little longer."""
+
+
+def _counted(number: int) -> str:
+    return "1 frame" if number == 1 else f"{number} frames"
 
 
 class VideoReader:
@@ -44,8 +51,8 @@ class VideoReader:
 
     @property
     def corrupt_frames(self) -> int:
-        """Frames of the latest `frames` call that were damaged: concealed by the decoder, or lost altogether."""
-        return self._flagged_corrupt + self._report.lost_packets
+        """Frames of the latest `frames` call that were damaged: concealed, or lost altogether."""
+        return self._flagged_corrupt + self._report.lost + self._report.other_size
 
     @property
     def repaired_timestamps(self) -> int:
@@ -56,6 +63,39 @@ class VideoReader:
     def is_truncated(self) -> bool:
         """The latest `frames` call met damage in the container that hid the rest of the file."""
         return self._report.is_truncated
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """What a person should know of the latest `frames` call: damage that was concealed, and what is missing."""
+        report, found = self._report, []
+        concealed = self._flagged_corrupt - report.stood_in
+        if concealed:
+            found.append(f"{_counted(concealed)} damaged, concealed by the decoder")
+        if report.stood_in:
+            found.append(f"{_counted(report.stood_in)} could not be decoded; the one before is shown in its place")
+        if report.lost:
+            found.append(f"{_counted(report.lost)} could not be decoded and left out")
+        if report.other_size:
+            found.append(f"{_counted(report.other_size)} damaged in size and left out")
+        if report.repaired_timestamps:
+            found.append(f"{_counted(report.repaired_timestamps)} had no usable time; it was set from its neighbours")
+        if report.is_truncated:
+            found.append("the file is damaged: the film ends where it can be read no further")
+        elif self._is_short():
+            found.append(
+                f"the film ends early, at {self._seconds_read():.2f} s: the file promises {self.info.duration_seconds:.2f} s"
+            )
+        return tuple(found)
+
+    def _seconds_read(self) -> float:
+        return float(((self._report.end_pts or 0) - self.info.first_pts) * self.info.time_base)
+
+    def _is_short(self) -> bool:
+        """Whether the film was read to its end, and that comes clearly before where the header puts it."""
+        promised = self.info.duration_seconds
+        if promised is None or self._report.end_pts is None:
+            return False
+        return promised - self._seconds_read() > max(_SHORT_SECONDS, _SHORT_SHARE * promised)
 
     @property
     def deinterlaces(self) -> bool:
@@ -129,7 +169,7 @@ class VideoReader:
     def _frame(self, picture: av.VideoFrame, index: int) -> Frame:
         info = self.info
         planes = planes_of(picture, info.pix_fmt)
-        corrupt = bool(picture.is_corrupt)
+        corrupt = bool(picture.is_corrupt) or picture.opaque is STAND_IN
         self._flagged_corrupt += corrupt
         assert picture.pts is not None
         return Frame(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import logging
+import math
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -15,12 +17,38 @@ from av.stream import Discard, Stream
 if TYPE_CHECKING:
     from av.container.core import Chapter  # exists in PyAV's stubs only
 
-_log = logging.getLogger(__name__)
-
 _OWN_KEYS = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder"})
 """Container metadata that a muxer writes about itself."""
 _STATISTICS = ("BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS")
 """mkvmerge's tags about a stream's packets; no longer true of re-encoded or trimmed ones."""
+
+_JUMP_SECONDS = 10
+"""Sound that jumps this far ahead has to be borne out by the packet after it: a damaged time would push all that follows."""
+
+
+@dataclass
+class CopyReport:
+    """What could not be copied as it was; packets by the kind of their stream ("audio": 3)."""
+
+    moved: Counter[str] = field(default_factory=Counter)
+    """Packets whose times ran backwards and were set after the one before."""
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Packets that are damaged beyond copying: with an impossible time, or refused by the muxer."""
+    is_truncated: bool = False
+    """The input's container was damaged so that the rest could not be reached."""
+
+    @property
+    def damage(self) -> tuple[str, ...]:
+        """Sentences for a person; empty where all was copied as it was."""
+        found = [f"{_counted(count, kind)} ran backwards in time and moved" for kind, count in sorted(self.moved.items())]
+        found += [f"{_counted(count, kind)} damaged and left out" for kind, count in sorted(self.left_out.items())]
+        if self.is_truncated:
+            found.append("the file is damaged: sound and subtitles end where it can be read no further")
+        return tuple(found)
+
+
+def _counted(count: int, kind: str) -> str:
+    return f"{count} {kind} packet{'' if count == 1 else 's'}"
 
 
 class Remuxer:
@@ -37,16 +65,21 @@ class Remuxer:
         first: Fraction | None,
         end: Fraction | None,
         shift: Fraction,
+        report: CopyReport,
+        tick: Fraction,
     ) -> None:
-        """`pairs`: each copied stream of the source with its stream in the output."""
+        """`pairs`: each copied stream of the source with its stream in the output.
+        tick: of the output's clock in seconds, by which sound has to move on from packet to packet; 0 where it may stand.
+        """
         self._targets = {stream.index: target for stream, target in pairs}
+        self._report, self._tick = report, tick
         self._first, self._end, self._shift = first, end, shift
         self._last_dts: dict[int, int] = {}
         for stream in source.streams:
             if stream.index not in self._targets:
                 stream.discard = Discard.all
         streams = [stream for stream, _ in pairs if stream.type != "attachment"]
-        self._packets = self._read(source, streams)
+        self._packets = self._plausible(self._read(source, streams))
         self._held: Packet | None = None
 
     def up_to(self, seconds: Fraction | None) -> Iterator[Packet]:
@@ -71,10 +104,31 @@ class Remuxer:
                 if packet.dts is None and packet.pts is None and packet.size == 0:
                     continue  # PyAV's own end mark
                 yield packet
-        except FFmpegError as error:
-            _log.warning(
-                "%s: sound and subtitles end early, the container is damaged (FFmpeg: %s)", source.name, error.strerror
-            )
+        except FFmpegError:
+            self._report.is_truncated = True
+
+    def _plausible(self, packets: Iterator[Packet]) -> Iterator[Packet]:
+        """Without sound that jumps far ahead while the packet after it does not."""
+        ends: dict[int, Fraction] = {}
+        doubted: dict[int, Packet] = {}
+        for packet in packets:
+            if packet.stream.type != "audio" or _has_no_time(packet):
+                yield packet
+                continue
+            index, begins = packet.stream_index, _begins(packet)
+            held = doubted.pop(index, None)
+            if held is not None:
+                if begins < _begins(held):
+                    self._report.left_out["audio"] += 1
+                else:
+                    yield held
+                    ends[index] = _begins(held)
+            if index in ends and begins > ends[index] + _JUMP_SECONDS:
+                doubted[index] = packet
+                continue
+            ends[index] = begins
+            yield packet
+        yield from doubted.values()
 
     def _prepared(self, packet: Packet) -> Packet | None:
         target = self._targets[packet.stream_index]
@@ -90,19 +144,31 @@ class Remuxer:
             packet.dts = None if packet.dts is None else packet.dts - shift
         if packet.dts is None:
             packet.dts = packet.pts
-        self._keep_rising(packet)
+        if packet.dts is not None:
+            self._keep_rising(packet)
         packet.stream = target
         return packet
 
     def _keep_rising(self, packet: Packet) -> None:
         """Muxers refuse a DTS that runs backwards; in broken files FFmpeg's own tool nudges it, too."""
-        if packet.dts is None:
-            return
+        assert packet.dts is not None
         last = self._last_dts.get(packet.stream_index)
-        if last is not None and packet.dts < last:
-            packet.dts = last
-            packet.pts = max(packet.dts, packet.pts if packet.pts is not None else last)
+        # Titles may share a time; sound must be told apart in the output's coarser clock, too.
+        step = 0 if packet.stream.type != "audio" else math.ceil(self._tick / packet.time_base)
+        if last is not None and packet.dts < last + step:
+            packet.dts = last + step
+            self._report.moved[packet.stream.type] += 1
+        if packet.pts is not None and packet.pts < packet.dts:
+            packet.pts = packet.dts
         self._last_dts[packet.stream_index] = packet.dts
+
+    def refused(self, packet: Packet) -> None:
+        """The muxer would not take it."""
+        self._report.left_out[packet.stream.type] += 1
+
+
+def _has_no_time(packet: Packet) -> bool:
+    return packet.pts is None and packet.dts is None
 
 
 def _begins(packet: Packet) -> Fraction:

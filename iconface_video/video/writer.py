@@ -25,11 +25,13 @@ from iconface_video.video.encoders import set_up
 from iconface_video.video.limits import local_url
 from iconface_video.video.output_plan import OutputPlan, copy_stream, film_of, plan_output
 from iconface_video.video.planes import DecodedPicture, fill_picture, is_packed, packed_picture_of, picture_of, planar_name
-from iconface_video.video.remux import Remuxer, container_metadata, stream_metadata, trimmed_chapters
+from iconface_video.video.remux import CopyReport, Remuxer, container_metadata, stream_metadata, trimmed_chapters
 
 __all__ = ["OutputPlan", "VideoWriter", "plan_output"]
 
 _MAX_TIMESCALE = 2**31 - 1
+_CLOCKS = {"mp4": Fraction(1, 8000), "mov": Fraction(1, 8000), "mpegts": Fraction(1, 90000)}
+"""Coarsest tick of sound, in seconds, in containers that want its times to rise (MP4 counts samples)."""
 _BICUBIC_ACCURATE = 4 | 0x40000 | 0x2000
 """SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT: without the last two swscale darkens by a level or two."""
 
@@ -69,6 +71,8 @@ class VideoWriter:
         self._encoder: VideoCodecContext | None = None
         self._remuxer: Remuxer | None = None
         self.frames_written = 0
+        self.copying = CopyReport()
+        """What of sound, subtitles and the like could not be copied as it was."""
 
     def _usual_duration(self) -> Fraction:
         rate = self._info.average_rate
@@ -136,7 +140,8 @@ class VideoWriter:
                 pairs.append((stream, copy))
         self._output.metadata.update(container_metadata(info.metadata, self._metadata))
         self._output.set_chapters(trimmed_chapters(source.chapters(), self._first, self._end, self._shift * info.time_base))
-        self._remuxer = Remuxer(source, pairs, self._first, self._end, self._shift * info.time_base)
+        shift, tick = self._shift * info.time_base, _CLOCKS.get(plan.container, Fraction(0))
+        self._remuxer = Remuxer(source, pairs, self._first, self._end, shift, self.copying, tick)
 
     def _add_film(self, frame: Frame, source: av.container.InputContainer) -> VideoStream:
         assert self._output is not None
@@ -175,7 +180,7 @@ class VideoWriter:
         if container == "mpegts":
             return {"mpegts_copyts": "1"}
         if container == "matroska":
-            return {}
+            return {"fflags": "+bitexact"}  # else its identifiers are random, and no two files the same
         options = {"video_track_timescale": str(info.time_base.denominator)}
         starts_later = info.first_pts != 0 or any(stream.start_time for stream in source.streams)
         if starts_later and self._first is None:
@@ -211,8 +216,18 @@ class VideoWriter:
         for packet in packets:
             if packet.dts is not None:
                 reached = (packet.dts + self._shift) * packet.time_base
-                self._output.mux(list(self._remuxer.up_to(reached)))
+                self._copy(reached)
             self._output.mux(packet)
+
+    def _copy(self, until: Fraction | None) -> None:
+        """The other streams' packets up to a time (None: all that are left). What is too damaged to be written is left out."""
+        assert self._output is not None
+        assert self._remuxer is not None
+        for packet in self._remuxer.up_to(until):
+            try:
+                self._output.mux(packet)
+            except (av.error.ArgumentError, av.error.InvalidDataError):
+                self._remuxer.refused(packet)
 
     def _finish(self) -> None:
         if self._output is None:
@@ -221,7 +236,7 @@ class VideoWriter:
         assert self._remuxer is not None
         try:
             self._mux(self._film.encode(None))
-            self._output.mux(list(self._remuxer.up_to(None)))
+            self._copy(None)
             self._output.close()
         except (FFmpegError, ValueError) as error:
             raise self._failure(error) from error
