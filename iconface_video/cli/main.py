@@ -26,6 +26,7 @@ from iconface_video.cli import (
     probe_command,
     render_command,
     run_command,
+    serve_command,
     train_command,
     train_encoder_command,
 )
@@ -43,6 +44,7 @@ app.command("run")(run_command.run)
 app.command("render")(render_command.render)
 app.command("image")(image_command.image)
 app.command("probe")(probe_command.probe_file)
+app.command("serve")(serve_command.serve)
 app.command("doctor")(doctor_command.doctor)
 app.add_typer(config_command.app, name="config")
 app.add_typer(models_command.app, name="models")
