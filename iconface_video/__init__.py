@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from iconface_video.models.checkpoints import load_model
+    from iconface_video.pipelines.finding import ReferenceChoice
     from iconface_video.pipelines.image import restore_faces
+    from iconface_video.pipelines.people import FoundPeople, find_people
     from iconface_video.pipelines.render import render_store
-    from iconface_video.pipelines.restore import ReferenceChoice, restore_video
+    from iconface_video.pipelines.restore import restore_video
     from iconface_video.pipelines.survey import survey
     from iconface_video.settings import RunSettings
     from iconface_video.video.probe import probe
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "FoundPeople",
     "ReferenceChoice",
     "RunSettings",
     "__version__",
+    "find_people",
     "load_model",
     "probe",
     "render_store",
@@ -33,8 +37,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ReferenceChoice": "iconface_video.pipelines.restore",
+    "FoundPeople": "iconface_video.pipelines.people",
+    "ReferenceChoice": "iconface_video.pipelines.finding",
     "RunSettings": "iconface_video.settings",
+    "find_people": "iconface_video.pipelines.people",
     "load_model": "iconface_video.models.checkpoints",
     "probe": "iconface_video.video.probe",
     "render_store": "iconface_video.pipelines.render",

@@ -7,57 +7,28 @@ killed goes on from there: what is done and unharmed is taken, the rest is made,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from iconface_video.identity.anchor_store import ANCHOR_FILES, load_anchors, save_anchors
-from iconface_video.identity.evidence import build_anchors, describe_matches, group_tracks
-from iconface_video.identity.people import group_people, person_direction
-from iconface_video.identity.references import (
-    Embed,
-    Match,
-    ReferencePhoto,
-    load_folder,
-    load_photo,
-    match_references,
-    photo_detector,
-)
+from iconface_video.identity.evidence import group_tracks
+from iconface_video.identity.references import Embed
+from iconface_video.pipelines.finding import Found, Notes, ReferenceChoice, find_faces
 from iconface_video.pipelines.render import render_clip
-from iconface_video.pipelines.survey import load_embedder
 from iconface_video.restore.crop_store import CropStore, StoreHeader, check_disk, estimate_bytes, write_header
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import RestorePlan, make_plan
 from iconface_video.restore.timeline import RestoreContext, SegmentDone, TimelineCounts, restore_timeline
 from iconface_video.run.clip import Clip
-from iconface_video.run.display import DisplayPictures
 from iconface_video.run.fingerprint import fingerprint, hash_file, hash_folder
-from iconface_video.run.journal import Journal
-from iconface_video.run.parts import EMBEDDED, anchor_parts, input_parts, restore_parts, survey_parts
+from iconface_video.run.parts import restore_parts
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.report import RunReport
-from iconface_video.run.work import ANCHORS, SURVEY, WorkFolder, left_output, work_folder_of
-from iconface_video.settings import AnchorSettings, RunSettings
-from iconface_video.tracking.store import load_survey, save_survey
-from iconface_video.tracking.survey import run_survey
-from iconface_video.types import Float32, IdentityAnchor, Progress, Survey
+from iconface_video.run.work import WorkFolder, left_output, work_folder_of
+from iconface_video.settings import RunSettings
 from iconface_video.video.output_plan import OutputPlan, plan_output
 from iconface_video.video.reader import VideoReader
-
-
-@dataclass(frozen=True)
-class ReferenceChoice:
-    """The user's photos of the people in the clip."""
-
-    photos: tuple[Path, ...] = ()
-    """Of whoever they show; matched by likeness."""
-    people: tuple[tuple[str, Path], ...] = ()
-    """(name, folder of photos) for each person."""
-
-    def __bool__(self) -> bool:
-        return bool(self.photos or self.people)
 
 
 def restore_video(
@@ -112,9 +83,9 @@ def _restore_clip(
     folder: WorkFolder,
     watch: Watch,
 ) -> RunReport:
-    notes = _Notes(folder.journal, watch)
+    notes = Notes(folder.journal, watch)
     notes.say(*target.notes)
-    found = _find_faces(clip, settings, references, embed, folder, notes, watch)
+    found = find_faces(clip, settings, references, embed, folder, notes, watch)
     restored = _restore(clip, found, settings, model, folder, notes, watch)
 
     def report(frames: int) -> RunReport:
@@ -122,13 +93,13 @@ def _restore_clip(
             input=clip.info.path,
             output=target.path,
             frames=frames,
-            faces=sum(len(track) for track in found.survey.tracks),
-            tracks=len(found.survey.tracks),
-            people=len(group_tracks(found.survey)),
+            faces=sum(len(track) for track in found.everybody.tracks),
+            tracks=len(found.everybody.tracks),
+            people=len(group_tracks(found.everybody)),
             frames_restored=restored.frames,
             faces_restored=restored.restored + restored.repeated,
             faces_repeated=restored.repeated,
-            left_alone=restored.plan.left_alone,
+            left_alone={**restored.plan.left_alone, **found.left_alone},
             not_tracked=dict(found.survey.skipped),
             seconds=watch.seconds,
             notes=(*notes.said, *found.notes, *restored.notes, *clip.damage),
@@ -141,31 +112,6 @@ def _restore_clip(
     total = found.survey.frame_count
     render, encode = settings.render, settings.encode
     return report(render_clip(clip, store, target, render, encode, watch, total, restored.with_what, on_whole))
-
-
-class _Notes:
-    """What a person should know, said as soon as it is known, and again in the report."""
-
-    def __init__(self, journal: Journal, watch: Watch) -> None:
-        self._journal, self._watch = journal, watch
-        self.said: list[str] = []
-
-    def say(self, *notes: str) -> None:
-        """These, and what the journal has to say meanwhile."""
-        for note in (*notes, *self._journal.take_notes()):
-            self.said.append(note)
-            self._watch.report(Progress("survey", 0, None, message=note))
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """Result of the first two stages."""
-
-    source: dict[str, Any]
-    """Parts of the input's fingerprint."""
-    survey: Survey
-    anchors: dict[int, IdentityAnchor]
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,75 +127,8 @@ class _Restored:
     """For the mark in the output's metadata; empty where no face was restored."""
 
 
-def _find_faces(
-    clip: Clip,
-    settings: RunSettings,
-    references: ReferenceChoice,
-    embed: Embed | None,
-    folder: WorkFolder,
-    notes: _Notes,
-    watch: Watch,
-) -> _Found:
-    """Survey and anchors, as far as they are not kept from an earlier run.
-
-    The user's photos are read first: a photo without a face is refused before any long work.
-    """
-    source = input_parts(clip, settings.read)
-    if settings.render.strength <= 0 and not references:
-        return _Found(source, _empty_survey(clip), {}, ("strength 0: the faces are left as they are",))
-    journal, embedder = folder.journal, EMBEDDED if embed is None else "given"
-    photos: list[ReferencePhoto] | None = None
-    said: list[str] = []
-    survey = None
-    if journal.find("survey", survey_parts(source, settings, embedder)) is not None:
-        survey = load_survey(folder.survey)
-    else:
-        embed = embed or load_embedder()
-        photos, said = _read_references(references, settings, embed)
-        notes.say()
-        survey = _survey(clip, settings, embed, watch)
-        save_survey(survey, folder.survey)
-        files = [f"{SURVEY}/{path.name}" for path in folder.survey.iterdir()]
-        journal.finish("survey", survey_parts(source, settings, embedder), files)
-    if not survey.tracks:
-        return _Found(source, survey, {}, (*said, "no face was found: the picture is as it was"))
-    parts = anchor_parts(source, survey, references.photos, references.people, settings.anchors, embedder)
-    kept = journal.find("anchors", parts)
-    notes.say()
-    if kept is not None:
-        return _Found(source, survey, load_anchors(folder.anchors), tuple(kept["notes"]))
-    embed = embed or load_embedder()
-    if photos is None:
-        photos, said = _read_references(references, settings, embed)
-    matches, anchors = _anchors(clip, survey, photos, embed, settings, watch)
-    said += describe_matches(matches)
-    save_anchors(anchors, folder.anchors)
-    journal.finish("anchors", parts, [f"{ANCHORS}/{name}" for name in ANCHOR_FILES], notes=said)
-    return _Found(source, survey, anchors, tuple(said))
-
-
-def _survey(clip: Clip, settings: RunSettings, embed: Embed, watch: Watch) -> Survey:
-    with watch.stage("survey"):
-        found = run_survey(clip.reader, settings.survey, embed, watch.report, watch.should_stop, start=clip.start, end=clip.end)
-        return group_people(found, settings.anchors)
-
-
-def _anchors(
-    clip: Clip, survey: Survey, photos: Sequence[ReferencePhoto], embed: Embed, settings: RunSettings, watch: Watch
-) -> tuple[list[Match], dict[int, IdentityAnchor]]:
-    with watch.stage("anchors"):
-        matches = match_references(photos, _directions(survey, settings.anchors), settings.anchors)
-
-        def on_done(done: int, total: int) -> None:
-            watch.check()
-            watch.report(Progress("anchors", done, total, unit="people"))
-
-        with DisplayPictures(clip) as pictures:
-            return matches, build_anchors(survey, matches, pictures.at, embed, settings.anchors, on_done)
-
-
 def _restore(
-    clip: Clip, found: _Found, settings: RunSettings, model: FaceModel | None, folder: WorkFolder, notes: _Notes, watch: Watch
+    clip: Clip, found: Found, settings: RunSettings, model: FaceModel | None, folder: WorkFolder, notes: Notes, watch: Watch
 ) -> _Restored:
     """The plan, then the model's work into the crop store: segment by segment, but for those that are there already."""
     if not found.survey.tracks:
@@ -283,7 +162,7 @@ def _restore(
     return _Restored(plan, counts.frames, counts.restored, counts.repeated, tuple(sorted(counts.notes)), with_what)
 
 
-def _with_what(plan: RestorePlan, found: _Found, settings: RunSettings, model: FaceModel) -> dict[str, Any]:
+def _with_what(plan: RestorePlan, found: Found, settings: RunSettings, model: FaceModel) -> dict[str, Any]:
     """What restores the faces, in plain values; empty where none is restored."""
     if not plan.crops_by_size():
         return {}
@@ -299,33 +178,10 @@ def _with_what(plan: RestorePlan, found: _Found, settings: RunSettings, model: F
     }
 
 
-def _read_references(
-    references: ReferenceChoice, settings: RunSettings, embed: Embed
-) -> tuple[list[ReferencePhoto], list[str]]:
-    """All photos, and what a person should know about them."""
-    if not references:
-        return [], []
-    detector = photo_detector(settings.survey)
-    photos = [load_photo(path, detector, embed) for path in references.photos]
-    notes: list[str] = []
-    for name, path in references.people:
-        more, skipped = load_folder(name, path, detector, embed)
-        photos += more
-        notes += skipped
-    notes += [f"{photo.path.name}: {note}" for photo in photos for note in photo.notes]
-    return photos, notes
-
-
-def _directions(survey: Survey, settings: AnchorSettings) -> dict[int, Float32]:
-    """Person -> direction, of all people that have one."""
-    people = {person: person_direction(tracks, settings) for person, tracks in group_tracks(survey) if person is not None}
-    return {person: direction for person, direction in people.items() if direction is not None}
-
-
 def _write_store_header(
     clip: Clip,
     plan: RestorePlan,
-    found: _Found,
+    found: Found,
     settings: RunSettings,
     identity: str,
     with_what: dict[str, Any],
@@ -341,11 +197,6 @@ def _write_store_header(
         "restored_with": with_what,
     }
     write_header(folder.crops, StoreHeader(identity, str(clip.info.path.absolute()), plan.segments, facts))
-
-
-def _empty_survey(clip: Clip) -> Survey:
-    first = clip.start.pts if clip.start is not None else clip.info.first_pts
-    return Survey(clip.info, (), (), clip.frame_estimate or 0, first, first)
 
 
 def load_restorer(settings: RunSettings) -> FaceModel:

@@ -23,6 +23,7 @@ from iconface_video.cli import (
     evaluate_faces_command,
     image_command,
     models_command,
+    people_command,
     probe_command,
     render_command,
     run_command,
@@ -41,6 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run_command.run)
+app.command("people")(people_command.people)
 app.command("render")(render_command.render)
 app.command("image")(image_command.image)
 app.command("probe")(probe_command.probe_file)

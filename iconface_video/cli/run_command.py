@@ -42,6 +42,12 @@ def run(
         list[str] | None,
         typer.Option("--person", metavar="NAME=FOLDER", help="A folder of photos of one person; once for each person."),
     ] = None,
+    people_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--people", metavar="FILE", help="A people.yaml that `people` wrote and you edited: who is who, who is skipped."
+        ),
+    ] = None,
     preset: Annotated[
         str,
         typer.Option(
@@ -88,6 +94,8 @@ def run(
 
       iconface-video run party.mkv --person anna=photos/anna --person ben=photos/ben
 
+      iconface-video run party.mkv --people party.people/people.yaml
+
       iconface-video run film.mov --preset film --codec prores --preview 5
     """
     settings = load_preset(preset).settings(overrides)
@@ -95,6 +103,8 @@ def run(
     named = people(person or [])
     photos = tuple(present(path, "reference photo") for path in reference or [])
     present(input, _WHAT)
+    if people_file is not None:
+        present(people_file, "people file")
 
     from iconface_video.video.probe import probe
 
@@ -113,7 +123,7 @@ def run(
             input,
             output,
             settings=settings,
-            references=ReferenceChoice(photos, named),
+            references=ReferenceChoice(photos, named, people_file),
             start=part.start,
             end=part.end,
             force=force,

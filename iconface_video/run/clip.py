@@ -62,6 +62,10 @@ class Clip:
         """For progress alone; None: not known."""
         return self.info.frame_count_declared if self.is_whole else None
 
+    def pts_range(self, first_pts: int, last_pts: int) -> tuple[int, int]:
+        """PTS where the clip begins and ends, both inclusive; the given ones where it is not narrowed."""
+        return first_pts if self.start is None else self.start.pts, last_pts if self.end is None else self.end.pts
+
     def first_frame(self) -> Timestamp | None:
         """When the clip's first frame is shown, None where it has none: decodes it."""
         return next((frame.timestamp for frame in self.frames()), None)
