@@ -22,6 +22,7 @@ PANELS = {
     "restore": "The model",
     "render": "Blending",
     "encode": "Output video",
+    "engine": "Who does the work",
 }
 _NAMES = {("encode", "preset"): "encoder-preset"}
 """Where the setting's own name means something else on the command line."""

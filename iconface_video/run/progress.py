@@ -38,11 +38,11 @@ class Watch:
         return self._should_stop or (lambda: False)
 
     def report(self, event: Progress) -> None:
-        """Pass an event on, unless the last one was just now and this is neither a stage's first nor its last."""
+        """Pass an event on, unless the last one was just now and this is neither a stage's first nor last nor has a message."""
         now = time.monotonic()
         if self._on_progress is None:
             return
-        if event.done in (0, event.total) or now - self._last >= _LEAST_INTERVAL_SECONDS:
+        if event.message or event.done in (0, event.total) or now - self._last >= _LEAST_INTERVAL_SECONDS:
             self._last = now
             self._on_progress(event)
 

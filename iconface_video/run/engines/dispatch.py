@@ -1,0 +1,110 @@
+"""One clip through a roster of workers: whoever is free takes the next segment, what a dead worker leaves another one does."""
+
+from __future__ import annotations
+
+import time
+
+from iconface_video.errors import WorkerError
+from iconface_video.restore.timeline import OnSegment, TimelineCounts
+from iconface_video.run.engines.engine import Check, Report, RestoreWork, faces_in
+from iconface_video.run.engines.messages import Broken, Died, Done, Faces, Message, Opened
+from iconface_video.run.engines.roster import Roster, Slot, State
+from iconface_video.run.engines.segment_queue import OutOfTries, SegmentQueue
+from iconface_video.types import Progress
+
+
+def dispatch(roster: Roster, work: RestoreWork, on_segment: OnSegment, report: Report, check: Check) -> TimelineCounts:
+    """As `Engine.restore`."""
+    run = _Dispatch(roster, work, on_segment, report)
+    try:
+        run.go(check)
+    except BaseException:
+        roster.abandon()
+        raise
+    roster.end_clip()
+    run.counts.notes |= roster.notes
+    return run.counts
+
+
+class _Dispatch:
+    def __init__(self, roster: Roster, work: RestoreWork, on_segment: OnSegment, report: Report) -> None:
+        self._roster = roster
+        self._work = work
+        self._on_segment = on_segment
+        self._report = report
+        self._queue = SegmentQueue([segment.index for segment in work.segments])
+        self._total = faces_in(work.plan, work.segments)
+        self._shown = 0
+        self.counts = TimelineCounts()
+
+    def go(self, check: Check) -> None:
+        self._roster.start_stopped()
+        self._tell()
+        nobody_since = time.monotonic()
+        while not self._queue.is_done:
+            check()
+            self._hand_out()
+            for slot, message in self._roster.hear():
+                self._note(slot, message)
+            if any(slot.state is not State.STARTING for slot in self._roster.living()):
+                nobody_since = time.monotonic()
+            self._roster.check_alive(nobody_since)
+        self._shown = self._total
+        self._tell()
+
+    def _hand_out(self) -> None:
+        living = self._roster.living()
+        names = {slot.name for slot in living}
+        for slot in living:
+            if slot.state is State.READY and self._queue.has_waiting:
+                slot.state = State.OPENING
+                self._roster.crew.open(slot.name, self._work.job)
+            elif slot.state is State.IDLE:
+                index = self._queue.take(slot.name, names)
+                if index is not None:
+                    slot.state, slot.segment, slot.faces = State.AT_WORK, index, 0
+                    self._roster.crew.restore(slot.name, index)
+
+    def _note(self, slot: Slot, message: Message) -> None:
+        """What a message means for the clip."""
+        if isinstance(message, Opened):
+            slot.rest(State.IDLE)
+        elif isinstance(message, Faces):
+            slot.faces = message.done
+            self._tell()
+        elif isinstance(message, Done):
+            slot.rest(State.IDLE)
+            slot.deaths = 0
+            self._queue.finish(message.segment.index)
+            self.counts.add(message.segment)
+            self._on_segment(message.segment)
+            self._tell()
+        elif isinstance(message, (Broken, Died)) and slot.segment is not None:
+            self._lose(slot, slot.segment, message.reason)
+
+    def _lose(self, slot: Slot, index: int, reason: str) -> None:
+        try:
+            times = self._queue.lose(index, slot.name, f"{self._roster.crew.describe(slot.name)}: {reason}")
+        except OutOfTries as error:
+            raise WorkerError(
+                f"{self._work.job.input}: {self._describe(index)} could not be restored: its worker died {len(error.losses)} "
+                f"times ({'; '.join(loss.reason for loss in error.losses)}). If memory ran out, a smaller --batch helps."
+            ) from None
+        where = self._roster.crew.describe(slot.name)
+        note = f"{self._describe(index)}: its worker on {where} died ({reason}); restored again, retry {times}"
+        self.counts.notes.add(note)
+        self._tell(note)
+
+    def _describe(self, index: int) -> str:
+        """For people: "segment 7 (70.0 to 80.0 s of the video)"."""
+        segment = next(item for item in self._work.segments if item.index == index)
+        base, zero = self._work.info.time_base, self._work.info.first_pts
+        first, last = (float((pts - zero) * base) for pts in (segment.first_pts, segment.last_pts))
+        return f"segment {index} ({first:.1f} to {last:.1f} s of the video)"
+
+    def _tell(self, message: str = "") -> None:
+        """Progress of all workers together; a loss does not take it back."""
+        at_work = sum(slot.faces for slot in self._roster.slots.values())
+        now = self.counts.restored + self.counts.repeated + at_work
+        self._shown = min(max(self._shown, now), self._total)
+        self._report(Progress("restore", self._shown, self._total, unit="faces", message=message))

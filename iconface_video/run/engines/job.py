@@ -1,0 +1,131 @@
+"""What a worker needs to restore segments of a clip, as values that travel between processes and machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from iconface_video.errors import IconFaceError
+from iconface_video.identity.anchor_store import load_anchors
+from iconface_video.restore.model import FaceModel
+from iconface_video.restore.noise import Shape
+from iconface_video.restore.plan import make_plan
+from iconface_video.restore.timeline import RestoreContext, SegmentDone, restore_timeline
+from iconface_video.run.clip import Clip
+from iconface_video.run.fingerprint import fingerprint, hash_anchors, hash_file, hash_survey, library_versions
+from iconface_video.settings import ReadSettings, RestoreSettings
+from iconface_video.tracking.store import load_survey
+from iconface_video.types import IdentityAnchor, Progress, Survey
+from iconface_video.video.reader import VideoReader
+
+LoadModel = Callable[[RestoreSettings], FaceModel]
+"""A function of some module (or a `functools.partial` of one), so that it can be named to another process."""
+
+
+_LIBRARIES = ("iconface-video", "torch", "diffusers", "numpy", "opencv-python", "av", "scipy")
+"""Those that take part in restoring."""
+
+
+def restoring_libraries() -> dict[str, str]:
+    """Versions of the libraries that restored crops depend on; the same for all workers of a run."""
+    found = library_versions()
+    return {name: found[name] for name in _LIBRARIES}
+
+
+def load_restorer(settings: RestoreSettings) -> FaceModel:
+    """The model that the settings name."""
+    from iconface_video.restore.iconface import load_face_model
+
+    return load_face_model(settings)
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """How a worker gets its model, which it keeps for all clips."""
+
+    restore: RestoreSettings
+    threads: int = 0
+    """For the model on a CPU; 0: as many as torch takes by itself."""
+    load: LoadModel = load_restorer
+
+    def on(self, device: str) -> WorkerSetup:
+        return replace(self, restore=replace(self.restore, device=device))
+
+
+@dataclass(frozen=True)
+class RestoreJob:
+    """One clip to restore: paths and settings alone."""
+
+    input: Path
+    read: ReadSettings
+    start_pts: int | None
+    end_pts: int | None
+    survey: Path
+    """Folder of the survey (`tracking.store`)."""
+    anchors: Path
+    """Folder of the anchors (`identity.anchor_store`)."""
+    crops: Path
+    """The crop store's."""
+    restore: RestoreSettings
+    identity: str
+    """`job_identity` of what the paths lead to."""
+
+
+def job_identity(input: Path, survey: Survey, anchors: Mapping[int, IdentityAnchor]) -> str:
+    """A hash by which a worker sees that it reads the same video, survey and anchors. Raises InputError."""
+    return fingerprint(input=hash_file(input), survey=hash_survey(survey), anchors=hash_anchors(anchors))
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """About a model that is loaded elsewhere."""
+
+    name: str
+    crop_sizes: tuple[int, ...]
+    shapes: Mapping[int, Shape]
+    """Crop size -> noise shape."""
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    """As `FaceModel.identity`: device, processor, threads, number format."""
+    libraries: Mapping[str, str] = field(default_factory=dict)
+
+    def noise_shape(self, size: int) -> Shape:
+        """As `FaceModel.noise_shape`, which the worker asked at its start."""
+        return self.shapes[size]
+
+
+def model_facts(model: FaceModel, settings: RestoreSettings) -> ModelFacts:
+    """Raises UsageError where the model does not take the crop size that the settings ask for."""
+    sizes = {*model.crop_sizes, *([settings.crop_size] if settings.crop_size else [])}
+    shapes = {size: model.noise_shape(size) for size in sorted(sizes)}
+    identity = dict(getattr(model, "identity", {}))
+    return ModelFacts(model.name, tuple(model.crop_sizes), shapes, identity, restoring_libraries())
+
+
+class JobSession:
+    """A job that is open in a worker: restores any of its segments, one at a time."""
+
+    def __init__(self, job: RestoreJob, model: FaceModel) -> None:
+        """Raises StoreError, InputError, or IconFaceError where this worker sees something else than its employer."""
+        survey, anchors = load_survey(job.survey), load_anchors(job.anchors)
+        if job_identity(job.input, survey, anchors) != job.identity:
+            raise IconFaceError(
+                f"{job.input}: the worker reads another video or work folder under this name than the run that it works for; "
+                "are these paths the same files on all machines?"
+            )
+        reader = VideoReader(job.input, job.read)
+        self._clip = Clip.between(reader, job.start_pts, job.end_pts)
+        self._plan = make_plan(survey, job.restore, model.crop_sizes)
+        self._context = RestoreContext(self._plan, reader.info, model, anchors, job.restore, job.crops)
+
+    def restore(self, index: int, on_faces: Callable[[int], None]) -> SegmentDone:
+        """The segment into the crop store. on_faces: told how many of its faces are done."""
+        found: list[SegmentDone] = []
+
+        def report(event: Progress) -> None:
+            on_faces(event.done)
+
+        segments = [self._plan.segments[index]]
+        restore_timeline(self._context, self._clip.frames, report, segments=segments, on_segment=found.append)
+        return found[0]

@@ -1,0 +1,24 @@
+"""The engine of one process: the model here, one stream through the timeline."""
+
+from __future__ import annotations
+
+from iconface_video.restore.model import FaceModel
+from iconface_video.restore.timeline import OnSegment, RestoreContext, TimelineCounts, restore_timeline
+from iconface_video.run.engines.engine import Check, Report, RestoreWork
+
+
+class LocalEngine:
+    """Needs nothing from the work's folders but the crop store."""
+
+    name = "local"
+
+    def __init__(self, model: FaceModel) -> None:
+        self.model = model
+
+    def restore(self, work: RestoreWork, on_segment: OnSegment, report: Report, check: Check) -> TimelineCounts:
+        job = work.job
+        context = RestoreContext(work.plan, work.info, self.model, work.anchors, job.restore, job.crops)
+        return restore_timeline(context, work.frames, report, check, segments=work.segments, on_segment=on_segment)
+
+    def close(self) -> None:
+        """Nothing to release."""
