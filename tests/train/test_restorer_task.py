@@ -1,0 +1,103 @@
+"""The restorer's trainer: every part of the model learns, and in the end every condition matters."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from iconface_video.faces.identity_encoder import load_identity_encoder
+from iconface_video.models.embedded import build_embedded
+from iconface_video.models.model import IConFaceModel
+from iconface_video.train.data import FaceMixer, FaceSet, FaceSettings, MixSettings
+from iconface_video.train.loss_settings import LossSettings
+from iconface_video.train.restorer import RestorerTask
+from iconface_video.train.trainer import Trainer, TrainSettings
+from iconface_video.train.validation import ValidationSet, to_tensor
+from tests.models.tiny_models import TINY_CONDITIONING, TINY_PIXELS
+
+STEPS = 10
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FaceSet]:
+    """Three training and two held-out "people" with four pictures each, 64 px."""
+    folder = tmp_path_factory.mktemp("faces")
+    photo = cv2.resize(data.astronaut()[10:250, 105:345], (64, 64), interpolation=cv2.INTER_AREA)
+    rows = []
+    for person in range(5):
+        tint = np.random.default_rng(person).integers(40, 216, 3).astype(np.float32)
+        for shot in range(4):
+            picture = np.roll(0.7 * photo + 0.3 * tint, shot, axis=1).clip(0, 255).astype(np.uint8)
+            name = f"{person}-{shot}.png"
+            cv2.imwrite(str(folder / name), picture)
+            rows.append({"file": name, "split": "train" if person < 3 else "val", "identity": f"person {person}"})
+    with (folder / "index.csv").open("w", newline="") as out:
+        writer = csv.DictWriter(out, ["file", "split", "identity"])
+        writer.writeheader()
+        writer.writerows(rows)
+    settings = FaceSettings(folders=(str(folder),))
+    return {"train": FaceSet.load(settings, "train"), "val": FaceSet.load(settings, "val")}
+
+
+def small_model() -> IConFaceModel:
+    torch.manual_seed(5)
+    base = {
+        "num_attention_heads": 1,
+        "attention_head_dim": 16,
+        "axes_dims_rope": (4, 4, 4, 4),
+        "timestep_guidance_channels": 16,
+    }
+    pixels = replace(TINY_PIXELS, token_channels=768)
+    return build_embedded(pixels, base, replace(TINY_CONDITIONING, causal_references=True))
+
+
+@pytest.fixture(scope="module", params=["flow", "few_step"])
+def trained(
+    request: pytest.FixtureRequest, faces: dict[str, FaceSet], tmp_path_factory: pytest.TempPathFactory
+) -> RestorerTask:
+    """After a few steps with every loss that needs no extra package."""
+    mixer = FaceMixer(faces["train"], MixSettings(size=32, batch=2, reference_shares=(0.25, 0.75)))
+    held_out = ValidationSet.build(faces["val"], 32, 2, (6.0,))
+    losses = LossSettings(stage=request.param, steps=2, identity=0.3, truth_identity=0.1, adversarial=0.01)
+    task = RestorerTask(small_model(), mixer, held_out, losses, load_identity_encoder("embedded", "cpu"), workers=0)
+    settings = TrainSettings(
+        max_steps=STEPS,
+        optimizer="muon",
+        learning_rate=0.02,
+        weight_decay=0.0,
+        warmup_steps=1,
+        validate_every=STEPS,
+        precision="no",
+        cpu=True,
+    )
+    figures = Trainer(task, settings, tmp_path_factory.mktemp(request.param)).run()
+    assert {"gain_none@6", "gain_right@6", "gain_wrong@6", "gain_truth@6", "id_right@6", "sharp@6"} <= figures.keys()
+    return task
+
+
+def test_every_weight_moves(trained: RestorerTask) -> None:
+    before = dict(small_model().named_parameters())
+    still = [name for name, now in trained.model.named_parameters() if torch.equal(now, before[name])]
+    assert not still
+
+
+def test_noise_anchor_and_references_reach_the_picture(trained: RestorerTask) -> None:
+    model, batch = trained.model.eval(), trained.mixer.batch(1, 1)
+    source, references = to_tensor(batch.source), to_tensor(batch.truth)[:, None]
+    sigma, one = torch.ones(len(source)), torch.Generator().manual_seed(1)
+    noise, other = torch.randn(2, *source.shape, generator=one)
+    anchor, another = torch.nn.functional.normalize(torch.randn(2, len(source), 512, generator=one), dim=2)
+
+    def restored(noise: torch.Tensor, anchor: torch.Tensor | None, references: torch.Tensor | None) -> torch.Tensor:
+        with torch.no_grad():
+            return model.predict_clean(noise, sigma, trained.condition(source, references, anchor))
+
+    plain = restored(noise, anchor, None)
+    for changed in (restored(other, anchor, None), restored(noise, another, None), restored(noise, anchor, references)):
+        assert (changed - plain).abs().max() > 1e-6
