@@ -46,7 +46,8 @@ def _check(name: str, value: Any, hint: Any, metadata: Any) -> None:
         return
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
-            raise UsageError(f"{name} is {value!r}, must be one of {', '.join(map(str, get_args(hint)))}")
+            meant = nearest(value, get_args(hint)) if isinstance(value, str) else ""
+            raise UsageError(f"{name} is {value!r}, must be one of {', '.join(map(str, get_args(hint)))}.{meant}")
         return
     what, kinds = _KINDS.get(plain_type(hint), ("", (object,)))
     # bool is an int in Python, but `crf: true` is a slip.
@@ -165,7 +166,7 @@ class EncodeSettings(Validated):
     codec: Literal["h264", "hevc", "prores", "ffv1"] = setting("h264", help="Video codec of the output.")
     crf: int = setting(16, low=0, high=51, help="Quality of h264 and hevc; lower is better.")
     preset: str = setting("medium", help="Encoder preset of h264 and hevc.")
-    encoder_threads: int = setting(0, low=0, high=256, help="0: the encoder decides.")
+    encoder_threads: int = setting(0, low=0, high=256, help="0: the usual number, the same on every machine.")
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 import traceback
+import unicodedata
 from collections.abc import Sequence
 from types import FrameType
 from typing import Annotated
@@ -14,6 +16,7 @@ import typer
 from iconface_video import __version__
 from iconface_video.cli import (
     bench_command,
+    compare_command,
     config_command,
     degrade_command,
     doctor_command,
@@ -31,7 +34,8 @@ from iconface_video.cli import (
     train_command,
     train_encoder_command,
 )
-from iconface_video.errors import IconFaceError
+from iconface_video.cli.stopping import STOPPED
+from iconface_video.errors import IconFaceError, notes_of
 
 INTERRUPTED = 130
 
@@ -44,6 +48,7 @@ app = typer.Typer(
 app.command("run")(run_command.run)
 app.command("people")(people_command.people)
 app.command("render")(render_command.render)
+app.command("compare")(compare_command.compare)
 app.command("image")(image_command.image)
 app.command("probe")(probe_command.probe_file)
 app.command("serve")(serve_command.serve)
@@ -84,22 +89,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = _take_debug(arguments)
     previous = _let_terminate_interrupt()
+    _print_any_name()
     try:
         result = typer.main.get_command(app).main(arguments or ["--help"], prog_name="iconface-video", standalone_mode=False)
         code = result if isinstance(result, int) else 0
-        return _failed("stopped; nothing was written under the output's name", code) if code == INTERRUPTED else code
+        return _failed(STOPPED, code) if code == INTERRUPTED else code
     except IconFaceError as error:
-        return _failed(str(error), error.exit_code, debug)
+        return _failed(" ".join([str(error), *notes_of(error)]), error.exit_code, debug)
     except typer.TyperException as error:
         return _failed(_one_line(error), error.exit_code, debug)
     except (KeyboardInterrupt, typer.Abort):
-        return _failed("stopped; nothing was written under the output's name", INTERRUPTED, debug)
+        return _failed(STOPPED, INTERRUPTED, debug)
     except BrokenPipeError:
         sys.stdout = None  # whoever read our output is gone
         return 1
     except Exception as error:
         hint = "" if debug else " Run it again with --debug for details."
-        return _failed(f"unexpected {type(error).__name__}: {error}.{hint}", 1, debug)
+        return _failed(" ".join([f"unexpected {type(error).__name__}: {error}.{hint}", *notes_of(error)]), 1, debug)
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
@@ -111,6 +117,12 @@ def _take_debug(arguments: list[str]) -> bool:
     given = "--debug" in arguments[:end]
     arguments[:end] = [item for item in arguments[:end] if item != "--debug"]
     return given
+
+
+def _print_any_name() -> None:
+    """File names that are no valid UTF-8 are printed with escapes instead of failing."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _let_terminate_interrupt() -> signal._HANDLER:
@@ -136,5 +148,13 @@ def _failed(message: str, code: int, debug: bool = False) -> int:
     if debug:
         traceback.print_exc()
     if message:  # empty where the help was shown instead
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {_printable(message)}", file=sys.stderr)
     return code
+
+
+def _printable(message: str) -> str:
+    """Line breaks, terminal commands and turns of the writing direction (file names may hold any) are spelled out."""
+    return "".join(f"\\x{ord(sign):02x}" if unicodedata.category(sign) == "Cc" or sign in _TURNS else sign for sign in message)
+
+
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

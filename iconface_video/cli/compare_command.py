@@ -1,0 +1,129 @@
+"""`iconface-video compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from iconface_video.cli.display import counted, duration, make_display, print_json, print_rows
+from iconface_video.cli.options import Overrides, optional_seconds, present, seconds, settings_options
+from iconface_video.configs import settings_from
+from iconface_video.errors import UsageError
+
+_KEPT_SUFFIXES = (".mp4", ".mov", ".mkv", ".ts")
+
+
+@settings_options("encode")
+def compare(
+    a: Annotated[Path, typer.Argument(metavar="A", help="The first video; its sound, times and size are kept.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The second video, shown at A's times and in A's size.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The film; A.compare.mp4 beside A when neither it nor --html is given."
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH", help="A page with sliders: a folder (stills and both films), or a file NAME.html (stills inside)."
+        ),
+    ] = None,
+    mode: Annotated[
+        str, typer.Option("--mode", "-m", metavar="side|stack|wipe|blink", help="How both are shown in the film.")
+    ] = "side",
+    divider: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Where a wipe's divider stands, 0 (left) to 1; it moves to and fro when not given."),
+    ] = None,
+    period: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="How long the divider takes to go and return (4 when not given), or A and B are shown once each (2).",
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option("--labels", metavar="A,B", help="Names on the pictures; the files' names when not given.")
+    ] = None,
+    no_labels: Annotated[bool, typer.Option("--no-labels", help="No names on the film's pictures.")] = False,
+    offset: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Where in A the video B begins, when B was made from a part of A.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(metavar="TIME", help="Begin here in A: seconds or h:mm:ss.")] = None,
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="Stop here in A: seconds or h:mm:ss.")] = None,
+    moments: Annotated[
+        int | None, typer.Option(metavar="N", help="Stills in the page, where A and B differ most (6 when not given).")
+    ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TIME", help="A still of this moment of A in the page; may be given more than once."),
+    ] = None,
+    crop_to_face: Annotated[bool, typer.Option("--crop-to-face", help="Show only where the largest face of A is.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace what exists.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs: one JSON object at the end, progress as JSON lines on stderr.")
+    ] = False,
+    *,
+    overrides: Overrides,
+) -> None:
+    """Show two videos together: before and after, or two settings.
+
+    Examples:
+
+      iconface-video compare tape.mp4 tape.restored.mp4 -o side.mp4
+
+      iconface-video compare tape.mp4 tape.restored.mp4 -o wipe.mp4 --mode wipe --labels before,after
+
+      iconface-video compare tape.mp4 tape.restored.mp4 --html look.html --moments 9
+
+      iconface-video compare tape.mp4 tape.preview.mp4 -o side.mp4 --offset 1:05 --crop-to-face
+    """
+    encode = settings_from(overrides, "options").encode
+    present(a, "video")
+    present(b, "video")
+    names = _labels(labels)
+
+    from iconface_video.pipelines.compare import CompareRequest, compare_videos
+    from iconface_video.render.compare import CompareSettings
+
+    chosen = {"mode": mode, "divider": divider, "period": period, "moments": moments}
+    if period is None and mode == "blink":
+        chosen["period"] = 2.0
+    settings = CompareSettings(**{name: value for name, value in chosen.items() if value is not None})  # type: ignore[arg-type]
+    request = CompareRequest(
+        a,
+        b,
+        names,
+        optional_seconds(offset),
+        optional_seconds(start),
+        optional_seconds(end),
+        tuple(seconds(text) for text in at or []),
+        crop_to_face,
+        show_labels=not no_labels,
+    )
+    if output is None and html is None:
+        suffix = a.suffix.lower()
+        output = a.with_name(f"{a.stem}.compare{suffix if suffix in _KEPT_SUFFIXES else '.mkv'}")
+    with make_display(quiet=quiet, as_json=as_json) as display:
+        report = compare_videos(request, output, html, settings=settings, encode=encode, force=force, on_progress=display)
+    if as_json:
+        print_json({"output": report.output, "page": report.page, "frames": report.frames, "seconds": report.seconds,
+                    "notes": list(report.notes)})  # fmt: skip
+    elif not quiet:
+        rows = [("output", str(report.output))] if report.output else []
+        rows += [("page", str(report.page))] if report.page else []
+        rows += [("shown", counted(report.frames, "frame")), ("time", duration(report.seconds))]
+        print_rows([*rows, *(("note", note) for note in report.notes)])
+
+
+def _labels(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    first, comma, second = (part.strip() for part in text.partition(","))
+    if not comma or not first or not second or "," in second:
+        raise UsageError(f"--labels is '{text}', must be two names with a comma between them, for example before,after")
+    return first, second
