@@ -81,3 +81,26 @@ def test_direction_of_a_person_spans_its_tracks():
     assert float(direction @ own / np.linalg.norm(own)) > 0.9
     assert np.linalg.norm(direction) == pytest.approx(1, abs=1e-5)
     assert person_direction([make_track(0, 0, 9, np.zeros((0, 512)))], AnchorSettings()) is None
+
+
+def test_strangers_are_not_more_alike_the_longer_they_are_seen():
+    """What all faces have in common stays in a long track's anchor; it must not bring strangers together."""
+    common = np.random.default_rng(0).normal(size=512) / 512**0.5
+
+    def stranger(person: int, count: int) -> np.ndarray:
+        own, rng = np.random.default_rng([person, 1]).normal(size=512) / 512**0.5, np.random.default_rng([person, 2])
+        return 10 * (common + 0.7 * own + rng.normal(size=(count, 512)) / 512**0.5)
+
+    for count in (1, 4, 40):
+        survey = make_survey(make_track(0, 0, 9, stranger(1, count)), make_track(1, 20, 29, stranger(2, count)))
+        people = [track.person for track in group_people(survey, AnchorSettings(same_person_similarity=0.5)).tracks]
+        assert people == [0, 1], count
+
+
+def test_a_chain_of_likenesses_does_not_join_its_ends():
+    """Each is like the next, the first is not like the last: on average the two groups are not alike enough."""
+    angles = np.radians([0, 30, 70, 100])
+    pictures = [np.eye(512)[:1] * np.cos(angle) + np.eye(512)[1:2] * np.sin(angle) for angle in angles]
+    survey = make_survey(*(make_track(i, 20 * i, 20 * i + 9, picture) for i, picture in enumerate(pictures)))
+    people = [track.person for track in group_people(survey, AnchorSettings(same_person_similarity=0.7)).tracks]
+    assert people[0] == people[1] != people[2] == people[3]
