@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from iconface_video.evaluate.face_metrics import FaceMetrics
+from iconface_video.evaluate.face_metrics import METRICS, FaceMetrics
 from iconface_video.evaluate.face_protocol import EvaluationBatch, FaceProtocol
-from iconface_video.evaluate.face_rows import CLEAN, FaceModelRows, TableRow
+from iconface_video.evaluate.face_rows import CLEAN, FaceModelRows, TableRow, sheet_columns
 from iconface_video.evaluate.face_settings import FaceEvaluation, Level, ReferenceKind
 from iconface_video.types import Float64, Progress, UInt8
 
@@ -26,7 +26,7 @@ class Example:
 
     label: str
     pictures: dict[str, UInt8]
-    """Key of the row -> (S, S, 3); also "clean", "right", "wrong" (a reference each, where there is one)."""
+    """Key of the row -> (S, S, 3); also "clean", "right photo", "wrong photo" (a reference each, where there is one)."""
     loss: float = 0.0
     """How much worse than the input it became."""
 
@@ -112,15 +112,17 @@ def _keep_examples(
     judged = _judged_row(figures.rows)
     first = figures.examples.setdefault(level.name, [])
     worst = figures.worst.setdefault(level.name, [])
+    kept = {key for key, _ in sheet_columns(figures.rows)}
     for k in range(len(batch.truth)):
         number = batch.first + k
         loss = 0.0
         if judged:
             before, after = (figures.samples[level.name, row, metric][number] for row in ("input", judged))
             loss = before - after
-        pictures = {key: pictures[k] for key, pictures in shown.items()} | {CLEAN: batch.truth[k]}
+        pictures = {key: pictures[k] for key, pictures in shown.items() if key in kept} | {CLEAN: batch.truth[k]}
         pictures |= {f"{kind} photo": batch.references[kind][k][0] for kind in ("right", "wrong") if batch.references[kind][k]}
-        example = Example(f"{figures.labels[number]}, {metric} {-loss:+.3f}", pictures, loss)
+        label = f"{figures.labels[number]}, {METRICS[metric].title} {-loss:+.3f} against the input"
+        example = Example(label, pictures, loss)
         if len(first) < settings.sheet_rows:
             first.append(example)
         if loss > 0:

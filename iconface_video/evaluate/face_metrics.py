@@ -76,7 +76,7 @@ METRICS = {
         ),
         Metric(
             "landmarks",
-            "landmark error, %",
+            "landmarks, %",
             2,
             "lower",
             "five points of the detector, mean distance to the truth's, % of the eye distance",

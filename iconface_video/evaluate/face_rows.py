@@ -9,7 +9,7 @@ import numpy as np
 
 from iconface_video.evaluate.baselines import Baseline, InputAsItIs, Unsharp, parse_onnx
 from iconface_video.evaluate.face_protocol import EvaluationBatch
-from iconface_video.evaluate.face_settings import FaceEvaluation, ReferenceKind
+from iconface_video.evaluate.face_settings import SHOWN_TO_COMPARE, FaceEvaluation, ReferenceKind
 from iconface_video.faces.identity_encoder import IdentityEncoder, embed_crops, load_identity_encoder
 from iconface_video.identity.anchors import aggregate
 from iconface_video.models.checkpoints import load_model
@@ -44,6 +44,21 @@ def table_rows(settings: FaceEvaluation) -> list[TableRow]:
     if settings.model is not None:
         rows += [TableRow(item.key, f"restored, {item.name}", item) for item in settings.references]
     return rows
+
+
+def main_row(rows: list[TableRow]) -> str | None:
+    """The row that stands for "with references": three, else the most."""
+    counts = [row.way.count for row in rows if isinstance(row.way, ReferenceKind) and row.way.kind == "right" and row.way.count]
+    if not counts:
+        return None
+    return str(SHOWN_TO_COMPARE if SHOWN_TO_COMPARE in counts else max(counts))
+
+
+def sheet_columns(rows: list[TableRow]) -> list[tuple[str, str]]:
+    """(key, heading) of what the sheets show: baselines, without references, with them, with wrong ones, the truth, two of the photos."""
+    wanted = [row for row in rows if not isinstance(row.way, ReferenceKind) or row.key in ("0", main_row(rows), "wrong")]
+    photos = [("right photo", "a reference"), ("wrong photo", "another person")]
+    return [*((row.key, row.name.removeprefix("restored, ")) for row in wanted), (CLEAN, "truth"), *photos]
 
 
 class FaceModelRows:

@@ -10,8 +10,8 @@ import numpy as np
 from iconface_video.evaluate.baselines import Baseline
 from iconface_video.evaluate.face_measure import ANY_LEVEL, Example, FaceFigures
 from iconface_video.evaluate.face_metrics import METRICS
-from iconface_video.evaluate.face_rows import CLEAN, TableRow
-from iconface_video.evaluate.face_settings import BUCKETS, SHOWN_TO_COMPARE, ReferenceKind
+from iconface_video.evaluate.face_rows import CLEAN, main_row, sheet_columns
+from iconface_video.evaluate.face_settings import BUCKETS, ReferenceKind
 from iconface_video.evaluate.report import Cell, Line, Note, Plot, Report, Row, Section, Sheet, Table, Value
 from iconface_video.types import Float64
 
@@ -58,14 +58,6 @@ def _table(figures: FaceFigures, name: str, pick: Pick, level: str = "") -> Tabl
 
 
 # ---- at a glance
-
-
-def main_row(rows: list[TableRow]) -> str | None:
-    """The row that stands for "with references": three, else the most."""
-    counts = [row.way.count for row in rows if isinstance(row.way, ReferenceKind) and row.way.kind == "right" and row.way.count]
-    if not counts:
-        return None
-    return str(SHOWN_TO_COMPARE if SHOWN_TO_COMPARE in counts else max(counts))
 
 
 def _glance_lines(figures: FaceFigures) -> list[tuple[str, str, str, str, str | None]]:
@@ -123,7 +115,7 @@ def _flat(figures: FaceFigures) -> dict[str, float]:
     found = {}
     for (level, row, metric), samples in figures.samples.items():
         kept = np.asarray(samples)[np.isfinite(samples)]
-        if len(kept):
+        if len(kept) and (row, metric) != (CLEAN, "psnr"):
             found[f"{metric}/{row}" + (f"@{level}" if level else "")] = float(kept.mean())
     return found
 
@@ -168,10 +160,7 @@ def _add_sheets(report: Report, figures: FaceFigures) -> None:
 
 
 def _sheet(name: str, examples: list[Example], figures: FaceFigures, caption: str) -> Sheet:
-    main = main_row(figures.rows)
-    wanted = [row for row in figures.rows if not isinstance(row.way, ReferenceKind) or row.key in ("0", main, "wrong")]
-    columns = [(row.key, row.name.removeprefix("restored, ")) for row in wanted]
-    columns += [(CLEAN, "truth"), ("right photo", "a reference"), ("wrong photo", "another person")]
+    columns = sheet_columns(figures.rows)
     columns = [(key, title) for key, title in columns if any(key in example.pictures for example in examples)]
     rows = [Row(example.label, tuple(example.pictures.get(key) for key, _ in columns)) for example in examples]
     return Sheet(name, tuple(title for _, title in columns), tuple(rows), caption)

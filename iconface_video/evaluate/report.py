@@ -9,7 +9,7 @@ Used by every `evaluate` command. A report is built from sections, written once,
     section.add(Plot("psnr", "PSNR", "strength", "dB", (Line("input", (6, 12), (27.8, 24.2), error=(0.2, 0.3)),)))
     section.add(Sheet("faces", ("input", "restored", "truth"), (Row("anna_1", (a, b, c)),)))
     section.add(Note("LPIPS was left out: the package 'lpips' is not installed."))
-    write_report(report, Path("OUT"))                                # -> OUT/report.html, report.json, pictures/*.png
+    write_report(report, Path("OUT"))                                # -> OUT/report.html, report.json, pictures/*
 
 Cells of a table are text, whole numbers, `Value` (mean with an optional standard error and number of digits), or None (a dash).
 Names (of tables, plots, sheets) are file names and JSON keys: lower-case words joined by "-", each used once in a report.
@@ -125,7 +125,7 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """Pictures to look at, side by side under headings; becomes one PNG with the headings in it."""
+    """Pictures to look at, side by side under headings; becomes one JPEG (quality 95) with the headings in it."""
 
     name: str
     columns: tuple[str, ...]
@@ -226,7 +226,9 @@ def _write_pictures(report: Report, folder: Path) -> None:
             if isinstance(item, Plot):
                 draw_plot(item, folder)
             elif isinstance(item, Sheet):
-                cv2.imwrite(str(folder / f"{item.name}.png"), sheet_picture(item)[..., ::-1])
+                # Full color resolution and little compression: people look for artefacts here.
+                how = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+                cv2.imwrite(str(folder / sheet_file(item)), sheet_picture(item)[..., ::-1], how)
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -270,7 +272,7 @@ def _section_json(section: Section) -> dict[str, Any]:
             lines = [{"label": line.label, "x": line.x, "y": line.y, "error": line.error} for line in item.lines]
             items.append({"kind": "plot", "name": item.name, "title": item.title, "lines": _plain(lines)})
         else:
-            picture = f"{PICTURES}/{item.name}.png"
+            picture = f"{PICTURES}/{sheet_file(item)}"
             rows = [row.label for row in item.rows]
             items.append({"kind": "sheet", "name": item.name, "file": picture, "columns": list(item.columns), "rows": rows})
     return {"title": section.title, "text": section.text, "items": items}
@@ -298,6 +300,11 @@ def _plain(value: Any) -> Any:
 def picture_files(plot: Plot) -> tuple[str, str]:
     """File names of a plot's light and dark version."""
     return f"{plot.name}.png", f"{plot.name}-dark.png"
+
+
+def sheet_file(sheet: Sheet) -> str:
+    """File name of a sheet."""
+    return f"{sheet.name}.jpg"
 
 
 def draw_plot(plot: Plot, folder: Path) -> None:

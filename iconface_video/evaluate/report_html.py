@@ -20,6 +20,7 @@ from iconface_video.evaluate.report import (
     Value,
     library_versions,
     picture_files,
+    sheet_file,
 )
 
 _STYLE = """
@@ -27,7 +28,7 @@ _STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e7e9ec; --soft: #a3aab2; --page: #16181b; --line: #3a3f45; --band: #1f2226; --mark: #f0b35a; }
 }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 78rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 100rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
 p, figcaption, caption { max-width: 70ch; } figcaption, caption, footer { color: var(--soft); font-size: .9rem; text-align: left; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; margin: 1rem 0; font-size: .92rem; }
@@ -114,7 +115,7 @@ def _sheet(sheet: Sheet) -> str:
     columns = ", ".join(sheet.columns)
     caption = f"<figcaption>{escape(sheet.caption)}</figcaption>" if sheet.caption else ""
     return (
-        f'<figure><a href="{PICTURES}/{sheet.name}.png"><img src="{PICTURES}/{sheet.name}.png" loading="lazy" '
+        f'<figure><a href="{PICTURES}/{sheet_file(sheet)}"><img src="{PICTURES}/{sheet_file(sheet)}" loading="lazy" '
         f'alt="{len(sheet.rows)} rows of pictures: {escape(columns)}"></a>{caption}</figure>'
     )
 

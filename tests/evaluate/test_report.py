@@ -79,9 +79,11 @@ def test_page_shows_the_table_and_fetches_only_files_beside_it(report, tmp_path)
 
 def test_sheet_holds_the_pictures_under_headings(report, tmp_path):
     write_report(report, tmp_path / "out")
-    sheet = cv2.imread(str(tmp_path / "out" / "pictures" / "faces.png"))[..., ::-1]
+    sheet = cv2.imread(str(tmp_path / "out" / "pictures" / "faces.jpg"))[..., ::-1].astype(int)
     assert sheet.shape[1] >= 64
-    assert {10, 200, 20} <= set(np.unique(sheet[..., 0][sheet[..., 1] == 0]))
+    for red in (10, 200, 20):
+        count = (np.abs(sheet - (red, 0, 0)).max(axis=2) <= 4).sum()
+        assert count >= 0.8 * 32 * 32, f"the picture with red {red} is missing"
     assert (sheet[:20] < 128).any(), "no heading was written"
 
 
