@@ -14,14 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from iconface_video.errors import UsageError
-from iconface_video.identity.anchor_store import save_anchors
 from iconface_video.restore.crop_store import SegmentCrops
 from iconface_video.restore.plan import make_plan
 from iconface_video.run.clip import Clip
 from iconface_video.run.engines.engine import RestoreWork
-from iconface_video.run.engines.job import RestoreJob, job_identity
-from iconface_video.settings import ReadSettings, RestoreSettings
-from iconface_video.tracking.store import save_survey
+from iconface_video.settings import RestoreSettings
 from iconface_video.types import IdentityAnchor, Segment, Shot, Survey, Track, VideoInfo
 from iconface_video.video.reader import VideoReader
 
@@ -135,23 +132,17 @@ def anchor(value: float, picture: int = 0) -> IdentityAnchor:
 
 @dataclass(frozen=True)
 class Found:
-    """A clip, its survey and anchors, also in folders."""
+    """A clip, its survey and anchors."""
 
     clip: Path
-    folder: Path
     survey: Survey
     anchors: dict[int, IdentityAnchor]
 
     def work(self, crops: Path, settings: RestoreSettings = SETTINGS, crop_sizes=(64,)) -> RestoreWork:
         """All segments, into the folder `crops`."""
         crops.mkdir(parents=True, exist_ok=True)
-        clip = Clip(VideoReader(self.clip))
-        identity = job_identity(self.clip, self.survey, self.anchors)
-        job = RestoreJob(
-            self.clip, ReadSettings(), None, None, self.folder / "survey", self.folder / "anchors", crops, settings, identity
-        )
         plan = make_plan(self.survey, settings, crop_sizes)
-        return RestoreWork(job, plan, plan.segments, clip.info, self.anchors, clip.frames)
+        return RestoreWork(Clip(VideoReader(self.clip)), self.survey, self.anchors, settings, plan, plan.segments, crops)
 
 
 def find(folder: Path, fatal: bool = False) -> Found:
@@ -163,9 +154,7 @@ def find(folder: Path, fatal: bool = False) -> Found:
     last = info.first_pts + (FRAMES - 1) * tick
     survey = Survey(info, (Shot(0, info.first_pts, last),), tracks, FRAMES, info.first_pts, last)
     anchors = {0: anchor(3.0, picture=90), 1: anchor(-8.0), 2: anchor(FATAL if fatal else 1.0)}
-    save_survey(survey, folder / "survey")
-    save_anchors(anchors, folder / "anchors")
-    return Found(clip, folder, survey, anchors)
+    return Found(clip, survey, anchors)
 
 
 def crops_of(work: RestoreWork) -> list[tuple]:
@@ -173,12 +162,12 @@ def crops_of(work: RestoreWork) -> list[tuple]:
     return [
         (segment.index, crop.pts, crop.track_id, crop.crop_from_frame.tobytes(), crop.fade, crop.image.tobytes())
         for segment in work.segments
-        for crop in SegmentCrops(work.job.crops, segment.index)
+        for crop in SegmentCrops(work.crops, segment.index)
     ]
 
 
 def files_of(work: RestoreWork) -> list[str]:
-    return sorted(path.name for path in work.job.crops.iterdir())
+    return sorted(path.name for path in work.crops.iterdir())
 
 
 def without(work: RestoreWork, *indexes: int) -> RestoreWork:

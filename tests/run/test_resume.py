@@ -90,7 +90,8 @@ def test_what_only_rendering_needs_renders_from_the_store(kept, undisturbed, fac
     weaker = replace(SETTINGS, render=replace(SETTINGS.render, strength=0.5, mask="square"), encode=EncodeSettings(crf=30))
     again = Run(face_clip, tmp_path / "out.mp4", weaker)
     assert again.model.faces == 0
-    assert set(again.stages) == {"restore", "render"}
+    assert set(again.stages) == {"render"}
+    assert "going on from an earlier run: 4 of 4 segments are restored" in again.report.notes
     assert again.bytes != undisturbed.bytes
 
 

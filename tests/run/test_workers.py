@@ -11,7 +11,9 @@ from functools import partial
 
 import pytest
 
-from iconface_video.errors import Cancelled, StoreError, UsageError, WorkerError
+from iconface_video.errors import Cancelled, OutputError, StoreError, UsageError, WorkerError
+from iconface_video.run.engines.engine import shared_job
+from iconface_video.run.engines.job import JobSession
 from iconface_video.run.engines.workers import WorkersEngine
 from tests.run.engine_parts import (
     SEGMENTS,
@@ -145,15 +147,16 @@ def test_what_a_worker_refuses_is_refused(found, crops):
         engine.close()
 
 
-def test_a_worker_that_sees_another_survey_says_so(found, crops, tmp_path):
-    other = find(tmp_path, fatal=True)
+def test_a_worker_that_reads_another_file_says_so(found, crops, tmp_path):
+    """As where the same path leads to different files on two machines."""
     work = found.work(crops)
-    work = replace(work, job=replace(work.job, anchors=other.folder / "anchors"))
-    with pytest.raises(Exception, match="reads another video or work folder"):
-        go(WorkersEngine(SETTINGS, ["cpu"], load=stand_in), work)
-    gone = replace(work, job=replace(work.job, survey=tmp_path / "nowhere"))
-    with pytest.raises(StoreError, match="no complete survey there"):
-        go(WorkersEngine(SETTINGS, ["cpu"], load=stand_in), gone)
+    with shared_job(work) as job:
+        model = stand_in(SETTINGS)
+        assert JobSession(job, model).restore(0, lambda faces: None).restored == 5
+        other = found.clip.with_name("other.mp4")
+        other.write_bytes(found.clip.read_bytes() + b"0")
+        with pytest.raises(StoreError, match=r"other\.mp4: the worker reads another video"):
+            JobSession(replace(job, input=other), model)
 
 
 def test_stopping_ends_all_workers_at_once(found, crops):
@@ -173,12 +176,12 @@ def test_stopping_ends_all_workers_at_once(found, crops):
     assert no_child_is_left()
 
 
-def test_the_workers_stay_for_the_next_clip_also_after_a_bad_one(found, made_locally, crops, tmp_path):
+def test_the_workers_stay_for_the_next_clip_also_after_a_bad_one(found, made_locally, tmp_path):
     engine = WorkersEngine(SETTINGS, ["cpu", "cpu"], load=stand_in)
     bad = found.work(tmp_path / "bad")
-    bad = replace(bad, job=replace(bad.job, survey=tmp_path / "nowhere"))
+    (tmp_path / "bad" / "segment-00002.crops.part").mkdir()  # cannot be written
     try:
-        with pytest.raises(StoreError):
+        with pytest.raises(OutputError, match="cannot write the crop store"):
             engine.restore(bad, lambda done: None, lambda event: None, lambda: None)
         for name in ("first", "second"):
             work = found.work(tmp_path / name)

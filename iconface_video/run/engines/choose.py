@@ -34,6 +34,15 @@ def open_engine(
         engine.close()
 
 
+def engine_kind(settings: RunSettings) -> str:
+    """ "local", "workers" or "ray". Raises UsageError for a wrong device."""
+    wish = settings.engine
+    if wish.engine != "auto":
+        return wish.engine
+    several = len(split_devices(settings.restore.device)) > 1 or (wish.workers or 1) > 1
+    return "workers" if several else "local"
+
+
 def make_engine(
     settings: RunSettings,
     model: FaceModel | None = None,
@@ -42,14 +51,11 @@ def make_engine(
 ) -> Engine:
     """As `open_engine`; the caller closes it."""
     wish, restore = settings.engine, settings.restore
-    devices = split_devices(restore.device)
-    kind = wish.engine
-    if kind == "auto":
-        kind = "workers" if model is None and (len(devices) > 1 or (wish.workers or 1) > 1) else "local"
+    kind = "local" if model is not None and wish.engine == "auto" else engine_kind(settings)
     if model is not None and kind != "local":
         raise UsageError(f"engine is '{kind}', but the model is loaded in this process already: leave the model to the engine")
     if kind == "local":
-        if len(devices) > 1:
+        if len(split_devices(restore.device)) > 1:
             raise UsageError(f"device is '{restore.device}', but the local engine uses one device; leave --engine out")
         if wish.threads:
             _set_threads(wish.threads)

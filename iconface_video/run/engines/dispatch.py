@@ -6,7 +6,8 @@ import time
 
 from iconface_video.errors import WorkerError
 from iconface_video.restore.timeline import OnSegment, TimelineCounts
-from iconface_video.run.engines.engine import Check, Report, RestoreWork, faces_in
+from iconface_video.run.engines.engine import Check, Report, RestoreWork, shared_job
+from iconface_video.run.engines.job import RestoreJob
 from iconface_video.run.engines.messages import Broken, Died, Done, Faces, Message, Opened
 from iconface_video.run.engines.roster import Roster, Slot, State
 from iconface_video.run.engines.segment_queue import OutOfTries, SegmentQueue
@@ -15,25 +16,27 @@ from iconface_video.types import Progress
 
 def dispatch(roster: Roster, work: RestoreWork, on_segment: OnSegment, report: Report, check: Check) -> TimelineCounts:
     """As `Engine.restore`."""
-    run = _Dispatch(roster, work, on_segment, report)
-    try:
-        run.go(check)
-    except BaseException:
-        roster.abandon()
-        raise
-    roster.end_clip()
+    with shared_job(work) as job:
+        run = _Dispatch(roster, work, job, on_segment, report)
+        try:
+            run.go(check)
+        except BaseException:
+            roster.abandon()
+            raise
+        roster.end_clip()
     run.counts.notes |= roster.notes
     return run.counts
 
 
 class _Dispatch:
-    def __init__(self, roster: Roster, work: RestoreWork, on_segment: OnSegment, report: Report) -> None:
+    def __init__(self, roster: Roster, work: RestoreWork, job: RestoreJob, on_segment: OnSegment, report: Report) -> None:
         self._roster = roster
         self._work = work
+        self._job = job
         self._on_segment = on_segment
         self._report = report
         self._queue = SegmentQueue([segment.index for segment in work.segments])
-        self._total = faces_in(work.plan, work.segments)
+        self._total = work.faces
         self._shown = 0
         self.counts = TimelineCounts()
 
@@ -58,7 +61,7 @@ class _Dispatch:
         for slot in living:
             if slot.state is State.READY and self._queue.has_waiting:
                 slot.state = State.OPENING
-                self._roster.crew.open(slot.name, self._work.job)
+                self._roster.crew.open(slot.name, self._job)
             elif slot.state is State.IDLE:
                 index = self._queue.take(slot.name, names)
                 if index is not None:
@@ -87,20 +90,13 @@ class _Dispatch:
             times = self._queue.lose(index, slot.name, f"{self._roster.crew.describe(slot.name)}: {reason}")
         except OutOfTries as error:
             raise WorkerError(
-                f"{self._work.job.input}: {self._describe(index)} could not be restored: its worker died {len(error.losses)} "
+                f"{self._job.input}: {self._work.describe(index)} could not be restored: its worker died {len(error.losses)} "
                 f"times ({'; '.join(loss.reason for loss in error.losses)}). If memory ran out, a smaller --batch helps."
             ) from None
         where = self._roster.crew.describe(slot.name)
-        note = f"{self._describe(index)}: its worker on {where} died ({reason}); restored again, retry {times}"
+        note = f"{self._work.describe(index)}: its worker on {where} died ({reason}); restored again, retry {times}"
         self.counts.notes.add(note)
         self._tell(note)
-
-    def _describe(self, index: int) -> str:
-        """For people: "segment 7 (70.0 to 80.0 s of the video)"."""
-        segment = next(item for item in self._work.segments if item.index == index)
-        base, zero = self._work.info.time_base, self._work.info.first_pts
-        first, last = (float((pts - zero) * base) for pts in (segment.first_pts, segment.last_pts))
-        return f"segment {index} ({first:.1f} to {last:.1f} s of the video)"
 
     def _tell(self, message: str = "") -> None:
         """Progress of all workers together; a loss does not take it back."""

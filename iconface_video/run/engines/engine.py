@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
+from iconface_video.errors import OutputError
+from iconface_video.identity.anchor_store import save_anchors
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import RestorePlan
-from iconface_video.restore.timeline import FrameSource, OnSegment, TimelineCounts
-from iconface_video.run.engines.job import ModelFacts, RestoreJob
-from iconface_video.types import IdentityAnchor, Progress, Segment, VideoInfo
+from iconface_video.restore.timeline import OnSegment, TimelineCounts
+from iconface_video.run.clip import Clip
+from iconface_video.run.engines.job import ModelFacts, RestoreJob, job_identity
+from iconface_video.settings import RestoreSettings
+from iconface_video.tracking.store import save_survey
+from iconface_video.types import IdentityAnchor, Progress, Segment, Survey
 
 Report = Callable[[Progress], None]
 Check = Callable[[], None]
@@ -21,15 +29,29 @@ Check = Callable[[], None]
 class RestoreWork:
     """Segments of one clip that are to be restored."""
 
-    job: RestoreJob
-    """For workers elsewhere; survey and anchors stand in its folders."""
+    clip: Clip
+    survey: Survey
+    anchors: Mapping[int, IdentityAnchor]
+    """By track id."""
+    restore: RestoreSettings
     plan: RestorePlan
-    """The same that a worker makes from the job."""
+    """Of survey and settings."""
     segments: tuple[Segment, ...]
     """Of the plan, in its order: those that are not in the store yet."""
-    info: VideoInfo
-    anchors: Mapping[int, IdentityAnchor]
-    frames: FrameSource
+    crops: Path
+    """The crop store's folder."""
+
+    @property
+    def faces(self) -> int:
+        """How many there are to restore."""
+        return sum(self.plan.crops_in(segment) for segment in self.segments)
+
+    def describe(self, index: int) -> str:
+        """For people: "segment 7 (70.0 to 80.0 s of the video)"."""
+        segment = next(item for item in self.plan.segments if item.index == index)
+        base, zero = self.clip.info.time_base, self.clip.info.first_pts
+        first, last = (float((pts - zero) * base) for pts in (segment.first_pts, segment.last_pts))
+        return f"segment {index} ({first:.1f} to {last:.1f} s of the video)"
 
 
 class Engine(Protocol):
@@ -58,6 +80,29 @@ class Engine(Protocol):
         ...
 
 
-def faces_in(plan: RestorePlan, segments: Iterable[Segment]) -> int:
-    """How many faces there are to restore."""
-    return sum(plan.crops_in(segment) for segment in segments)
+@contextmanager
+def shared_job(work: RestoreWork) -> Iterator[RestoreJob]:
+    """The work as paths and settings, for workers elsewhere; survey and anchors lie in a temporary folder meanwhile.
+
+    Raises StoreError, OutputError.
+    """
+    clip = work.clip
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="iconface-video-job-")
+    except OSError as error:
+        raise OutputError(f"{tempfile.gettempdir()}: no folder for the workers' job can be made ({error.strerror})") from error
+    with folder as name:
+        survey, anchors = Path(name, "survey"), Path(name, "anchors")
+        save_survey(work.survey, survey)
+        save_anchors(work.anchors, anchors)
+        yield RestoreJob(
+            input=clip.info.path.absolute(),
+            read=clip.reader.settings,
+            start_pts=None if clip.start is None else clip.start.pts,
+            end_pts=None if clip.end is None else clip.end.pts,
+            survey=survey,
+            anchors=anchors,
+            crops=work.crops.absolute(),
+            restore=work.restore,
+            identity=job_identity(clip.info.path, work.survey, work.anchors),
+        )

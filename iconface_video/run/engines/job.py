@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from iconface_video.errors import IconFaceError
+from iconface_video.errors import StoreError
 from iconface_video.identity.anchor_store import load_anchors
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.noise import Shape
 from iconface_video.restore.plan import make_plan
 from iconface_video.restore.timeline import RestoreContext, SegmentDone, restore_timeline
 from iconface_video.run.clip import Clip
-from iconface_video.run.fingerprint import fingerprint, hash_anchors, hash_file, hash_survey, library_versions
+from iconface_video.run.fingerprint import fingerprint, hash_anchors, hash_file, hash_folder, hash_survey, library_versions
 from iconface_video.settings import ReadSettings, RestoreSettings
 from iconface_video.tracking.store import load_survey
 from iconface_video.types import IdentityAnchor, Progress, Survey
@@ -32,6 +32,16 @@ def restoring_libraries() -> dict[str, str]:
     """Versions of the libraries that restored crops depend on; the same for all workers of a run."""
     found = library_versions()
     return {name: found[name] for name in _LIBRARIES}
+
+
+def expected_libraries(setup: WorkerSetup) -> dict[str, str]:
+    """These versions, and a hash of the model's files where it is known which they are. Raises CheckpointError."""
+    found = restoring_libraries()
+    if setup.load is load_restorer:
+        from iconface_video.models.checkpoints import find_checkpoint
+
+        found["weights"] = hash_folder(find_checkpoint(setup.restore.model))[:16]
+    return found
 
 
 def load_restorer(settings: RestoreSettings) -> FaceModel:
@@ -89,30 +99,31 @@ class ModelFacts:
     identity: Mapping[str, Any] = field(default_factory=dict)
     """As `FaceModel.identity`: device, processor, threads, number format."""
     libraries: Mapping[str, str] = field(default_factory=dict)
+    """Of `expected_libraries`."""
 
     def noise_shape(self, size: int) -> Shape:
         """As `FaceModel.noise_shape`, which the worker asked at its start."""
         return self.shapes[size]
 
 
-def model_facts(model: FaceModel, settings: RestoreSettings) -> ModelFacts:
+def model_facts(model: FaceModel, setup: WorkerSetup) -> ModelFacts:
     """Raises UsageError where the model does not take the crop size that the settings ask for."""
-    sizes = {*model.crop_sizes, *([settings.crop_size] if settings.crop_size else [])}
+    sizes = {*model.crop_sizes, *([setup.restore.crop_size] if setup.restore.crop_size else [])}
     shapes = {size: model.noise_shape(size) for size in sorted(sizes)}
     identity = dict(getattr(model, "identity", {}))
-    return ModelFacts(model.name, tuple(model.crop_sizes), shapes, identity, restoring_libraries())
+    return ModelFacts(model.name, tuple(model.crop_sizes), shapes, identity, expected_libraries(setup))
 
 
 class JobSession:
     """A job that is open in a worker: restores any of its segments, one at a time."""
 
     def __init__(self, job: RestoreJob, model: FaceModel) -> None:
-        """Raises StoreError, InputError, or IconFaceError where this worker sees something else than its employer."""
+        """Raises InputError, or StoreError where this worker reads something else than its employer."""
         survey, anchors = load_survey(job.survey), load_anchors(job.anchors)
         if job_identity(job.input, survey, anchors) != job.identity:
-            raise IconFaceError(
-                f"{job.input}: the worker reads another video or work folder under this name than the run that it works for; "
-                "are these paths the same files on all machines?"
+            raise StoreError(
+                f"{job.input}: the worker reads another video, survey or anchors than the run that it works for. "
+                "Did the file change meanwhile?"
             )
         reader = VideoReader(job.input, job.read)
         self._clip = Clip.between(reader, job.start_pts, job.end_pts)

@@ -8,7 +8,7 @@ from iconface_video.run.engines.engine import Check, Report, RestoreWork
 
 
 class LocalEngine:
-    """Needs nothing from the work's folders but the crop store."""
+    """For a model that is loaded."""
 
     name = "local"
 
@@ -16,9 +16,9 @@ class LocalEngine:
         self.model = model
 
     def restore(self, work: RestoreWork, on_segment: OnSegment, report: Report, check: Check) -> TimelineCounts:
-        job = work.job
-        context = RestoreContext(work.plan, work.info, self.model, work.anchors, job.restore, job.crops)
-        return restore_timeline(context, work.frames, report, check, segments=work.segments, on_segment=on_segment)
+        clip = work.clip
+        context = RestoreContext(work.plan, clip.info, self.model, work.anchors, work.restore, work.crops)
+        return restore_timeline(context, clip.frames, report, check, segments=work.segments, on_segment=on_segment)
 
     def close(self) -> None:
         """Nothing to release."""

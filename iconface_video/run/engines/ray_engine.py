@@ -13,7 +13,7 @@ from iconface_video.errors import UsageError
 from iconface_video.restore.timeline import OnSegment, TimelineCounts
 from iconface_video.run.engines.dispatch import dispatch
 from iconface_video.run.engines.engine import Check, Report, RestoreWork
-from iconface_video.run.engines.job import LoadModel, ModelFacts, WorkerSetup, load_restorer
+from iconface_video.run.engines.job import LoadModel, ModelFacts, WorkerSetup, expected_libraries, load_restorer
 from iconface_video.run.engines.ray_crew import RayCrew
 from iconface_video.run.engines.roster import Roster
 from iconface_video.settings import RestoreSettings
@@ -57,7 +57,8 @@ class RayEngine:
             place = placement(ray.nodes(), settings.device, workers, threads)
             setup = WorkerSetup(replace(settings, device=place.device), place.threads, load)
             slots = [f"worker {number}" for number in range(1, place.workers + 1)]
-            self._roster = Roster(RayCrew(setup, place.resources, patience_seconds), slots)
+            libraries = expected_libraries(setup)
+            self._roster = Roster(RayCrew(setup, place.resources, patience_seconds), slots, libraries)
         except BaseException:
             self._disconnect()
             raise

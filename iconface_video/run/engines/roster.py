@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
 from iconface_video.errors import WorkerError
-from iconface_video.run.engines.job import ModelFacts, RestoreJob, restoring_libraries
+from iconface_video.run.engines.job import ModelFacts, RestoreJob
 from iconface_video.run.engines.messages import Broken, Died, Message, Ready, Refused
 
 WAIT_SECONDS = 0.2
@@ -91,11 +91,13 @@ class Slot:
 class Roster:
     """Slots of a crew, kept over several clips."""
 
-    def __init__(self, crew: Crew, slots: Sequence[str]) -> None:
+    def __init__(self, crew: Crew, slots: Sequence[str], libraries: Mapping[str, str]) -> None:
+        """libraries: versions that a worker has to have, as `expected_libraries` finds them here."""
         self.crew = crew
         self.slots = {name: Slot(name) for name in slots}
         self.notes: set[str] = set()
         """What happened to slots, for the report."""
+        self._libraries = libraries
         self._facts: ModelFacts | None = None
         self.start_stopped()
 
@@ -184,7 +186,7 @@ class Roster:
     def _compare(self, slot: Slot, facts: ModelFacts) -> None:
         """All workers have to give the same bits: one that would not is not used."""
         known = self._facts
-        wanted = restoring_libraries() if known is None else known.libraries
+        wanted = self._libraries
         unlike = [f"{name} {facts.libraries.get(name)} instead of {version}" for name, version in wanted.items()
                   if facts.libraries.get(name) != version]  # fmt: skip
         if known is not None:

@@ -30,7 +30,7 @@ def serve(
         try:
             _pin_threads(setup.threads)
             model = setup.load(setup.restore)
-            send(Ready(model_facts(model, setup.restore)))
+            send(Ready(model_facts(model, setup)))
         except IconFaceError as error:
             return send(Refused(error))
         session: JobSession | None = None

@@ -8,7 +8,7 @@ from iconface_video.restore.timeline import OnSegment, TimelineCounts
 from iconface_video.run.engines.devices import slot_names
 from iconface_video.run.engines.dispatch import dispatch
 from iconface_video.run.engines.engine import Check, Report, RestoreWork
-from iconface_video.run.engines.job import LoadModel, ModelFacts, WorkerSetup, load_restorer
+from iconface_video.run.engines.job import LoadModel, ModelFacts, WorkerSetup, expected_libraries, load_restorer
 from iconface_video.run.engines.processes import ProcessCrew
 from iconface_video.run.engines.roster import Roster
 from iconface_video.settings import RestoreSettings
@@ -32,7 +32,9 @@ class WorkersEngine:
         setup = WorkerSetup(settings, threads, load)
         slots = slot_names(devices)
         self._check = check
-        self._roster = Roster(ProcessCrew({slot: setup.on(device) for slot, device in zip(slots, devices)}), slots)
+        libraries = expected_libraries(setup)
+        crew = ProcessCrew({slot: setup.on(device) for slot, device in zip(slots, devices)})
+        self._roster = Roster(crew, slots, libraries)
 
     @property
     def model(self) -> ModelFacts:
