@@ -7,6 +7,7 @@ killed goes on from there: what is done and unharmed is taken, the rest is made,
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -19,8 +20,11 @@ from iconface_video.pipelines.render import render_clip
 from iconface_video.restore.crop_store import CropStore, StoreHeader, check_disk, estimate_bytes, write_header
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import RestorePlan, make_plan
-from iconface_video.restore.timeline import RestoreContext, SegmentDone, TimelineCounts, restore_timeline
+from iconface_video.restore.timeline import SegmentDone, TimelineCounts
 from iconface_video.run.clip import Clip
+from iconface_video.run.engines.choose import engine_kind, open_engine
+from iconface_video.run.engines.engine import Engine, RestoreWork
+from iconface_video.run.engines.job import ModelFacts
 from iconface_video.run.fingerprint import fingerprint, hash_file, hash_folder
 from iconface_video.run.parts import restore_parts
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
@@ -44,6 +48,7 @@ def restore_video(
     keep_work: bool = False,
     fresh: bool = False,
     model: FaceModel | None = None,
+    engine: Engine | None = None,
     embed: Embed | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
@@ -53,7 +58,8 @@ def restore_video(
     output: file or folder; None: ``<stem>.restored.<ext>`` beside the input. start, end: seconds after the first frame.
     work: folder for what is found and restored on the way; beside the output when not given, deleted after success unless
     `keep_work`. What an earlier, unfinished run left there is used as far as it was made from the same; not with `fresh`.
-    model, embed: loaded as the settings say when not given.
+    model, embed: loaded as the settings say when not given.  engine: one that is open already, with these restore settings,
+    for several videos one after another (`open_engine`); the settings choose one when not given.
 
     Raises InputError, OutputError, ReferencePhotoError or UsageError for what is refused; Cancelled when `should_stop` says
     so. Whatever it raises, nothing stands under the output's name.
@@ -69,7 +75,8 @@ def restore_video(
         with WorkFolder(place, keep_work, fresh) as folder:
             report = folder.journal.report if is_left else None
             if report is None:
-                report = _restore_clip(clip, target, settings, references or ReferenceChoice(), model, embed, folder, watch)
+                references = references or ReferenceChoice()
+                report = _restore_clip(clip, target, settings, references, model, engine, embed, folder, watch)
     return replace(report, work=place if folder.keep else None)
 
 
@@ -79,6 +86,7 @@ def _restore_clip(
     settings: RunSettings,
     references: ReferenceChoice,
     model: FaceModel | None,
+    engine: Engine | None,
     embed: Embed | None,
     folder: WorkFolder,
     watch: Watch,
@@ -86,7 +94,7 @@ def _restore_clip(
     notes = Notes(folder.journal, watch)
     notes.say(*target.notes)
     found = find_faces(clip, settings, references, embed, folder, notes, watch)
-    restored = _restore(clip, found, settings, model, folder, notes, watch)
+    restored = _restore(clip, found, settings, model, engine, folder, notes, watch)
 
     def report(frames: int) -> RunReport:
         return RunReport(
@@ -128,41 +136,60 @@ class _Restored:
 
 
 def _restore(
-    clip: Clip, found: Found, settings: RunSettings, model: FaceModel | None, folder: WorkFolder, notes: Notes, watch: Watch
+    clip: Clip,
+    found: Found,
+    settings: RunSettings,
+    model: FaceModel | None,
+    engine: Engine | None,
+    folder: WorkFolder,
+    notes: Notes,
+    watch: Watch,
 ) -> _Restored:
     """The plan, then the model's work into the crop store: segment by segment, but for those that are there already."""
     if not found.survey.tracks:
         plan = RestorePlan((), (), {})
         _write_store_header(clip, plan, found, settings, "none", {}, folder)
         return _Restored(plan)
-    with watch.stage("restore"):
+    with watch.stage("restore"), _engine(settings, model, engine, watch) as restorer:
         weights = _weights(settings) if model is None else None
-        model = model or load_restorer(settings)
-        plan = make_plan(found.survey, settings.restore, model.crop_sizes)
+        facts = restorer.model
+        plan = make_plan(found.survey, settings.restore, facts.crop_sizes)
         sizes = plan.crops_by_size()
         for size in sizes:
-            model.noise_shape(size)  # refuses a size that the model does not take
-        parts = restore_parts(found.source, found.survey, found.anchors, model, weights, settings.restore)
+            facts.noise_shape(size)  # refuses a size that the model does not take
+        parts = restore_parts(found.source, found.survey, found.anchors, facts, weights, settings.restore)
         there = folder.begin_segments(parts)
-        notes.say()
+        going_on = f"going on from an earlier run: {len(there)} of {len(plan.segments)} segments are restored"
+        notes.say(*([going_on] if there else []))
         check_disk(folder.crops, max(0, estimate_bytes(sizes) - folder.stored_bytes))
-        with_what = _with_what(plan, found, settings, model)
+        with_what = _with_what(plan, found, settings, facts)
         _write_store_header(clip, plan, found, settings, fingerprint(**parts), with_what, folder)
-        context = RestoreContext(plan, clip.info, model, found.anchors, settings.restore, folder.crops)
         counts = TimelineCounts()
         for done in there.values():
             counts.add(done)
-        missing = [segment for segment in plan.segments if segment.index not in there]
+        missing = tuple(segment for segment in plan.segments if segment.index not in there)
 
         def finished(done: SegmentDone) -> None:
             folder.finish_segment(done)
             counts.add(done)
 
-        restore_timeline(context, clip.frames, watch.report, watch.check, segments=missing, on_segment=finished)
+        work = RestoreWork(clip, found.survey, found.anchors, settings.restore, plan, missing, folder.crops)
+        counts.notes |= restorer.restore(work, finished, watch.report, watch.check).notes
     return _Restored(plan, counts.frames, counts.restored, counts.repeated, tuple(sorted(counts.notes)), with_what)
 
 
-def _with_what(plan: RestorePlan, found: Found, settings: RunSettings, model: FaceModel) -> dict[str, Any]:
+def _engine(
+    settings: RunSettings, model: FaceModel | None, engine: Engine | None, watch: Watch
+) -> AbstractContextManager[Engine]:
+    """The one that is given, else a new one; a model that works in this process is loaded here."""
+    if engine is not None:
+        return nullcontext(engine)
+    if model is None and engine_kind(settings) == "local":
+        model = load_restorer(settings)
+    return open_engine(settings, model, check=watch.check)
+
+
+def _with_what(plan: RestorePlan, found: Found, settings: RunSettings, model: FaceModel | ModelFacts) -> dict[str, Any]:
     """What restores the faces, in plain values; empty where none is restored."""
     if not plan.crops_by_size():
         return {}

@@ -13,6 +13,7 @@ from typing import Any
 
 from iconface_video.restore.model import FaceModel
 from iconface_video.run.clip import Clip
+from iconface_video.run.engines.job import ModelFacts
 from iconface_video.run.fingerprint import hash_anchors, hash_file, hash_folder, hash_survey, library_versions
 from iconface_video.settings import AnchorSettings, ReadSettings, RestoreSettings, RunSettings
 from iconface_video.types import IdentityAnchor, Survey
@@ -66,7 +67,7 @@ def restore_parts(
     source: Mapping[str, Any],
     survey: Survey,
     anchors: Mapping[int, IdentityAnchor],
-    model: FaceModel,
+    model: FaceModel | ModelFacts,
     weights: str | None,
     settings: RestoreSettings,
 ) -> dict[str, Any]:
