@@ -16,11 +16,15 @@ class DefaultingGroup(TyperGroup):
     """A group that fills in the command's name when the first word is an option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        asks_help = bool(args) and args[0] in ("-h", "--help")
-        if args and args[0].startswith("-") and not asks_help:
-            is_video = any(word == "--video" or word.startswith("--video=") for word in args)
-            args = ["video" if is_video else "faces", *args]
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, self.filled_in(args))
+
+    @staticmethod
+    def filled_in(words: list[str]) -> list[str]:
+        """The words with the command's name before them, where it was left out."""
+        if not words or not words[0].startswith("-") or words[0] in ("-h", "--help"):
+            return words
+        is_video = any(word == "--video" or word.startswith("--video=") for word in words)
+        return ["video" if is_video else "faces", *words]
 
 
 app = typer.Typer(

@@ -58,8 +58,8 @@ def fold_accuracy(similarity: Float64, same: NDArray[np.bool_], folds: int = FOL
 def best_threshold(similarity: Float64, same: NDArray[np.bool_]) -> float:
     """The similarity from which "one person" is right most often."""
     order = np.argsort(-similarity)
-    right = np.cumsum(same[order]) - np.cumsum(~same[order])
-    best = int(right.argmax())
+    gained = np.cumsum(np.where(same[order], 1, -1))
+    best = int(gained.argmax())
     above = similarity[order[best]]
     below = similarity[order[best + 1]] if best + 1 < len(order) else above
     return float((above + below) / 2)
@@ -105,7 +105,7 @@ def add_encoder_section(
     for kind, values in (("clean", similar), ("clean against damaged", crossed)):
         accuracy = Value.of(100 * fold_accuracy(values, pairs.same), 1)
         false, true = roc(values, pairs.same)
-        lines.append(Line(kind, false, true))
+        lines.append(Line(kind, false.tolist(), true.tolist()))
         rows.append((kind, accuracy, Value(area(false, true)), Value(100 * rate_at(false, true, 0.01), None, 1)))
         figures[f"{name}/accuracy {kind}"] = accuracy.mean / 100 if accuracy else float("nan")
         figures[f"{name}/roc area {kind}"] = area(false, true)

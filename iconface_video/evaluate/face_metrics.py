@@ -142,10 +142,10 @@ class FaceMetrics:
                 groups[kind] = [judge.embed(pictures) for pictures in shown] if any(shown) else None
         return TruthFacts(
             truth=truth,
-            embeddings=judge.embed(truth) if judge else None,
+            embeddings=judge.embed(list(truth)) if judge else None,
             right=groups["right"],
             wrong=groups["wrong"],
-            landmarks=detected_landmarks(self._detector, truth) if self._detector else None,
+            landmarks=detected_landmarks(self._detector, list(truth)) if self._detector else None,
             landmarks68=self._landmarks68(truth),
         )
 
@@ -167,7 +167,7 @@ class FaceMetrics:
     def _identity(self, pictures: UInt8, facts: TruthFacts) -> dict[str, Float64]:
         if self.judge is None or facts.embeddings is None:
             return {}
-        embedded = self.judge.embed(pictures)
+        embedded = self.judge.embed(list(pictures))
         found = {"gt_id": cosine(embedded, facts.embeddings)}
         for key, groups in (("ref_id", facts.right), ("wrong_id", facts.wrong)):
             if groups is not None:
@@ -177,7 +177,7 @@ class FaceMetrics:
     def _positions(self, pictures: UInt8, facts: TruthFacts) -> dict[str, Float64]:
         found = {}
         if self._detector and facts.landmarks is not None:
-            points = detected_landmarks(self._detector, pictures)
+            points = detected_landmarks(self._detector, list(pictures))
             found["landmarks"] = 100 * landmark_error(points, facts.landmarks, facts.landmarks[:, :2])
             found["found"] = np.isfinite(points[:, 0, 0]).astype(np.float64)
         points68 = self._landmarks68(pictures)
@@ -188,4 +188,4 @@ class FaceMetrics:
     def _landmarks68(self, pictures: UInt8) -> Float64 | None:
         if "landmarks" in self.settings.skip or not isinstance(self.judge, DlibJudge):
             return None
-        return self.judge.landmarks(pictures)
+        return self.judge.landmarks(list(pictures))

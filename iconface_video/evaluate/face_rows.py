@@ -102,7 +102,7 @@ class FaceModelRows:
             seen = [None if item is None else item[:count] for item in whole]
             raw = [item[:count] for item in prepared.raw[references.kind]]
         else:
-            raw = list(embed_crops(self._encoder, sources)[:, None])
+            raw = list(embed_crops(self._encoder, list(sources))[:, None])
         anchors = np.stack([aggregate(item).direction for item in raw])
         keys = [NoiseKey(self._settings.seed, TrackKey(0, 0, first + k), 0) for k in range(len(sources))]
         noise = np.stack([fixed_noise(key, self._shape) for key in keys])

@@ -130,7 +130,7 @@ def parse_references(text: str) -> tuple[ReferenceKind, ...]:
         raise UsageError(f"references are {max(counts)}, must be at most 16")
     shown = SHOWN_TO_COMPARE if SHOWN_TO_COMPARE in counts or not any(counts) else max(counts)
     rows = [ReferenceKind("right", count) for count in sorted(counts)]
-    rows += [ReferenceKind(kind, shown) for kind in ("wrong", "truth") if kind in words]  # type: ignore[arg-type]
+    rows += [ReferenceKind(kind, shown) for kind in ("wrong", "truth") if kind in words]
     return tuple(rows)
 
 

@@ -64,7 +64,7 @@ def patch_features(picture: UInt8) -> tuple[Float64, Float64]:
     """Features (p, 36) and sharpness (p,) of a picture's patches: a quarter of its side each, overlapping by half."""
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float64)
     side = 2 * max(8, round(grey.shape[0] / 8))
-    half = cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    half = np.asarray(cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA), np.float64)
     fine, contrast = _normalized(grey)
     coarse, _ = _normalized(half)
     starts = range(0, min(grey.shape) - side + 1, side // 2)

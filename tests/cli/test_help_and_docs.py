@@ -67,6 +67,7 @@ def test_documented_commands_parse(line):
     words = words[: words.index(">")] if ">" in words else words
     command = typer.main.get_command(app)
     while getattr(command, "commands", None):
+        words = command.filled_in(words) if hasattr(command, "filled_in") else words
         assert words[0] in command.commands, line
         command = command.commands[words[0]]
         words = words[1:]
