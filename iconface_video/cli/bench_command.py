@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from iconface_video.cli.display import print_json, print_rows
 
 if TYPE_CHECKING:
+    from iconface_video.pipelines.bench import ClipBench
     from iconface_video.run.bench_model import ModelBench, Speed
 
 app = typer.Typer(help="How fast this machine is.", no_args_is_help=True)
@@ -68,3 +70,64 @@ def _rows(found: ModelBench) -> list[tuple[str, str]]:
 
 def _speed(speed: Speed) -> str:
     return f"{speed.median:.2f} faces/s ({speed.slowest:.2f} to {speed.fastest:.2f})"
+
+
+_Clip = Annotated[
+    Path, typer.Argument(metavar="CLIP", help="A video; what is measured depends on it, so choose one like yours.")
+]
+_Rounds = Annotated[int, typer.Option(metavar="N", min=1, max=100, help="How often each is timed.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
+
+
+@app.command("stages")
+def stages(
+    clip: _Clip,
+    frames: Annotated[int, typer.Option(metavar="N", min=2, max=1000, help="Frames, held in memory.")] = 60,
+    rounds: _Rounds = 3,
+    as_json: _AsJson = False,
+) -> None:
+    """Measure each stage alone on the first frames of a clip: decode, shots, detect, embed, cut, paste, encode.
+
+    The model's own speed is measured by `bench model`.
+
+    Example: iconface-video bench stages samples/tape.mp4
+    """
+    from iconface_video.pipelines.bench import bench_stages
+
+    _show(bench_stages(clip, frames=frames, rounds=rounds), as_json)
+
+
+@app.command("pipeline")
+def pipeline(
+    clip: _Clip,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0.1, help="Only the first seconds; the whole clip when not given.")
+    ] = None,
+    rounds: _Rounds = 3,
+    as_json: _AsJson = False,
+) -> None:
+    """Measure whole passes over a clip beside the ffmpeg program's own transcode of it: a run without the model, the
+    survey, and a run. The ratios mean the same on a fast and on a slow machine.
+
+    Example: iconface-video bench pipeline samples/tape.mp4 --seconds 5
+    """
+    from iconface_video.pipelines.bench import bench_pipeline
+
+    _show(bench_pipeline(clip, seconds=seconds, rounds=rounds), as_json)
+
+
+def _show(found: ClipBench, as_json: bool) -> None:
+    if as_json:
+        print_json({**asdict(found), "ratios": found.ratios})
+        return
+    machine = found.machine
+    rows = [
+        ("clip", f"{found.clip}, {found.picture}, {found.frames} frames"),
+        ("on", f"{machine.processor}, {machine.cores} cores, {machine.threads} threads"),
+    ]
+    for rate in found.rates:
+        ratio = found.ratios.get(rate.what)
+        beside = "" if ratio is None else f", {ratio:.2f} times the ffmpeg program's time"
+        cpu = "" if rate.cpu_seconds is None else f", {rate.cpu_seconds:.2f} s of processor time"
+        rows.append((rate.what, f"{rate.median:.1f} {rate.unit}/s ({rate.slowest:.1f} to {rate.fastest:.1f}){cpu}{beside}"))
+    print_rows(rows)

@@ -1,0 +1,164 @@
+"""Measuring recipes: each stage alone, and whole passes beside FFmpeg's own transcode of the same clip."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from iconface_video.faces.align import crop_from_frame
+from iconface_video.faces.detector import make_detector
+from iconface_video.pipelines.restore import load_restorer, restore_video
+from iconface_video.pipelines.survey import load_embedder, survey
+from iconface_video.render.paste import FacePatch, paste
+from iconface_video.restore.cut import cut_from_frame
+from iconface_video.run.bench_stages import Job, Machine, Rate, ffmpeg_transcode, measure
+from iconface_video.settings import RunSettings
+from iconface_video.tracking.pictures import detection_picture
+from iconface_video.types import Float64, Frame, Survey, UInt8
+from iconface_video.video.output_plan import plan_output
+from iconface_video.video.reader import VideoReader
+from iconface_video.video.shots import ContentShotDetector
+from iconface_video.video.writer import VideoWriter
+
+
+@dataclass(frozen=True)
+class ClipBench:
+    """Figures of one clip on one machine."""
+
+    clip: str
+    picture: str
+    """Size and rate, for people."""
+    frames: int
+    machine: Machine
+    rates: tuple[Rate, ...]
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """How many times the ffmpeg program's time each whole pass takes; empty where it was not measured."""
+        limit = next((rate for rate in self.rates if rate.what == FFMPEG), None)
+        return {} if limit is None else {r.what: r.seconds / limit.seconds for r in self.rates if r is not limit}
+
+
+FFMPEG = "ffmpeg transcode"
+WITHOUT_MODEL = "run, strength 0"
+SURVEY = "survey"
+RUN = "run"
+
+
+def bench_pipeline(clip: Path, settings: RunSettings | None = None, seconds: float | None = None, rounds: int = 3) -> ClipBench:
+    """Whole passes over the first `seconds` of a clip: ffmpeg's transcode, a run without the model, the survey, a run.
+
+    The model is loaded before the clock starts. Raises what `restore_video` raises.
+    """
+    settings = settings or RunSettings()
+    embed, model = load_embedder(), load_restorer(settings)
+    end = None if seconds is None else Fraction(seconds).limit_denominator(1000)
+    frames = _count(clip, settings, end)
+    untouched = replace(settings, render=replace(settings.render, strength=0.0))
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / f"out{clip.suffix}"
+
+        def whole(chosen: RunSettings) -> Callable[[], int]:
+            return lambda: restore_video(clip, out, settings=chosen, end=end, force=True, model=model, embed=embed).frames
+
+        jobs: dict[str, tuple[str, Job]] = {}
+        limit = ffmpeg_transcode(clip, out, settings.encode.crf, settings.encode.preset, seconds, frames)
+        if limit is not None:
+            jobs[FFMPEG] = ("frames", limit)
+        jobs[WITHOUT_MODEL] = ("frames", whole(untouched))
+        jobs[SURVEY] = ("frames", lambda: survey(clip, settings=settings, end=end, embed=embed).frame_count)
+        jobs[RUN] = ("frames", whole(settings))
+        rates = measure(jobs, rounds, warm_up=0)
+    return ClipBench(str(clip), _picture(clip), frames, Machine.here(), tuple(rates))
+
+
+def bench_stages(clip: Path, settings: RunSettings | None = None, frames: int = 60, rounds: int = 3) -> ClipBench:
+    """Each stage alone over the first `frames` frames, which are held in memory."""
+    settings = settings or RunSettings()
+    with VideoReader(clip, settings.read) as reader:
+        held = list(islice(reader.frames(), frames))
+        info = reader.info
+    end = Fraction(held[-1].pts - held[0].pts) * info.time_base
+    embed, detector, model = load_embedder(), make_detector(settings.survey), load_restorer(settings)
+    found = survey(clip, settings=settings, end=end, embed=embed)
+    size = model.crop_sizes[0]
+    cut = _cutter(found, held, size)
+    crops = cut()
+    with tempfile.TemporaryDirectory() as folder:
+        jobs: dict[str, tuple[str, Job]] = {
+            "decode": ("frames", lambda: _decode(clip, settings, len(held))),
+            "shots": ("frames", lambda: _each(held, ContentShotDetector(settings.survey.cut_threshold).push)),
+            "detect": (
+                "frames",
+                lambda: _each(held, lambda f: detector.detect(detection_picture(f, info, settings.survey.detection_size)[0])),
+            ),
+            "embed": ("faces", lambda: len(embed(crops)) if crops else 0),
+            "cut": ("faces", lambda: len(cut())),
+            "paste": ("faces", lambda: _paste_all(found, held, size)),
+            "encode": ("frames", lambda: _encode(clip, held, settings, Path(folder) / "out.mp4")),
+        }
+        rates = measure(jobs, rounds)
+    return ClipBench(str(clip), _picture(clip), len(held), Machine.here(), tuple(rates))
+
+
+def _count(clip: Path, settings: RunSettings, end: Fraction | None) -> int:
+    with VideoReader(clip, settings.read) as reader:
+        last = None if end is None else reader.info.first_pts + round(end / reader.info.time_base)
+        return sum(1 for frame in reader.frames() if last is None or frame.pts <= last)
+
+
+def _picture(clip: Path) -> str:
+    with VideoReader(clip) as reader:
+        info = reader.info
+    rate = "" if info.average_rate is None else f", {float(info.average_rate):g} frames/s"
+    return f"{info.width}x{info.height}{rate}"
+
+
+def _decode(clip: Path, settings: RunSettings, frames: int) -> int:
+    with VideoReader(clip, settings.read) as reader:
+        return sum(1 for _ in islice(reader.frames(), frames))
+
+
+def _each(frames: list[Frame], job: Callable[[Frame], object]) -> int:
+    for frame in frames:
+        job(frame)
+    return len(frames)
+
+
+def _places(found: Survey, frames: list[Frame], size: int) -> list[tuple[Frame, Float64]]:
+    by_pts = {frame.pts: frame for frame in frames}
+    return [
+        (by_pts[int(pts)], crop_from_frame(track.parameters[row], size, found.info))
+        for track in found.tracks
+        for row, pts in enumerate(track.pts)
+        if int(pts) in by_pts
+    ]
+
+
+def _cutter(found: Survey, frames: list[Frame], size: int) -> Callable[[], list[UInt8]]:
+    places = _places(found, frames, size)
+    return lambda: [cut_from_frame(frame, matrix, size) for frame, matrix in places]
+
+
+def _paste_all(found: Survey, frames: list[Frame], size: int) -> int:
+    residual = np.full((size, size, 3), 0.02, np.float32)
+    mask = np.ones((size, size), np.float32)
+    places = _places(found, frames, size)
+    for frame, matrix in places:
+        paste(frame, [FacePatch(residual, mask, matrix)])
+    return len(places)
+
+
+def _encode(clip: Path, frames: list[Frame], settings: RunSettings, out: Path) -> int:
+    with VideoReader(clip, settings.read) as reader:
+        target = plan_output(reader.info, out, settings.encode, force=True)
+        with VideoWriter(target, reader.info, settings.encode, {}) as writer:
+            for frame in frames:
+                writer.write(frame)
+    return len(frames)

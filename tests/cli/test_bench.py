@@ -1,0 +1,51 @@
+"""`bench`: every stage and every pass is timed, ratios are against the ffmpeg program."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from iconface_video.cli.main import main
+from iconface_video.run.bench_stages import measure
+
+TAPE = Path(__file__).parents[2] / "samples" / "tape.mp4"
+
+
+def test_rates_are_medians_and_idle_jobs_are_left_out() -> None:
+    pauses = iter([0.0, 0.02, 0.3, 0.04])  # the first is the warm-up
+
+    def job() -> int:
+        time.sleep(next(pauses))
+        return 2
+
+    (rate,) = measure({"waits": ("frames", job), "idle": ("faces", lambda: 0)}, rounds=3)
+    assert rate.what == "waits"
+    assert 0.04 <= rate.seconds < 0.2
+    assert rate.median == pytest.approx(2 / rate.seconds)
+    assert rate.slowest < rate.median < rate.fastest
+    assert rate.cpu_seconds is not None
+    assert rate.cpu_seconds < 0.04  # it slept
+
+
+def test_every_stage_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "stages", str(TAPE), "--frames", "3", "--rounds", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [rate["what"] for rate in found["rates"]] == ["decode", "shots", "detect", "embed", "cut", "paste", "encode"]
+    assert all(rate["median"] > 0 for rate in found["rates"])
+    assert found["machine"]["cores"] >= 1
+
+
+def test_passes_are_compared_with_the_ffmpeg_program(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "pipeline", str(TAPE), "--seconds", "0.3", "--rounds", "1"]) == 0
+    shown = capsys.readouterr().out
+    for what in ("ffmpeg transcode", "run, strength 0", "survey", "run"):
+        assert what in shown
+    assert "times the ffmpeg program's time" in shown
+
+
+def test_a_missing_clip_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "stages", "no such.mp4"]) == 2
+    assert "no such.mp4" in capsys.readouterr().err
