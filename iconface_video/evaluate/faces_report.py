@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
 from functools import partial
 
@@ -38,6 +40,7 @@ def add_face_sections(report: Report, figures: FaceFigures, notes: list[str]) ->
     _add_sheets(report, figures)
     _add_meaning(report, figures, notes)
     report.figures.update(_flat(figures))
+    report.attachments["faces.csv"] = _each_face(figures)
 
 
 def _samples(figures: FaceFigures, pick: Pick, row: str, metric: str) -> Float64:
@@ -118,6 +121,20 @@ def _flat(figures: FaceFigures) -> dict[str, float]:
         if len(kept) and (row, metric) != (CLEAN, "psnr"):
             found[f"{metric}/{row}" + (f"@{level}" if level else "")] = float(kept.mean())
     return found
+
+
+def _each_face(figures: FaceFigures) -> str:
+    """CSV: a line for each face, strength and row, so that two runs can be compared face by face."""
+    metrics = figures.metrics()
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["strength", "row", "face", *metrics])
+    for level, row in dict.fromkeys((level, row) for level, row, _ in figures.samples):
+        columns = [figures.of(level, row, metric) for metric in metrics]
+        for number, label in enumerate(figures.labels):
+            values = ["" if np.isnan(column[number]) else f"{column[number]:.6g}" for column in columns]
+            writer.writerow([level, row, label, *values])
+    return out.getvalue()
 
 
 # ---- plots and sheets

@@ -8,6 +8,7 @@ Used by every `evaluate` command. A report is built from sections, written once,
     section.add(Table("strength-6", ("", "PSNR (dB)"), (("input", Value(27.8, 0.2)), ("restored", Value(28.6, 0.2)))))
     section.add(Plot("psnr", "PSNR", "strength", "dB", (Line("input", (6, 12), (27.8, 24.2), error=(0.2, 0.3)),)))
     section.add(Sheet("faces", ("input", "restored", "truth"), (Row("anna_1", (a, b, c)),)))
+    report.attachments["faces.csv"] = "face,psnr\n..."               # written beside the page, which links to it
     section.add(Note("LPIPS was left out: the package 'lpips' is not installed."))
     write_report(report, Path("OUT"))                                # -> OUT/report.html, report.json, pictures/*
 
@@ -171,6 +172,8 @@ class Report:
     figures: dict[str, Any] = field(default_factory=dict)
     """Flat name -> number, for scripts that compare reports."""
     sections: list[Section] = field(default_factory=list)
+    attachments: dict[str, str] = field(default_factory=dict)
+    """File name -> text of further files, such as a CSV with a line for each sample; the page links to them."""
 
     def section(self, title: str, text: str = "") -> Section:
         """A new section at the end."""
@@ -203,6 +206,8 @@ def write_report(report: Report, folder: Path, force: bool = False) -> Path:
         shutil.rmtree(folder / PICTURES, ignore_errors=True)
         (folder / PICTURES).mkdir(parents=True)
         _write_pictures(report, folder / PICTURES)
+        for name, content in report.attachments.items():
+            (folder / name).write_text(content, encoding="utf-8")
         text = json.dumps(to_json(report), indent=2, ensure_ascii=False, allow_nan=False)
         (folder / JSON).write_text(text + "\n", encoding="utf-8")
         (folder / HTML).write_text(page(report), encoding="utf-8")

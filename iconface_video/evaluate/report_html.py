@@ -53,9 +53,13 @@ def page(report: Report) -> str:
         "<h2>How it was measured</h2>",
         _settings({**report.settings, "seed": report.seed}),
         f"<footer><p>iconface-video {escape(__version__)}; {escape(_libraries())}. Every figure with all its digits: "
-        f'<a href="{JSON}">{JSON}</a>.</p></footer></body></html>\n',
+        f"{_links((JSON, *report.attachments))}.</p></footer></body></html>\n",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _links(names: tuple[str, ...]) -> str:
+    return ", ".join(f'<a href="{escape(name)}">{escape(name)}</a>' for name in names)
 
 
 def _libraries() -> str:

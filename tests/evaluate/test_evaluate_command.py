@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -41,6 +42,14 @@ def test_every_row_is_measured_at_every_strength(report):
     assert found["sharpness/clean"] == pytest.approx(1)
     assert found["psnr/onnx-1@6"] == pytest.approx(found["psnr/input@6"], abs=1), "this baseline gives the input back"
     assert found["gain_psnr_1@4-8"] == pytest.approx(found["psnr/1@6"] - found["psnr/input@6"], abs=1e-6)
+
+
+def test_each_face_has_its_own_line(report):
+    """The lines' mean is the figure."""
+    with (report / "faces.csv").open(newline="", encoding="utf-8") as lines:
+        rows = [row for row in csv.DictReader(lines) if (row["strength"], row["row"]) == ("6", "1")]
+    assert len(rows) == 4
+    assert np.mean([float(row["psnr"]) for row in rows]) == pytest.approx(figures(report)["psnr/1@6"], rel=1e-4)
 
 
 def test_page_names_rows_and_shows_sheets(report):

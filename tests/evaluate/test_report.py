@@ -48,6 +48,7 @@ def picture(red: int) -> np.ndarray:
 def report() -> Report:
     made = Report("Faces & <figures>", "iconface-video evaluate --data x", 7, {"size": 32, "data": ("x",)})
     made.figures["psnr"] = float("nan")
+    made.attachments["faces.csv"] = "face,psnr\nanna,27.8\n"
     section = made.section("One", "First.\n\nSecond.")
     section.add(
         Table("numbers", ("", "PSNR", "faces"), (("input", Value(27.81234, 0.25, 2), 3), ("a < b", None, 0)), "What it says."),
@@ -75,6 +76,7 @@ def test_page_shows_the_table_and_fetches_only_files_beside_it(report, tmp_path)
     assert ["a < b", "–", "0"] in reader.rows
     assert len(reader.fetched) >= 4
     assert all((html.parent / name).is_file() for name in reader.fetched)
+    assert "faces.csv" in reader.fetched
 
 
 def test_sheet_holds_the_pictures_under_headings(report, tmp_path):
