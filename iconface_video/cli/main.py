@@ -15,6 +15,7 @@ import typer
 
 from iconface_video import __version__
 from iconface_video.cli import (
+    batch_command,
     bench_command,
     compare_command,
     config_command,
@@ -48,6 +49,7 @@ app = typer.Typer(
 app.command("run")(run_command.run)
 app.command("people")(people_command.people)
 app.command("render")(render_command.render)
+app.command("batch")(batch_command.batch)
 app.command("compare")(compare_command.compare)
 app.command("image")(image_command.image)
 app.command("probe")(probe_command.probe_file)

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 _KEPT_SUFFIXES = (".mp4", ".mov", ".mkv", ".ts")
 _WHAT = "video"
+SECTIONS = ("render", "encode", "restore", "anchors", "survey", "read", "engine")
+"""Of the settings that a run obeys."""
 
 
-@settings_options("render", "encode", "restore", "anchors", "survey", "read")
+@settings_options(*SECTIONS)
 def run(
     input: Annotated[Path, typer.Argument(metavar="INPUT", help="The video.")],
     output: Annotated[
@@ -99,7 +101,7 @@ def run(
       iconface-video run film.mov --preset film --codec prores --preview 5
     """
     settings = load_preset(preset).settings(overrides)
-    part = _Part(optional_seconds(start), optional_seconds(end), None if preview is None else seconds(preview))
+    part = Part(optional_seconds(start), optional_seconds(end), None if preview is None else seconds(preview))
     named = people(person or [])
     photos = tuple(present(path, "reference photo") for path in reference or [])
     present(input, _WHAT)
@@ -139,7 +141,7 @@ def run(
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """What --start, --end and --preview ask for, in seconds."""
 
     start: Fraction | None
@@ -152,12 +154,12 @@ class _Part:
         if self.preview is not None and self.preview <= 0:
             raise UsageError("--preview must be more than 0 seconds")
 
-    def around(self, info: VideoInfo) -> _Part:
+    def around(self, info: VideoInfo) -> Part:
         """The previewed stretch, as start and end."""
         wanted = self.preview or Fraction(0)
         length = Fraction(info.duration_seconds or 0).limit_denominator(1000)
         start = max(Fraction(0), (length - wanted) / 2) if self.start is None else self.start
-        return _Part(start, start + wanted, None)
+        return Part(start, start + wanted, None)
 
 
 def _preview_path(input: Path) -> Path:
