@@ -21,6 +21,12 @@ ENCODERS = {"h264": "libx264", "hevc": "libx265", "prores": "prores_ks", "ffv1":
 _CHROMA_LOCATIONS = {1: "left", 2: "center", 3: "topleft", 4: "top", 5: "bottomleft", 6: "bottom"}
 _FIELD_ORDERS = {"progressive": 1, "tt": 2, "bb": 3, "tb": 4, "bt": 5}
 
+_X264_REPEATABLE = {"mbtree": "0"}
+"""Macroblock trees read memory that x264 never wrote: with them two encodes of the same frames may differ by some bytes."""
+
+_THREADS = {"libx264": 4, "libx264rgb": 4, "libx265": 3}
+"""Frames encoded at once. The number alters the output, so it must not come from the machine; other encoders do not care."""
+
 
 @dataclass(frozen=True)
 class EncoderChoice:
@@ -104,12 +110,12 @@ def set_up(
     context.colorspace = color.space
     context.color_primaries = color.primaries
     context.color_trc = color.transfer
-    context.thread_count = settings.encoder_threads
+    context.thread_count = settings.encoder_threads or _THREADS.get(context.name, 0)
     options = _options(context.name, settings, context.pix_fmt or "")
     hdr = _hdr_parameters(first) if first is not None else {}
-    if context.name == "libx264":
+    if context.name in ("libx264", "libx264rgb"):
         parameters = {key: hdr[value] for key, value in (("mastering-display", "display"), ("cll", "light")) if value in hdr}
-        options["x264-params"] = ":".join(f"{key}={value}" for key, value in parameters.items())
+        options["x264-params"] = ":".join(f"{key}={value}" for key, value in {**_X264_REPEATABLE, **parameters}.items())
     elif context.name == "libx265":
         parameters = {key: hdr[value] for key, value in (("master-display", "display"), ("max-cll", "light")) if value in hdr}
         options["x265-params"] = ":".join(f"{key}={value}" for key, value in {"log-level": "error", **parameters}.items())
