@@ -56,6 +56,8 @@ class MixSettings:
     """How far it is jittered: shift as a share of the side (turn and scale in proportion)."""
     wrong_share: float = 0.03
     """Probability that the references show another person."""
+    pair_share: float = 0.0
+    """Share of the batches whose second half shows the first half's faces moved a little and degraded the same way."""
     grey_share: float = 0.12
     strength_weights: tuple[float, float, float] = (0.5, 0.3, 0.2)
     """Of the buckets 0-3, 4-8, 9-16."""
@@ -136,6 +138,8 @@ class FaceBatch:
     """(B, R)."""
     is_truth_reference: NDArray[np.bool_]
     """(B,) the references are the truth itself, jittered."""
+    moves: NDArray[np.float32]
+    """(B / 2, 2, 3) affine px from a face of the first half to the same one in the second half; (0, 2, 3) where they differ."""
 
 
 def jittered(image: UInt8, size: int, rng: np.random.Generator, *, shift: float, turn: float, scale: float) -> UInt8:
@@ -157,6 +161,17 @@ def relit(image: UInt8, rng: np.random.Generator, amount: float) -> UInt8:
     values = np.arange(256, dtype=np.float32)[:, None] / 255
     table = 255 * np.clip(values ** np.exp(rng.normal(0, amount)) * gain + rng.normal(0, amount * 0.15), 0, 1)
     return np.asarray(cv2.LUT(image, table.astype(np.uint8).reshape(256, 1, 3)))
+
+
+def _small_move(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
+    """(2, 3) px: what a face does between two frames."""
+    matrix = cv2.getRotationMatrix2D(((size - 1) / 2,) * 2, float(rng.normal(0, 0.7)), float(np.exp(rng.normal(0, 0.007))))
+    matrix[:, 2] += rng.normal(0, 0.012, 2) * size
+    return matrix.astype(np.float32)
+
+
+_Sample = tuple[UInt8, UInt8, UInt8, float, int, NDArray[np.int64], bool]
+"""Truth, source, references, strength, row of the FaceSet, rows of the references, whether they are the truth itself."""
 
 
 def grey(image: UInt8) -> UInt8:
@@ -185,7 +200,12 @@ class FaceMixer:
         larger = mix.larger_size > 0 and rng.random() < mix.larger_share
         size, number = (mix.larger_size, mix.larger_batch) if larger else (mix.size, mix.batch)
         count = int(rng.choice(len(mix.reference_shares), p=mix.reference_shares))
-        rows = [self._sample(rng, size, count) for _ in range(number)]
+        moves = [_small_move(rng, size) for _ in range(number // 2)] if rng.random() < mix.pair_share else []
+        if moves:
+            pairs = [self._pair(rng, size, count, move) for move in moves]
+            rows = [first for first, _ in pairs] + [second for _, second in pairs]
+        else:
+            rows = [self._sample(rng, size, count) for _ in range(number)]
         truth, source, references, strength, index, others, same = zip(*rows)
         return FaceBatch(
             truth=np.stack(truth),
@@ -195,11 +215,21 @@ class FaceMixer:
             truth_index=np.array(index),
             reference_index=np.stack(others),
             is_truth_reference=np.array(same),
+            moves=np.stack(moves) if moves else np.zeros((0, 2, 3), np.float32),
         )
 
-    def _sample(
-        self, rng: np.random.Generator, size: int, count: int
-    ) -> tuple[UInt8, UInt8, UInt8, float, int, NDArray[np.int64], bool]:
+    def _pair(self, rng: np.random.Generator, size: int, count: int, move: NDArray[np.float32]) -> tuple[_Sample, _Sample]:
+        """One face twice: noise, blocks and sampling grid stay where they are while the face moves, as in a video."""
+        seed = int(rng.integers(2**63))
+        first = self._sample(rng, size, count, seed)
+        truth, source, *rest = first
+        moved = np.asarray(cv2.warpAffine(truth, move, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101))
+        damaged = degrade(moved, first[3], np.random.default_rng(seed))
+        is_grey = bool((source[..., :1] == source).all())
+        return first, (moved, grey(damaged) if is_grey else damaged, *rest)  # type: ignore[return-value]
+
+    def _sample(self, rng: np.random.Generator, size: int, count: int, seed: int | None = None) -> _Sample:
+        """seed: of the truth's degradation; drawn from `rng` when None."""
         mix, faces = self.mix, self.faces
         able, with_others = self._pools[size]
         pool = with_others if count and rng.random() < 0.8 and with_others else able
@@ -213,7 +243,7 @@ class FaceMixer:
             truth, pictures = truth[:, ::-1].copy(), [p[:, ::-1] for p in pictures]
         extreme = rng.random() < mix.extreme_share
         strength = float(rng.uniform(16, 20)) if extreme else sample_strength(rng, mix.strength_weights)
-        source = degrade(truth, strength, rng)
+        source = degrade(truth, strength, rng if seed is None else np.random.default_rng(seed))
         source = grey(source) if is_grey else source
         empty = np.zeros((0, size, size, 3), np.uint8)
         return truth, source, np.stack(pictures) if pictures else empty, strength, index, chosen, same

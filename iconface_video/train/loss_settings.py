@@ -30,3 +30,5 @@ class LossSettings:
     """Flow stage: probability of sigma 1, where few-step sampling starts."""
     smallest_sigma: float = 0.2
     """Below it the velocity's weight 1 / sigma^2 on the clean picture grows no further."""
+    steady: float = 0.0
+    """Weight of what a face and the same face moved differ by once restored (pairs only, see `MixSettings.pair_share`)."""

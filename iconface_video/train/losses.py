@@ -50,6 +50,23 @@ def hard_example_loss(restored: Tensor, reference: Tensor, truth: Tensor, refere
     return (1 - reference_weight) * to_truth + reference_weight * (1 - (unit * reference.detach()).sum(1))
 
 
+def steady_loss(first: Tensor, second: Tensor, moves: Tensor) -> Tensor:
+    """What the same face, moved, differs by, per pair (B,): it is what flickers in a video.
+
+    first, second: (B, 3, S, S).  moves: (B, 2, 3) affine, px of the first -> px of the second (pixel centres at integers).
+    """
+    size = first.shape[-1]
+    # grid_sample asks the other way round, and in units of -1..1 over the pixels' outer edges.
+    back = torch.linalg.inv(torch.cat([moves, moves.new_tensor([[[0, 0, 1]]]).expand(len(moves), 1, 3)], 1))[:, :2]
+    places = torch.stack(torch.meshgrid(*[torch.arange(size, device=first.device, dtype=torch.float32)] * 2, indexing="xy"), -1)
+    looked = places.flatten(0, 1) @ back[:, :, :2].mT + back[:, None, :, 2]
+    grid = ((looked + 0.5) * 2 / size - 1).unflatten(1, (size, size))
+    inside = (grid.abs() < 1).all(-1)[:, None]
+    moved = F.grid_sample(first.float(), grid, mode="bicubic", padding_mode="border", align_corners=False)
+    difference = (moved - second.float()) * inside
+    return charbonnier(difference)
+
+
 class PerceptualLoss(nn.Module):
     """Distance of EfficientNet-Lite0 features (a training extra), each normalised over its channels as LPIPS does."""
 

@@ -27,6 +27,7 @@ from iconface_video.train.losses import (
     hard_example_loss,
     hinge_judge,
     identity_loss,
+    steady_loss,
 )
 from iconface_video.train.trainer import Losses, Task
 from iconface_video.train.validation import ValidationSet, to_tensor, validate_columns
@@ -83,15 +84,21 @@ class RestorerTask(Task):
             restored = self.model.predict_clean(add_noise(truth, noise, sigma), sigma, conditioning)
         else:
             restored, sigma = self._last_step(noise, conditioning, generator)
-        yield "model", *self._model_loss(restored, truth, source, sigma, anchor if references is not None else None)
+        parts, figures = self._parts(restored, truth, source, sigma, anchor if references is not None else None)
+        if len(batch.moves) and self.weights.steady:
+            moves = torch.from_numpy(batch.moves).to(self.device)
+            parts["steady"] = self.weights.steady * steady_loss(*restored.chunk(2), moves).mean()
+        total = torch.stack([part.float() for part in parts.values()]).sum()
+        yield "model", total, {**{name: part.item() for name, part in parts.items()}, **figures, "loss": total.item()}
         if self.judge is not None:
             fake = restored.detach().clamp(-1, 1)
             loss = hinge_judge(self.judge(truth, source), self.judge(fake, source))
             yield "judge", loss, {"judge": loss.item()}
 
-    def _model_loss(
+    def _parts(
         self, restored: Tensor, truth: Tensor, source: Tensor, sigma: Tensor, anchor: Tensor | None
-    ) -> tuple[Tensor, dict[str, float]]:
+    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """The model's losses by name, and figures beside them."""
         weights = self.weights
         # Relative to (the root of) what the degradation cost: else the hopeless faces drown what can be learnt.
         share = (PIXEL_SCALE / (charbonnier(source - truth) + 0.2 * PIXEL_SCALE)).sqrt()
@@ -105,11 +112,10 @@ class RestorerTask(Task):
             parts["perceptual"] = weights.perceptual * self.perceptual(restored[:some], truth[:some]).mean()
         if self.judge is not None:
             parts["adversarial"] = -weights.adversarial * self.judge(restored, source).mean()
-        figures = {}
+        figures: dict[str, float] = {}
         if self.identity_encoder is not None and (weights.identity or weights.truth_identity):
             parts["identity"], figures["id_cos"] = self._identity_part(restored, truth, sigma, anchor)
-        total = torch.stack([part.float() for part in parts.values()]).sum()
-        return total, {**{k: v.item() for k, v in parts.items()}, **figures, "loss": total.item()}
+        return parts, figures
 
     def _identity_part(self, restored: Tensor, truth: Tensor, sigma: Tensor, anchor: Tensor | None) -> tuple[Tensor, float]:
         weights = self.weights

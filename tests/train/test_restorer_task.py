@@ -16,6 +16,7 @@ from iconface_video.models.embedded import build_embedded
 from iconface_video.models.model import IConFaceModel
 from iconface_video.train.data import FaceMixer, FaceSet, FaceSettings, MixSettings
 from iconface_video.train.loss_settings import LossSettings
+from iconface_video.train.losses import steady_loss
 from iconface_video.train.restorer import RestorerTask
 from iconface_video.train.trainer import Trainer, TrainSettings
 from iconface_video.train.validation import ValidationSet, to_tensor
@@ -62,9 +63,9 @@ def trained(
     request: pytest.FixtureRequest, faces: dict[str, FaceSet], tmp_path_factory: pytest.TempPathFactory
 ) -> RestorerTask:
     """After a few steps with every loss that needs no extra package."""
-    mixer = FaceMixer(faces["train"], MixSettings(size=32, batch=2, reference_shares=(0.25, 0.75)))
+    mixer = FaceMixer(faces["train"], MixSettings(size=32, batch=2, reference_shares=(0.25, 0.75), pair_share=0.5))
     held_out = ValidationSet.build(faces["val"], 32, 2, (6.0,))
-    losses = LossSettings(stage=request.param, steps=2, identity=0.3, truth_identity=0.1, adversarial=0.01)
+    losses = LossSettings(stage=request.param, steps=2, identity=0.3, truth_identity=0.1, adversarial=0.01, steady=0.5)
     task = RestorerTask(small_model(), mixer, held_out, losses, load_identity_encoder("embedded", "cpu"), workers=0)
     settings = TrainSettings(
         max_steps=STEPS,
@@ -101,3 +102,16 @@ def test_noise_anchor_and_references_reach_the_picture(trained: RestorerTask) ->
     plain = restored(noise, anchor, None)
     for changed in (restored(other, anchor, None), restored(noise, another, None), restored(noise, anchor, references)):
         assert (changed - plain).abs().max() > 1e-6
+
+
+def test_a_pair_shows_one_face_moved_and_the_steady_loss_knows_where(faces: dict[str, FaceSet]) -> None:
+    batch = FaceMixer(faces["train"], MixSettings(size=64, batch=6, pair_share=1.0, reference_shares=(1.0,))).batch(3, 0)
+    assert batch.moves.shape == (3, 2, 3)
+    assert batch.strength[:3].tolist() == batch.strength[3:].tolist()
+    first, second = to_tensor(batch.truth[:3]), to_tensor(batch.truth[3:])
+    moves = torch.from_numpy(batch.moves)
+    right, still = steady_loss(first, second, moves), steady_loss(first, second, torch.eye(2, 3).expand(3, 2, 3))
+    backwards = steady_loss(second, first, moves)
+    assert (right < 0.4 * still).all()
+    assert (right < 0.4 * backwards).all()
+    assert not np.array_equal(batch.source[:3], batch.source[3:])

@@ -17,6 +17,7 @@ from iconface_video.train.degradations.picture import degrade
 from iconface_video.types import Frame, UInt8
 from iconface_video.video.color import blend_rgb, to_rgb
 from iconface_video.video.output_plan import plan_output
+from iconface_video.video.pictures import read_picture
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.writer import VideoWriter
 
@@ -97,7 +98,7 @@ def degrade_pictures(
         )
     out.mkdir(parents=True, exist_ok=True)
     for done, path in enumerate(paths, 1):
-        _write(out / path.name, _damaged(_read(path), _seed_of(seed, path.name), strength, effects))
+        _write(out / path.name, _damaged(read_picture(path), _seed_of(seed, path.name), strength, effects))
         if on_frame:
             on_frame(done)
     return len(paths)
@@ -113,13 +114,6 @@ def _damaged(picture: UInt8, seed: int, strength: float | None, effects: Sequenc
         picture = degrade(picture, strength, np.random.default_rng(seed), seen_px=float(picture.shape[1]))
     clip = ClipFormat(picture.shape[1], picture.shape[0])
     return next(degrade_frames(iter([picture]), effects, clip, seed))
-
-
-def _read(path: Path) -> UInt8:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise InputError(f"{path}: not a readable picture")
-    return np.ascontiguousarray(picture[:, :, ::-1], dtype=np.uint8)
 
 
 def _write(path: Path, picture: UInt8) -> None:
