@@ -64,6 +64,8 @@ class Found:
     skipped: tuple[Track, ...] = ()
     left_alone: dict[str, int] = field(default_factory=dict)
     """Faces (track frames) of `skipped`, by reason."""
+    names: dict[int, str] = field(default_factory=dict)
+    """Person -> name, of those that the user named."""
 
     @property
     def everybody(self) -> Survey:
@@ -163,18 +165,20 @@ def _obey(
     for track in skipped.tracks:
         counts[chosen.left_alone[track.track_id]] = counts.get(chosen.left_alone[track.track_id], 0) + len(track)
     if not part.tracks:
-        return Found(source, part, {}, ("there is no face to restore: the picture is as it was",), skipped.tracks, counts)
+        return Found(
+            source, part, {}, ("there is no face to restore: the picture is as it was",), skipped.tracks, counts, chosen.names
+        )
     given = [*references.people, *((chosen.title(person), path) for person in chosen.photos for path in chosen.photos[person])]
     embedder = EMBEDDED if embed is None else "given"
     parts = anchor_parts(source, whole, references.photos, given, settings.anchors, embedder)
     kept = folder.journal.find("anchors", parts)
     notes.say()
     if kept is not None:
-        return Found(source, part, load_anchors(folder.anchors), tuple(kept["notes"]), skipped.tracks, counts)
+        return Found(source, part, load_anchors(folder.anchors), tuple(kept["notes"]), skipped.tracks, counts, chosen.names)
     anchors, told = _anchors_of_chosen(chosen, whole, clip, settings, references, embed or load_embedder(), watch)
     save_anchors(anchors, folder.anchors)
     folder.journal.finish("anchors", parts, [f"{ANCHORS}/{name}" for name in ANCHOR_FILES], notes=told)
-    return Found(source, part, anchors, tuple(told), skipped.tracks, counts)
+    return Found(source, part, anchors, tuple(told), skipped.tracks, counts, chosen.names)
 
 
 def _without_skipped(survey: Survey, chosen: ChosenPeople) -> tuple[Survey, Survey]:

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from iconface_video.errors import InputError
-from iconface_video.render.render import Renderer
-from iconface_video.restore.crop_store import CropStore, read_header
+from iconface_video.errors import InputError, StoreError
+from iconface_video.render.render import OnPasted, Renderer
+from iconface_video.restore.crop_store import STORE_FILE, CropStore, read_header
 from iconface_video.run.clip import Clip
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.provenance import restoration_mark
@@ -53,6 +53,10 @@ def render_store(
     """
     folder = work / CROPS if (work / CROPS).is_dir() else work
     header = read_header(folder)
+    missing = [name for name in ("deinterlace", "start_pts", "end_pts", "frames") if name not in header.facts]
+    places = [header.facts.get(name) for name in ("start_pts", "end_pts", "frames")]
+    if missing or any(place is not None and type(place) is not int for place in places):
+        raise StoreError(f"{folder / STORE_FILE}: damaged: what it says of the clip is incomplete")
     path = input or Path(header.input)
     if not path.exists():
         raise InputError(f"{path}: the video that {work} was made from is not there any more; say where it is with --input")
@@ -85,11 +89,13 @@ def render_clip(
     total: int | None,
     restored_with: Mapping[str, Any] | None,
     on_whole: Callable[[Path, int], None] | None = None,
+    on_pasted: OnPasted | None = None,
 ) -> int:
     """Decode, paste, encode; everything but the picture is copied. Returns the number of frames.
 
     restored_with: what restored the faces, for the mark in the output's metadata; None or empty where none was restored.
     on_whole: called with the finished file, before it gets its name, and the number of frames.
+    on_pasted: shown every frame that got a face, before and after.
     """
     done = 0
     metadata = {}
@@ -102,7 +108,7 @@ def render_clip(
         prefetch(clip.frames(), DECODE_AHEAD_FRAMES) as frames,
     ):
         clip.copying = writer.copying
-        for frame in Renderer(store.at, render).render(frames):
+        for frame in Renderer(store.at, render, on_pasted).render(frames):
             watch.check()
             writer.write(frame)
             done += 1

@@ -17,6 +17,7 @@ from iconface_video.identity.evidence import group_tracks
 from iconface_video.identity.references import Embed
 from iconface_video.pipelines.finding import Found, Notes, ReferenceChoice, find_faces
 from iconface_video.pipelines.render import render_clip
+from iconface_video.pipelines.survey import load_embedder
 from iconface_video.restore.crop_store import CropStore, StoreHeader, check_disk, estimate_bytes, write_header
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import RestorePlan, make_plan
@@ -25,6 +26,7 @@ from iconface_video.run.clip import Clip
 from iconface_video.run.engines.choose import engine_kind, open_engine
 from iconface_video.run.engines.engine import Engine, RestoreWork
 from iconface_video.run.engines.job import ModelFacts
+from iconface_video.run.face_report import FaceObserver
 from iconface_video.run.fingerprint import fingerprint, hash_file, hash_folder
 from iconface_video.run.parts import restore_parts
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
@@ -50,6 +52,7 @@ def restore_video(
     model: FaceModel | None = None,
     engine: Engine | None = None,
     embed: Embed | None = None,
+    observer: FaceObserver | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> RunReport:
@@ -59,7 +62,8 @@ def restore_video(
     work: folder for what is found and restored on the way; beside the output when not given, deleted after success unless
     `keep_work`. What an earlier, unfinished run left there is used as far as it was made from the same; not with `fresh`.
     model, embed: loaded as the settings say when not given.  engine: one that is open already, with these restore settings,
-    for several videos one after another (`open_engine`); the settings choose one when not given.
+    for several videos one after another (`open_engine`); the settings choose one when not given.  observer: looks at the faces while they are written (see
+    `pipelines.report`).
 
     Raises InputError, OutputError, ReferencePhotoError or UsageError for what is refused; Cancelled when `should_stop` says
     so. Whatever it raises, nothing stands under the output's name.
@@ -76,7 +80,7 @@ def restore_video(
             report = folder.journal.report if is_left else None
             if report is None:
                 references = references or ReferenceChoice()
-                report = _restore_clip(clip, target, settings, references, model, engine, embed, folder, watch)
+                report = _restore_clip(clip, target, settings, references, model, engine, embed, folder, observer, watch)
     return replace(report, work=place if folder.keep else None)
 
 
@@ -89,11 +93,14 @@ def _restore_clip(
     engine: Engine | None,
     embed: Embed | None,
     folder: WorkFolder,
+    observer: FaceObserver | None,
     watch: Watch,
 ) -> RunReport:
     notes = Notes(folder.journal, watch)
     notes.say(*target.notes)
     found = find_faces(clip, settings, references, embed, folder, notes, watch)
+    if observer is not None and found.survey.tracks:
+        observer.begin(found.survey, found.anchors, embed or load_embedder(), found.names)
     restored = _restore(clip, found, settings, model, engine, folder, notes, watch)
 
     def report(frames: int) -> RunReport:
@@ -119,7 +126,8 @@ def _restore_clip(
     store = CropStore(folder.crops, restored.plan.segments)
     total = found.survey.frame_count
     render, encode = settings.render, settings.encode
-    return report(render_clip(clip, store, target, render, encode, watch, total, restored.with_what, on_whole))
+    see = None if observer is None else observer.see
+    return report(render_clip(clip, store, target, render, encode, watch, total, restored.with_what, on_whole, see))
 
 
 @dataclass(frozen=True, eq=False)

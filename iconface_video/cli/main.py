@@ -35,6 +35,7 @@ from iconface_video.cli import (
     train_command,
     train_encoder_command,
 )
+from iconface_video.cli.run_command import with_report_file
 from iconface_video.cli.stopping import STOPPED
 from iconface_video.errors import IconFaceError, notes_of
 
@@ -93,7 +94,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     previous = _let_terminate_interrupt()
     _print_any_name()
     try:
-        result = typer.main.get_command(app).main(arguments or ["--help"], prog_name="iconface-video", standalone_mode=False)
+        words = with_report_file(arguments) if arguments[:1] == ["run"] else arguments
+        result = typer.main.get_command(app).main(
+            words or ["--help"], prog_name="iconface-video", standalone_mode=False, obj=arguments
+        )
         code = result if isinstance(result, int) else 0
         return _failed(STOPPED, code) if code == INTERRUPTED else code
     except IconFaceError as error:

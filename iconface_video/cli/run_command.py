@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +28,7 @@ SECTIONS = ("render", "encode", "restore", "anchors", "survey", "read", "engine"
 
 @settings_options(*SECTIONS)
 def run(
+    context: typer.Context,
     input: Annotated[Path, typer.Argument(metavar="INPUT", help="The video.")],
     output: Annotated[
         Path | None,
@@ -73,6 +75,15 @@ def run(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over: forget what an unfinished run of this output left behind.")
     ] = False,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Also write a page about the run: people, quality before and after, what was skipped, pictures. "
+            "NAME.report.html beside the output, or `--report FILE.html`.",
+        ),
+    ] = False,
+    report_to: Annotated[Path | None, typer.Option("--report-to", metavar="FILE", help="As --report FILE.html.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="For programs: one JSON object at the end, progress as JSON lines on stderr.")
@@ -99,6 +110,8 @@ def run(
       iconface-video run party.mkv --people party.people/people.yaml
 
       iconface-video run film.mov --preset film --codec prores --preview 5
+
+      iconface-video run tape.mp4 --report
     """
     settings = load_preset(preset).settings(overrides)
     part = Part(optional_seconds(start), optional_seconds(end), None if preview is None else seconds(preview))
@@ -108,20 +121,25 @@ def run(
     if people_file is not None:
         present(people_file, "people file")
 
+    from iconface_video.video.output_plan import plan_output
     from iconface_video.video.probe import probe
 
     if part.preview is not None:
         part, output = part.around(probe(input)), output or _preview_path(input)
     if dry_run:
-        from iconface_video.video.output_plan import plan_output
-
         plan = plan_output(probe(input), output, settings.encode, force=force)
         return print_rows([("would write", str(plan.path)), *(("note", note) for note in plan.notes)])
 
+    from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
     from iconface_video.pipelines.restore import ReferenceChoice, restore_video
 
+    observer = FaceObserver() if report or report_to is not None else None
+    page = report_to
+    if observer is not None:
+        page = page or page_of(plan_output(probe(input), output, settings.encode, force=True).path)
+        check_page(page, force)
     with stoppable(), make_display(quiet=quiet, as_json=as_json) as display:
-        report = restore_video(
+        done = restore_video(
             input,
             output,
             settings=settings,
@@ -132,12 +150,26 @@ def run(
             work=work,
             keep_work=keep_work,
             fresh=fresh,
+            observer=observer,
             on_progress=display,
         )
+    if observer is not None and page is not None:
+        write_page(page, done, observer, settings, shlex.join(["iconface-video", *(context.obj or [])]))
     if as_json:
-        print_json(report.to_dict())
+        print_json({**done.to_dict(), "page": page})
     elif not quiet:
-        print_rows(summary(report))
+        print_rows([*summary(done), *([("report", str(page))] if page else [])])
+
+
+def with_report_file(arguments: list[str]) -> list[str]:
+    """`--report FILE.html` as `--report-to=FILE.html`: --report may stand alone, too, which no option parser here can do."""
+    found: list[str] = []
+    for item in arguments:
+        if found and found[-1] == "--report" and item.lower().endswith((".html", ".htm")):
+            found[-1] = f"--report-to={item}"
+        else:
+            found.append(item.replace("--report=", "--report-to=", 1) if item.startswith("--report=") else item)
+    return found
 
 
 @dataclass(frozen=True)

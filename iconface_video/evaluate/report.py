@@ -174,6 +174,8 @@ class Report:
     sections: list[Section] = field(default_factory=list)
     attachments: dict[str, str] = field(default_factory=dict)
     """File name -> text of further files, such as a CSV with a line for each sample; the page links to them."""
+    settings_title: str = "How it was measured"
+    """Heading over the settings."""
 
     def section(self, title: str, text: str = "") -> Section:
         """A new section at the end."""

@@ -50,7 +50,7 @@ def page(report: Report) -> str:
         _paragraphs(report.summary),
         f"<pre>{escape(report.command)}</pre>",
         *(_section(section) for section in report.sections),
-        "<h2>How it was measured</h2>",
+        f"<h2>{escape(report.settings_title)}</h2>",
         _settings({**report.settings, "seed": report.seed}),
         f"<footer><p>iconface-video {escape(__version__)}; {escape(_libraries())}. Every figure with all its digits: "
         f"{_links((JSON, *report.attachments))}.</p></footer></body></html>\n",

@@ -22,6 +22,8 @@ from iconface_video.video.color import luma_weights
 
 CropLookup = Callable[[int], list[StoredCrop]]
 """PTS -> the frame's stored crops."""
+OnPasted = Callable[[Frame, Frame, list[StoredCrop]], None]
+"""(the frame as it was, as it is, the crops that were pasted into it)."""
 
 
 @dataclass(eq=False)
@@ -43,8 +45,10 @@ class _PendingFrame:
 class Renderer:
     """Pastes stored crops into frames. Holds back as many frames as the temporal filter looks ahead, no more."""
 
-    def __init__(self, crops_at: CropLookup, settings: RenderSettings) -> None:
+    def __init__(self, crops_at: CropLookup, settings: RenderSettings, on_pasted: OnPasted | None = None) -> None:
+        """on_pasted: shown every frame that got a face."""
         self._crops_at = crops_at
+        self._on_pasted = on_pasted
         self._settings = settings
         self._pending: deque[_PendingFrame] = deque()
         self._filters: dict[int, TemporalFilter] = {}
@@ -94,7 +98,10 @@ class Renderer:
             del self._by_pts[pending.frame.pts]
             for track_id in [known for known in self._judges if known not in pending.sources]:
                 del self._judges[track_id]
-            yield paste(pending.frame, [self._patch(crop, pending) for crop in pending.crops], self._settings.strength)
+            pasted = paste(pending.frame, [self._patch(crop, pending) for crop in pending.crops], self._settings.strength)
+            if self._on_pasted is not None and pending.crops:
+                self._on_pasted(pending.frame, pasted, pending.crops)
+            yield pasted
 
     def _patch(self, crop: StoredCrop, pending: _PendingFrame) -> FacePatch:
         source, restored = pending.sources[crop.track_id], pending.restored[crop.track_id]
