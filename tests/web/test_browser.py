@@ -1,0 +1,332 @@
+"""The page in a real, headless Chromium: from upload to download, with the embedded model, as a family would use it.
+
+Needs the program `chromium` (or Chrome); where there is none the tests are skipped, except where ICONFACE_NEEDS_BROWSER is set
+(CI). Every state is photographed into the folder ICONFACE_WEB_PICTURES (the test's own when it is not set).
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ffmpeg
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WIDE, NARROW = {"width": 1120, "height": 800}, {"width": 400, "height": 800}
+MOST_MS = 180_000
+"""A machine that does other things as well is slow; nothing here waits so long otherwise."""
+
+
+def browser_program() -> str:
+    found = os.environ.get("ICONFACE_BROWSER") or next((path for name in NAMES if (path := shutil.which(name))), "")
+    if not found:
+        message = f"no browser: none of {', '.join(NAMES)} is installed (apt-get install chromium)"
+        if os.environ.get("ICONFACE_NEEDS_BROWSER"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = browser_program()
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra 'dev')")
+    with api.sync_playwright() as player:
+        opened = player.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield opened
+        opened.close()
+
+
+class Server:
+    """`iconface-video serve` as a program of its own, with its own folder for temporary files."""
+
+    def __init__(self, temporary: Path) -> None:
+        self.temporary = temporary
+        command = [sys.executable, "-m", "iconface_video", "serve", "--port", "0", "--max-upload", "5"]
+        environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        found = re.search(r"http://\S+", line)
+        assert found, line
+        self.url = found[0]
+
+    def files(self) -> list[str]:
+        """Of clips, photos, previews and results."""
+        found = [path for path in self.temporary.glob("iconface-web-*/**/*") if path.is_file()]
+        return sorted(path.name for path in found if path.name != ".in-use")
+
+    def stop(self) -> int:
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def server(browser, tmp_path_factory) -> Iterator[Server]:
+    started = Server(tmp_path_factory.mktemp("serve"))
+    yield started
+    assert started.stop() == 0
+    assert started.files() == []
+    assert not list(started.temporary.glob("iconface-web-*"))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    wanted = os.environ.get("ICONFACE_WEB_PICTURES")
+    folder = Path(wanted) if wanted else tmp_path_factory.mktemp("pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    """The first second of the sample: 25 frames."""
+    path = tmp_path_factory.mktemp("clip") / "tape.mp4"
+    tape = ROOT / "samples" / "tape.mp4"
+    ffmpeg("-i", tape, "-t", "1", "-c:v", "libx264", "-crf", "14", "-preset", "veryfast", "-c:a", "aac", path)
+    return path
+
+
+class Page:
+    """A tab, and what went wrong in it."""
+
+    def __init__(self, browser, server: Server, pictures: Path, scheme: str = "light") -> None:
+        self.server, self.folder = server, pictures
+        self.tab = browser.new_page(viewport=WIDE, color_scheme=scheme, reduced_motion="reduce", accept_downloads=True)
+        self.tab.set_default_timeout(MOST_MS)
+        self.faults: list[str] = []
+        self.tab.on("pageerror", lambda error: self.faults.append(str(error)))
+        self.tab.on("console", self._heard)
+        self.tab.on("request", self._asked)
+        self.tab.goto(server.url)
+        self.tab.wait_for_function("document.getElementById('clip-limit').textContent.includes('up to')")
+
+    def _heard(self, message) -> None:
+        # Chromium notes every refused request by itself.
+        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+            self.faults.append(message.text)
+
+    def _asked(self, request) -> None:
+        if not request.url.startswith((self.server.url, "data:", "blob:")):
+            self.faults.append(f"asked elsewhere: {request.url}")
+
+    def photograph(self, name: str, *, whole: bool = True) -> None:
+        """Light and dark, wide and narrow; nothing may stick out sideways."""
+        for scheme in ("light", "dark"):
+            self.tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            for kind, size in (("", WIDE), ("-narrow", NARROW)):
+                self.tab.set_viewport_size(size)
+                over = self.tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                assert over <= 0, f"{name}: {over} px too wide at {size['width']} px"
+                assert self.clipped() == [], f"{name}: text is cut off at {size['width']} px"
+                self.tab.screenshot(path=self.folder / f"{name}-{scheme}{kind}.png", full_page=whole, animations="disabled")
+        self.tab.set_viewport_size(WIDE)
+        self.tab.emulate_media(color_scheme="light", reduced_motion="reduce")
+
+    def clipped(self) -> list[str]:
+        """Visible buttons, headings and paragraphs whose text does not fit."""
+        return self.tab.evaluate(
+            "[...document.querySelectorAll('button, h2, p, label, .button')]"
+            ".filter(e => e.offsetParent && !e.className.includes('hidden') && e.scrollWidth > e.clientWidth + 1"
+            " && getComputedStyle(e).display !== 'inline').map(e => e.textContent.trim())"
+        )
+
+    def add_clip(self, path: Path) -> None:
+        self.tab.set_input_files("#clip-file", path)
+
+    def drop(self, selector: str, path: Path, kind: str) -> None:
+        """A file dragged in from the desktop."""
+        data = self.tab.evaluate_handle(
+            """async ([bytes, name, kind]) => {
+                const data = new DataTransfer();
+                data.items.add(new File([Uint8Array.from(atob(bytes), c => c.charCodeAt(0))], name, {type: kind}));
+                return data;
+            }""",
+            [base64.b64encode(path.read_bytes()).decode(), path.name, kind],
+        )
+        for event in ("dragenter", "dragover", "drop"):
+            self.tab.dispatch_event(selector, event, {"dataTransfer": data})
+
+    def wait_done(self) -> None:
+        self.tab.wait_for_selector("#job", state="hidden")
+
+    def canvas_mean(self, place: str, left: float, right: float) -> list[float]:
+        """Mean colour of an upright strip of a comparison, as shares of its width."""
+        return self.tab.evaluate(
+            """([place, left, right]) => {
+                const canvas = document.querySelector(`${place} canvas`);
+                const x = Math.round(left * canvas.width), w = Math.round((right - left) * canvas.width);
+                const data = canvas.getContext('2d').getImageData(x, 0, w, canvas.height).data;
+                const sum = [0, 0, 0];
+                for (let i = 0; i < data.length; i += 4) for (let c = 0; c < 3; c++) sum[c] += data[i + c];
+                return sum.map(value => value / (data.length / 4));
+            }""",
+            [place, left, right],
+        )
+
+    def canvas_pixels(self, place: str) -> list[int]:
+        return self.tab.evaluate(
+            """(place) => {
+                const canvas = document.querySelector(`${place} canvas`);
+                return [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data];
+            }""",
+            place,
+        )
+
+
+@pytest.fixture(scope="module")
+def page(browser, server, pictures) -> Iterator[Page]:
+    opened = Page(browser, server, pictures)
+    yield opened
+    opened.tab.close()
+    assert opened.faults == []
+
+
+def changed_share(one: list[int], other: list[int]) -> float:
+    pairs = zip(one, other)
+    return sum(abs(a - b) > 8 for a, b in pairs) / len(one)
+
+
+def count_frames(path: Path) -> int:
+    command = ["ffprobe", "-v", "error", "-count_frames", "-select_streams", "v:0"]
+    entries = ["-show_entries", "stream=nb_read_frames", "-of", "csv=p=0", str(path)]
+    return int(subprocess.run([*command, *entries], check=True, capture_output=True, text=True).stdout.strip().strip(","))
+
+
+class TestFromUploadToDownload:
+    """One visit, step by step; each test goes on where the one before stopped."""
+
+    def test_it_begins_with_one_question(self, page):
+        assert page.tab.title() == "iconface-video"
+        assert page.tab.locator("section:visible").count() == 1
+        page.photograph("1-start")
+
+    def test_a_text_file_is_refused_with_a_sentence(self, page, tmp_path):
+        letter = tmp_path / "letter.mp4"
+        letter.write_text("Dear Anna,\nhow are you?\n" * 100)
+        page.add_clip(letter)
+        page.tab.wait_for_selector("#alert")
+        assert "Letter.mp4: this is a text file, not a video" in page.tab.inner_text("#alert-text")
+        page.photograph("2-refused")
+        assert page.server.files() == []
+
+    def test_too_large_an_upload_is_refused(self, page, tmp_path):
+        long = tmp_path / "long.mp4"
+        long.write_bytes(bytes(5_000_001))
+        page.add_clip(long)
+        page.tab.wait_for_function("document.getElementById('alert-text').textContent.startsWith('Long')")
+        assert "than the 5.0 MB that are allowed here" in page.tab.inner_text("#alert-text")
+        assert page.server.files() == []
+
+    def test_a_clip_shows_its_people(self, page, clip):
+        page.drop("#clip-drop", clip, "video/mp4")
+        page.tab.wait_for_selector(".person")
+        page.wait_done()
+        assert page.tab.locator("#alert:visible").count() == 0
+        assert page.tab.locator(".person").count() == 1
+        assert "480 × 360" in page.tab.inner_text("#clip-detail")
+        assert "On screen 1.0 s" in page.tab.inner_text(".person .seen")
+        assert page.tab.evaluate("document.querySelector('.face').naturalWidth") == 256
+
+    def test_a_photo_is_dropped_on_a_person(self, page, tmp_path):
+        page.drop(".person .drop", ROOT / "samples" / "photo.jpg", "image/jpeg")
+        page.tab.wait_for_selector(".photo")
+        likeness = re.search(r"Likeness (0\.\d+)", page.tab.inner_text(".photo"))
+        assert likeness
+        assert float(likeness[1]) > 0.4
+        notes = tmp_path / "notes.jpg"
+        notes.write_text("no photo")
+        page.tab.set_input_files(".person input[type=file]", notes)
+        page.tab.wait_for_selector(".refusal:visible")
+        assert "Notes.jpg: not a photo that can be read" in page.tab.inner_text(".refusal")
+        page.tab.fill(".person-name", "Eileen")
+        page.tab.press(".person-name", "Tab")
+        page.photograph("3-people")
+
+    def test_a_frame_is_previewed_and_strength_shows_at_once(self, page):
+        page.tab.click("#preview-frame")
+        page.tab.wait_for_selector("#preview-compare canvas")
+        page.wait_done()
+        page.tab.wait_for_function("document.querySelector('#preview-compare canvas').width === 480")
+        place = "#preview-compare"
+        page.tab.locator(f"{place} .split").evaluate("e => { e.value = 100; e.dispatchEvent(new Event('input')); }")
+        before = page.canvas_pixels(place)
+        page.tab.locator(f"{place} .split").evaluate("e => { e.value = 0; e.dispatchEvent(new Event('input')); }")
+        after = page.canvas_pixels(place)
+        assert 0.001 < changed_share(before, after) < 0.5  # the face, and nothing but the face
+        page.tab.fill("#strength", "0")
+        assert changed_share(before, page.canvas_pixels(place)) == 0
+        page.tab.fill("#strength", "100")
+        page.tab.locator(f"{place} .split").evaluate("e => { e.value = 50; e.dispatchEvent(new Event('input')); }")
+        page.tab.click(f"{place} .zoom")
+        page.photograph("4-preview")
+
+    def test_a_stretch_is_previewed_as_a_film(self, page):
+        page.tab.click("#preview-stretch")
+        page.tab.wait_for_selector("#preview-compare .play:visible")
+        page.wait_done()
+        page.tab.wait_for_function("document.querySelector('#preview-compare video').readyState >= 2")
+        length = page.tab.evaluate("document.querySelector('#preview-compare video').duration")
+        assert length == pytest.approx(1.0, abs=0.1)
+        page.tab.click("#preview-compare .play")
+        page.tab.wait_for_function("document.querySelector('#preview-compare video').currentTime > 0.1")
+        page.tab.click("#preview-compare .play")
+
+    def test_cancel_stops_and_leaves_nothing(self, page):
+        before = page.server.files()
+        page.tab.click("#run")
+        page.tab.wait_for_selector("#job-cancel:visible")
+        page.tab.wait_for_function("document.getElementById('job-detail').textContent.includes('faces')")
+        page.photograph("5-working", whole=False)
+        begun = time.monotonic()
+        page.tab.click("#job-cancel")
+        page.wait_done()
+        stopped = time.monotonic() - begun
+        assert page.server.files() == before
+        assert page.tab.locator("#result:visible").count() == 0
+        assert stopped < 2.0 or os.getloadavg()[0] > (os.cpu_count() or 1)  # on a machine that is not busy otherwise
+
+    def test_the_video_is_restored_shown_and_downloaded(self, page, clip, tmp_path):
+        page.tab.click("#run")
+        page.tab.wait_for_selector("#result:visible")
+        page.tab.wait_for_function("document.querySelector('#result-compare video').readyState >= 2")
+        assert "25 faces in 25 of 25 frames restored at 100 % strength" in page.tab.inner_text("#result-summary")
+        page.tab.click("#result-compare [data-mode=sides]")
+        assert page.tab.evaluate("document.querySelector('#result-compare canvas').width") == 960
+        page.photograph("6-result")
+        with page.tab.expect_download() as started:
+            page.tab.click("#download")
+        saved = tmp_path / "saved.mp4"
+        started.value.save_as(saved)
+        assert started.value.suggested_filename == "tape.restored.mp4"
+        assert count_frames(saved) == count_frames(clip) == 25
+        assert (
+            "restored by a generative model"
+            in subprocess.run(
+                ["ffprobe", "-v", "error", "-show_entries", "format_tags=comment", str(saved)], capture_output=True, text=True
+            ).stdout
+        )
+
+    def test_a_reload_keeps_everything_and_another_tab_sees_nothing(self, page, browser, server, pictures):
+        page.tab.reload()
+        page.tab.wait_for_selector("#result:visible")
+        other = Page(browser, server, pictures)
+        assert other.tab.locator("section:visible").count() == 1
+        other.tab.close()
+        assert other.faults == []
+
+    def test_starting_over_removes_everything(self, page):
+        page.tab.click("#start-over")
+        page.tab.wait_for_selector("#clip-drop:visible")
+        assert page.server.files() == []
