@@ -1,10 +1,15 @@
 """Motion-compensated temporal filter over restored crops: takes out flicker, keeps lips and blinks.
 
-What is filtered is the restored crop's *detail*: restored minus the low-passed source. (Restored minus source itself would
-hold the source's grain with its sign turned; averaging that over time brings the grain back into the picture.) Each
-neighbour's detail is carried to the frame along the optical flow between the *source* crops (DIS), which do not flicker with
-the model, and counts the less the more its source differs from the frame's after compensation, or where flow there and back
-do not meet (occlusion): a mouth that opens or an eye that closes has no neighbours to be mixed with.
+What is filtered is the restored crop's *detail*: restored minus the source's low frequencies, those that colour matching gives
+back to the input (`color_match.low_frequencies`). So light and colour follow the input at once, and everything finer is
+steadied, what the model made up as well as what it left of the input's own noise. (Restored minus source would hold the
+source's grain with its sign turned; averaging that over time brings the grain back into the picture.)
+
+Each neighbour's detail is carried to the frame along the optical flow (DIS) between the means of source and restored crop: the
+source does not flicker with the model, the restored crop shows where things are when the source is badly damaged. It counts
+the less the more its *source* differs from the frame's after compensation, or where flow there and back do not meet
+(occlusion): a mouth that opens or an eye that closes has no neighbours to be mixed with. docs/steadiness.md has the figures
+behind these choices.
 """
 
 from __future__ import annotations
@@ -16,20 +21,22 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from iconface_video.render.color_match import low_frequencies
 from iconface_video.types import Float32, UInt8
 
 RADIUS_FRAMES = 3
 """Look-ahead and look-back."""
 FLOW_SIZE = 128
 """px at which the flow is estimated: faces move smoothly, and grain disturbs less."""
-DIFFERENCE_SCALE = 6.0
-"""Grey levels of compensated source difference at which a neighbour's weight falls to exp(-1/2)."""
+DIFFERENCE_NOISE, DIFFERENCE_LIMITS = 3.0, (2.0, 10.0)
+"""A neighbour's weight falls to exp(-1/2) where the compensated source differs by so many times its median difference, held
+within these grey levels: what the input's own noise makes is forgiven, in a clean input little is."""
 OCCLUSION_PX = 1.0
 """Distance, at `FLOW_SIZE`, between a point and its way there and back at which the weight falls to exp(-1/2)."""
 DISTANCE_FRAMES = 2.0
 """Sigma of the weight over frame distance."""
-BASE_SIGMA_SHARE = 1 / 64
-"""Sigma, as a share of the crop, of the low pass that parts what follows the source at once from what is filtered."""
+GUIDE_SIGMA_SHARE = 1 / 64
+"""Sigma, as a share of the crop, of the low pass before pictures are compared or their motion is estimated: takes out grain."""
 
 
 @dataclass(eq=False)
@@ -42,21 +49,29 @@ class TrackFrame:
     restored: Float32
     """(S, S, 3) 0..255."""
     base: Float32 = field(init=False)
-    """(S, S, 3) low-passed source."""
+    """(S, S, 3) the source's low frequencies: they follow the source at once."""
     detail: Float32 = field(init=False)
     """(S, S, 3) restored minus base: what is filtered."""
     small: Float32 = field(init=False)
-    """(F, F, 3) the base at the flow's size: for comparing frames."""
+    """(F, F, 3) the source without grain and without its low frequencies, at the flow's size: for comparing frames."""
     grey: UInt8 = field(init=False)
-    """(F, F) the same in grey, for the flow."""
+    """(F, F) mean of source and restored without grain, in grey: for the flow."""
 
     def __post_init__(self) -> None:
-        size = self.source.shape[0]
-        self.base = np.asarray(cv2.GaussianBlur(self.source.astype(np.float32), (0, 0), size * BASE_SIGMA_SHARE), np.float32)
+        source = self.source.astype(np.float32)
+        self.base = low_frequencies(source)
         self.detail = self.restored - self.base
-        side = min(size, FLOW_SIZE)
-        self.small = np.asarray(cv2.resize(self.base, (side, side), interpolation=cv2.INTER_AREA), np.float32)
-        self.grey = np.asarray(cv2.cvtColor(np.rint(self.small).astype(np.uint8), cv2.COLOR_RGB2GRAY), np.uint8)
+        self.small = _reduced(source - self.base)
+        seen = cv2.cvtColor(np.clip(_reduced((source + self.restored) / 2), 0, 255), cv2.COLOR_RGB2GRAY)
+        self.grey = np.rint(seen).astype(np.uint8)
+
+
+def _reduced(picture: Float32) -> Float32:
+    """Without grain, at the flow's size."""
+    size = picture.shape[0]
+    side = min(size, FLOW_SIZE)
+    smooth = cv2.GaussianBlur(picture, (0, 0), size * GUIDE_SIGMA_SHARE)
+    return np.asarray(cv2.resize(smooth, (side, side), interpolation=cv2.INTER_AREA), np.float32)
 
 
 class TemporalFilter:
@@ -115,7 +130,8 @@ class TemporalFilter:
         there, back = self._flow_between(here, other), self._flow_between(other, here)
         miss = there + _sample(back, there)
         difference = np.abs(_sample(other.small, there) - here.small).mean(axis=2)
-        doubt = (miss**2).sum(axis=2) / OCCLUSION_PX**2 + (difference / DIFFERENCE_SCALE) ** 2
+        scale = np.float32(np.clip(DIFFERENCE_NOISE * np.median(difference), *DIFFERENCE_LIMITS))
+        doubt = (miss**2).sum(axis=2) / OCCLUSION_PX**2 + (difference / scale) ** 2
         weight = _enlarge(np.exp(np.float32(-0.5) * doubt), size)
         return _sample(other.detail, _enlarge(there, size)), weight
 

@@ -104,3 +104,36 @@ def test_result_does_not_depend_on_where_the_stream_began(face):
     part = dict(filter_track(frames[5 - RADIUS_FRAMES :]))
     for t in range(5, 12):
         np.testing.assert_array_equal(whole[t], part[t])
+
+
+def test_blotches_that_the_model_left_are_steadied(face):
+    """Compression pumps coarse blotches, another set in each frame; the restored crop still has them."""
+    rng = np.random.default_rng(4)
+    blotches = [cv2.GaussianBlur(rng.normal(size=(SIZE, SIZE, 3)).astype(np.float32), (0, 0), 4) for _ in range(9)]
+    sources = [as_bytes(face + 5 * blotch / blotch.std()) for blotch in blotches]
+    filtered = [picture for _, picture in filter_track(zip(range(9), sources, sources))]
+    assert rms(filtered[4], face) < 0.6 * rms(sources[4], face)
+
+
+def test_light_follows_the_source_at_once(face):
+    """The whole picture flickers by 10 %: the face must flicker with it, or it would stand out of its surroundings."""
+    gains = [1.0, 0.9, 1.0, 0.92, 1.05, 0.9, 1.0]
+    pictures = [as_bytes(face * gain) for gain in gains]
+    filtered = [picture for _, picture in filter_track(zip(range(7), pictures, pictures))]
+    for picture, gain in zip(filtered, gains):
+        assert picture[INNER, INNER].mean() == pytest.approx(gain * face[INNER, INNER].mean(), rel=0.01)
+
+
+def test_a_clean_moving_mouth_is_left_as_it_is(face):
+    """Nothing flickers, the lips part a little more in each frame: filtering must not lag or smear them."""
+    pictures = []
+    for t in range(7):
+        opened = face.copy()
+        opened[92 : 94 + 2 * t, 48:80] = (60, 20, 20)
+        pictures.append(opened)
+    filtered = [picture for _, picture in filter_track(zip(range(7), pictures, pictures))]
+    mouth = np.s_[86:112, 44:84]
+    for t in range(7):
+        wrong = np.abs(filtered[t][mouth] - pictures[t][mouth]).mean()
+        step = np.abs(np.float32(pictures[min(t + 1, 6)][mouth]) - pictures[max(t - 1, 0)][mouth]).mean()
+        assert wrong < 0.25 * step
