@@ -25,6 +25,7 @@ from iconface_video.cli import (
     evaluate_detector_command,
     evaluate_encoder_command,
     evaluate_faces_command,
+    evaluate_video_command,
     image_command,
     models_command,
     people_command,
@@ -65,6 +66,7 @@ app.add_typer(bench_command.app, name="bench")
 evaluate_command.app.command("faces")(evaluate_faces_command.faces)
 evaluate_command.app.command("encoder")(evaluate_encoder_command.encoder)
 evaluate_command.app.command("detector")(evaluate_detector_command.detector)
+evaluate_command.app.command("video")(evaluate_video_command.video)
 app.add_typer(evaluate_command.app, name="evaluate")
 
 
