@@ -15,6 +15,7 @@ from typing import Any
 
 from iconface_video.identity.evidence import group_tracks
 from iconface_video.identity.references import Embed
+from iconface_video.models.hub import check_source
 from iconface_video.pipelines.finding import Found, Notes, ReferenceChoice, find_faces
 from iconface_video.pipelines.render import render_clip
 from iconface_video.pipelines.survey import load_embedder
@@ -70,6 +71,8 @@ def restore_video(
     """
     settings = settings or RunSettings()
     watch = Watch(on_progress, should_stop)
+    if model is None:
+        check_source(settings.restore.model)
     with VideoReader(input, settings.read) as reader:
         clip = Clip(reader, start, end)
         target = plan_output(reader.info, output, settings.encode, force=True)

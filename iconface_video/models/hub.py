@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iconface_video.errors import CheckpointError
+from iconface_video.settings import nearest
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 PATTERNS = (
@@ -35,15 +36,24 @@ def is_hub_id(source: str) -> bool:
     return _HUB_ID.fullmatch(source) is not None
 
 
+def check_source(source: str) -> None:
+    """Raises CheckpointError, with the nearest name, for what can be no model: so that a slip is told before any long work."""
+    path = Path(source).expanduser()
+    if source == "embedded" or path.is_dir() or is_hub_id(source):
+        return
+    beside = [str(path.parent / item.name) for item in path.parent.iterdir() if item.is_dir()] if path.parent.is_dir() else []
+    raise CheckpointError(
+        f"{source}: no such folder, and not a hub id (owner/name). Give 'embedded', a folder or a hub id."
+        f"{nearest(source, ['embedded', *beside])}"
+    )
+
+
 def fetch(source: str, patterns: Sequence[str] = PATTERNS) -> Path:
     """Download a repository (or find it in the cache) -> local folder. CheckpointError with what to do.
 
     patterns: which of its files are taken.
     """
-    if not is_hub_id(source):
-        raise CheckpointError(
-            f"{source}: no such folder, and not a hub id (owner/name). Give 'embedded', a folder or a hub id."
-        )
+    check_source(source)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
