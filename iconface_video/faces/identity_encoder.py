@@ -194,8 +194,8 @@ def _verified(folder: Path) -> Path:
     manifest_path = folder / MANIFEST_FILE
     try:
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
-        path, checksum = folder / str(manifest["file"]), str(manifest["sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        path, checksum = folder / Path(str(manifest["file"])).name, str(manifest["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{manifest_path}: no usable manifest of an identity encoder ({error})") from error
     if not path.is_file():
         raise CheckpointError(f"{path}: missing, although {manifest_path.name} names it; is the installation complete?")

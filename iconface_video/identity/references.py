@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from iconface_video.errors import ReferencePhotoError
+from iconface_video.errors import InputError, ReferencePhotoError
 from iconface_video.faces.align import crop_from_display, cut_crop, estimate_parameters
 from iconface_video.faces.detector import Detector, make_detector
 from iconface_video.identity.anchors import aggregate
 from iconface_video.settings import AnchorSettings, SurveySettings
 from iconface_video.types import Detection, Float32, UInt8
+from iconface_video.video.pictures import read_picture
 
 Embed = Callable[[Sequence[UInt8]], Float32]
 """Aligned FFHQ-frame crops, uint8 (S, S, 3) RGB -> (n, 512) raw embeddings."""
@@ -63,20 +64,14 @@ class Match:
 
 def read_photo(path: Path) -> UInt8:
     """(h, w, 3) RGB, upright (EXIF orientation honoured), 8 bit. Raises ReferencePhotoError naming the file."""
+    if path.is_dir():
+        raise ReferencePhotoError(
+            f"{path}: the reference photo cannot be read (it is a folder; give it as --person NAME=FOLDER)"
+        )
     try:
-        data = np.fromfile(path, np.uint8)  # unlike cv2.imread this takes any file name on any system
-    except FileNotFoundError as error:
-        raise ReferencePhotoError(f"{path}: there is no such reference photo") from error
-    except OSError as error:
-        reason = "it is a folder; give it as --person NAME=FOLDER" if path.is_dir() else error.strerror
-        raise ReferencePhotoError(f"{path}: the reference photo cannot be read ({reason})") from error
-    try:
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
-    except cv2.error:
-        picture = None
-    if picture is None:
-        raise ReferencePhotoError(f"{path}: not a photo that can be read (JPEG, PNG, WebP, TIFF and the like can)")
-    return np.ascontiguousarray(picture[..., ::-1], dtype=np.uint8)
+        return read_picture(path, "reference photo")
+    except InputError as error:
+        raise ReferencePhotoError(str(error)) from error
 
 
 def photo_detector(settings: SurveySettings) -> Detector:

@@ -17,12 +17,13 @@ import os
 import shutil
 from collections.abc import Mapping
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
-from safetensors.torch import load_file
+from torch import Tensor
 
 from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models import checkpoint_files as files
@@ -33,12 +34,14 @@ from iconface_video.models.latent_autoencoder import LatentAutoencoder
 from iconface_video.models.load_options import LoadOptions, pick_device, pick_dtype, place, quantization_config
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder, PixelAutoencoderSettings
+from iconface_video.models.sampler import make_sigmas
 from iconface_video.models.traits import RestorerTraits
 from iconface_video.models.transformer import IConFaceTransformer
 
 FORMAT_VERSION = 1
 INDEX = "model_index.json"
 _CLASS = "IConFaceModel"
+_ADAPTERS = Path("adapters") / "adapters.safetensors"
 T = TypeVar("T")
 
 
@@ -59,14 +62,15 @@ def load_model(
         source: "embedded", a checkpoint folder, or a hub id (downloaded into Hugging Face's cache).
         dtype: overrides `options.dtype`.
 
-    Raises CheckpointError naming the file and the first wrong key; the embedded weights' checksums are verified.
+    Checksums are verified wherever the checkpoint comes with them (`save_model` writes them).
+    Raises CheckpointError naming the file and the first wrong key.
     """
     options = options or LoadOptions()
     if dtype is not None:
         options = dataclasses.replace(options, dtype=dtype)  # type: ignore[arg-type]
     target = pick_device(str(device))
     folder = find_checkpoint(source)
-    if str(source) == "embedded":
+    if str(source) == "embedded" or (folder / files.MANIFEST).is_file():
         files.verify_manifest(folder)
     index = read_index(folder)
     traits = _from_json(RestorerTraits, index.get("traits"), folder / INDEX)
@@ -91,7 +95,7 @@ def find_checkpoint(source: str | Path) -> Path:
 
 def read_index(folder: Path) -> dict[str, Any]:
     """model_index.json, of our version."""
-    index = files.read_json(folder / INDEX)
+    index = files.read_settings(folder / INDEX)
     if index.get("_class_name") != _CLASS:
         kind = index.get("_class_name", "something else")
         raise CheckpointError(
@@ -129,22 +133,49 @@ def _assemble(
     base_folder = folder if index.get("base") is None else find_base(str(index["base"]))
     is_latent = index.get("autoencoder") == "latent"
     held = dtype if is_latent else torch.float32
-    base = load_base(base_folder / "transformer", held, options)
     conditioning = _from_json(ConditioningSettings, index.get("conditioning"), folder / INDEX)
+    _check_adapters(folder, base_folder / "transformer", conditioning)
+    base = load_base(base_folder / "transformer", held, options)
     transformer = IConFaceTransformer(base, conditioning)
-    files.load_into(transformer.adapters, folder / "adapters" / "adapters.safetensors")
+    files.load_into(transformer.adapters, folder / _ADAPTERS)
     if index.get("lora_rank"):
-        _load_lora(transformer, int(index["lora_rank"]), folder / "lora" / "lora.safetensors")
+        _load_lora(transformer, index["lora_rank"], folder / "lora" / "lora.safetensors")
     autoencoder = load_vae(_vae_folder(folder, base_folder), held) if is_latent else _load_pixels(folder / "autoencoder")
-    prompt_file = folder / "prompt_embedding.safetensors"
-    prompts = load_file(str(prompt_file)) if "prompt" in files.read_shapes(prompt_file) else {}
-    if not prompts:
-        raise CheckpointError(f"{prompt_file}: incomplete, 'prompt' is missing.")
-    scheduler = files.read_json(folder / "scheduler" / "scheduler_config.json")
-    prompt, negative = prompts["prompt"].float(), prompts.get("negative_prompt")
-    model = IConFaceModel(transformer, autoencoder, prompt, scheduler, traits, None if negative is None else negative.float())
+    scheduler = _scheduler(folder / "scheduler" / "scheduler_config.json")
+    prompts = _prompts(folder / "prompt_embedding.safetensors", base.config.joint_attention_dim)
+    with files.describing_a_model(folder / INDEX):
+        model = IConFaceModel(transformer, autoencoder, prompts["prompt"], scheduler, traits, prompts.get("negative_prompt"))
     model.prompt.requires_grad_(not is_latent)  # the small model's prompt is learned, the full one's is its text encoder's
     return model
+
+
+def _check_adapters(folder: Path, base_folder: Path, conditioning: ConditioningSettings) -> None:
+    """Compare the adapters' file with what index and backbone ask for, before anything of that size is allocated."""
+    base = _described_base(base_folder)
+    with torch.device("meta"), files.describing_a_model(folder / INDEX):
+        expected = IConFaceTransformer(base, conditioning).adapters.state_dict()
+    files.check_shapes(files.read_shapes(folder / _ADAPTERS), expected, folder / _ADAPTERS)
+
+
+def _scheduler(path: Path) -> dict[str, Any]:
+    """The schedule's settings, tried out."""
+    config = files.read_settings(path)
+    with files.describing_a_model(path):
+        sigmas = [float(sigma) for sigma in make_sigmas(4, 64, config, 1.0)]
+        if not all(0 <= after < before <= 1 for before, after in pairwise(sigmas)):
+            raise ValueError("the noise levels do not fall from 1 to 0")
+    return config
+
+
+def _prompts(path: Path, width: int) -> dict[str, Tensor]:
+    """ "prompt" and maybe "negative_prompt", each (1, tokens, width) or (tokens, width)."""
+    shapes = files.read_shapes(path)
+    if "prompt" not in shapes:
+        raise CheckpointError(f"{path}: incomplete, 'prompt' is missing.")
+    for name, shape in shapes.items():
+        if name in ("prompt", "negative_prompt") and (len(shape) != 3 or shape[0] != 1 or shape[2] != width):
+            raise CheckpointError(f"{path}: '{name}' is {shape}, must be (1, tokens, {width}). It belongs to another model.")
+    return {name: tensor.float() for name, tensor in files.read_tensors(path).items()}
 
 
 def find_base(source: str) -> Path:
@@ -155,13 +186,18 @@ def find_base(source: str) -> Path:
 
 def check_base(folder: Path) -> None:
     """Compare the keys and shapes of a FLUX.2 backbone with its config; nothing but headers is read."""
-    config = files.read_json(folder / "config.json")
-    with torch.device("meta"):
-        expected = _checked_config(Flux2Transformer2DModel, config, folder)
+    expected = _described_base(folder)
     found = files.read_sharded_shapes(folder)
     shapes = {name: shape for name, (shape, _) in found.items()}
     where = {name: path for name, (_, path) in found.items()}
     files.check_shapes(shapes, expected.state_dict(), folder / files.DIFFUSERS_WEIGHTS, where)
+
+
+def _described_base(folder: Path) -> Any:
+    """The backbone that a folder's config describes, without weights."""
+    config = files.read_settings(folder / "config.json")
+    with torch.device("meta"):
+        return _checked_config(Flux2Transformer2DModel, config, folder)
 
 
 def load_base(folder: Path, dtype: torch.dtype, options: LoadOptions | None = None) -> Flux2Transformer2DModel:
@@ -171,14 +207,13 @@ def load_base(folder: Path, dtype: torch.dtype, options: LoadOptions | None = No
     base: Any = Flux2Transformer2DModel.from_pretrained(
         str(folder), torch_dtype=dtype, use_safetensors=True, quantization_config=quantization
     )
+    files.check_finite(dict(base.named_parameters()), folder / files.DIFFUSERS_WEIGHTS)
     return base
 
 
 def _checked_config(kind: Any, config: Mapping[str, Any], folder: Path) -> Any:
-    try:
+    with files.describing_a_model(folder / "config.json"):
         return kind.from_config(dict(config))
-    except (TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{folder / 'config.json'}: {error}") from None
 
 
 def _vae_folder(folder: Path, base_folder: Path) -> Path:
@@ -187,26 +222,37 @@ def _vae_folder(folder: Path, base_folder: Path) -> Path:
 
 
 def load_vae(folder: Path, dtype: torch.dtype) -> LatentAutoencoder:
-    config = files.read_json(folder / "config.json")
+    config = files.read_settings(folder / "config.json")
     with torch.device("meta"):
         expected = _checked_config(AutoencoderKLFlux2, config, folder)
     path = folder / files.DIFFUSERS_WEIGHTS
     files.check_shapes(files.read_shapes(path), expected.state_dict(), path)
     vae: Any = AutoencoderKLFlux2.from_pretrained(str(folder), torch_dtype=dtype, use_safetensors=True)
+    files.check_finite(vae.state_dict(), path)
     return LatentAutoencoder(vae)
 
 
 def _load_pixels(folder: Path) -> PixelAutoencoder:
-    settings = _from_json(PixelAutoencoderSettings, files.read_json(folder / "config.json"), folder / "config.json")
+    config, weights = folder / "config.json", folder / "autoencoder.safetensors"
+    settings = _from_json(PixelAutoencoderSettings, files.read_settings(config), config)
+    with torch.device("meta"), files.describing_a_model(config):
+        expected = PixelAutoencoder(settings).state_dict()
+    files.check_shapes(files.read_shapes(weights), expected, weights)
     autoencoder = PixelAutoencoder(settings)
-    files.load_into(autoencoder, folder / "autoencoder.safetensors")
+    files.load_into(autoencoder, weights)
     return autoencoder
 
 
-def _load_lora(transformer: IConFaceTransformer, rank: int, path: Path) -> None:
+def _load_lora(transformer: IConFaceTransformer, rank: Any, path: Path) -> None:
+    ranks = {shape[0] for name, shape in files.read_shapes(path).items() if "lora_A" in name and shape}
+    if ranks != {rank}:
+        raise CheckpointError(
+            f"{path}: holds LoRA of rank {sorted(ranks)}, {INDEX} says {rank!r}. They do not belong together."
+        )
     lora.add_lora(transformer, rank)
-    files.check_shapes(files.read_shapes(path), lora.lora_state(transformer), path)
-    lora.load_lora_state(transformer, load_file(str(path)))
+    expected = lora.lora_state(transformer)
+    files.check_shapes(files.read_shapes(path), expected, path)
+    lora.load_lora_state(transformer, files.read_tensors(path, expected))
 
 
 # ---- saving
@@ -250,7 +296,7 @@ def save_model(
         files.write_tensors(weights, lora.merged_base_state(transformer), storage_dtype)
     elif kept_apart:
         files.write_tensors(aside / "lora" / "lora.safetensors", lora.lora_state(transformer), storage_dtype)
-    files.write_tensors(aside / "adapters" / "adapters.safetensors", transformer.adapters.state_dict(), storage_dtype)
+    files.write_tensors(aside / _ADAPTERS, transformer.adapters.state_dict(), storage_dtype)
     if base is None or not is_latent:
         _save_autoencoder(model.autoencoder, aside / "autoencoder", storage_dtype)
     files.write_json(aside / "scheduler" / "scheduler_config.json", model.scheduler_config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 from iconface_video.errors import UsageError
 from iconface_video.models.parametrisation import Prediction
@@ -29,6 +29,26 @@ class RestorerTraits:
     """Tested ones only; another one is refused."""
     license: str = "Apache-2.0"
     """SPDX, or a name and where to read it."""
+
+    def __post_init__(self) -> None:
+        """ValueError for what no model has: traits are read from files."""
+        whole = {
+            "max_references": (self.max_references, 0, 64),
+            "size_multiple": (self.size_multiple, 1, 1024),
+            "default_steps": (self.default_steps, 1, 1000),
+            **{f"crop_sizes[{n}]": (size, 8, 4096) for n, size in enumerate(self.crop_sizes)},
+        }
+        for name, (value, low, high) in whole.items():
+            if type(value) is not int or not low <= value <= high:
+                raise ValueError(f"{name} is {value!r}, must be a whole number within [{low}, {high}]")
+        if not self.crop_sizes:
+            raise ValueError("crop_sizes is empty")
+        if not isinstance(self.default_guidance, (int, float)) or not 1 <= self.default_guidance <= 100:
+            raise ValueError(f"default_guidance is {self.default_guidance!r}, must be within [1, 100]")
+        if self.prediction not in get_args(Prediction):
+            raise ValueError(f"prediction is {self.prediction!r}, must be one of {', '.join(get_args(Prediction))}")
+        if not all(isinstance(text, str) for text in (self.name, self.license, *self.dtypes)) or not self.dtypes:
+            raise ValueError("name, license and dtypes must be texts")
 
     def check_size(self, size: int) -> None:
         """UsageError for a crop size that the model cannot take: it is refused, not rounded."""

@@ -15,6 +15,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,14 +24,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from iconface_video.array_file import read_arrays
 from iconface_video.errors import OutputError, StoreError
 from iconface_video.types import Float64, Segment, UInt8
 
 STORE_VERSION = 1
-_STORE_FILE = "store.json"
+STORE_FILE = "store.json"
 _BYTES_PER_PIXEL = 1.9
 """Measured on restored faces at PNG level 1: 1.2 to 1.8 bytes per RGB pixel; noise needs more, padding needs less."""
 _SPARE_BYTES = 64 << 20
+_LARGEST_CROP = 8192
+"""px; no model makes one of a quarter of it."""
 
 _INDEX_TYPE = np.dtype(
     [
@@ -171,14 +175,20 @@ class SegmentCrops:
     def __init__(self, folder: Path, index: int) -> None:
         self._blobs, path = segment_paths(folder, index)
         try:
-            with np.load(path, allow_pickle=False) as content:
-                version, self._rows = int(content["version"]), content["rows"]
+            content = read_arrays(path)
+            version, self._rows = int(content["version"]), content["rows"]
+            size = self._blobs.stat().st_size
         except FileNotFoundError as error:
             raise StoreError(f"{path}: segment {index} was not restored (to the end); run the restoration again") from error
-        except Exception as error:  # numpy raises a zoo of errors on damaged files
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path}: the index of segment {index} is damaged ({error})") from error
-        if version != STORE_VERSION or self._rows.dtype != _INDEX_TYPE:
+        if version != STORE_VERSION or self._rows.dtype != _INDEX_TYPE or self._rows.ndim != 1:
             raise StoreError(f"{path}: written by another version of this program (store version {version})")
+        if not _is_sound(self._rows, size):
+            raise StoreError(
+                f"{path}: the index of segment {index} is damaged (it does not fit {self._blobs.name}); "
+                "delete this segment's files and restore it again"
+            )
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -206,8 +216,10 @@ class SegmentCrops:
             raise StoreError(f"{what} cannot be read ({error.strerror})") from error
         if len(data) != row["length"] or zlib.crc32(data) != row["crc"]:
             raise StoreError(f"{what} is damaged (checksum); delete this segment's files and restore it again")
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        if image is None or image.shape[0] != row["size"]:
+        # The size is read from the PNG's own header before anything of that size is decoded.
+        fits = data[12:24] == b"IHDR" + 2 * int(row["size"]).to_bytes(4, "big")
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if fits else None
+        if image is None:
             raise StoreError(f"{what} does not decode to {row['size']} px")
         return StoredCrop(
             pts=int(row["pts"]),
@@ -217,6 +229,16 @@ class SegmentCrops:
             quality=float(row["quality"]),
             image=np.ascontiguousarray(image[..., ::-1], dtype=np.uint8),
         )
+
+
+def _is_sound(rows: NDArray[Any], size: int) -> bool:
+    """Whether an index can belong to a blob file of that many bytes."""
+    first, length = rows["offset"], rows["length"]
+    numbers = np.isfinite(rows["crop_from_frame"]).all() and np.isfinite(rows["quality"]).all()
+    places = (first >= 0).all() and (length > 0).all() and (first <= size).all() and (length <= size - first).all()
+    fades = (rows["fade"] >= 0).all() and (rows["fade"] <= 1).all()
+    sizes = (rows["size"] > 0).all() and (rows["size"] <= _LARGEST_CROP).all()
+    return bool(numbers and places and fades and sizes and (np.diff(rows["pts"]) >= 0).all())
 
 
 @dataclass(frozen=True)
@@ -241,30 +263,45 @@ def write_header(folder: Path, header: StoreHeader) -> None:
         "segments": [[item.index, item.first_pts, item.last_pts] for item in header.segments],
         "facts": header.facts,
     }
-    part = folder / (_STORE_FILE + ".part")
+    part = folder / (STORE_FILE + ".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         part.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        os.replace(part, folder / _STORE_FILE)
+        os.replace(part, folder / STORE_FILE)
     except OSError as error:
         raise OutputError(f"{folder}: cannot write the crop store there ({error.strerror})") from error
 
 
 def read_header(folder: Path) -> StoreHeader:
     """Raises StoreError when the folder holds no store of this version."""
-    path = folder / _STORE_FILE
+    path = folder / STORE_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["version"] != STORE_VERSION:
             raise StoreError(f"{path}: written by another version of this program (store version {content['version']})")
         segments = tuple(Segment(*entry) for entry in content["segments"])
-        return StoreHeader(content["fingerprint"], content["input"], segments, content["facts"])
+        _check_segments(segments)
+        facts = content["facts"]
+        if not isinstance(facts, dict):
+            raise TypeError("its facts are no mapping")
+        return StoreHeader(str(content["fingerprint"]), str(content["input"]), segments, facts)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise StoreError(f"{folder}: not a work folder (no {_STORE_FILE}); one is kept by run --keep-work") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{folder}: not a work folder (no {STORE_FILE}); one is kept by run --keep-work") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, StoreError):
             raise
-        raise StoreError(f"{path}: damaged ({error})") from error
+        raise StoreError(f"{path}: damaged ({type(error).__name__}: {' '.join(str(error).split())})") from error
+
+
+def _check_segments(segments: Sequence[Segment]) -> None:
+    """ValueError unless they follow one another."""
+    ends = [place for item in segments for place in (item.first_pts, item.last_pts)]
+    if any(type(place) is not int for place in (*ends, *(item.index for item in segments))):
+        raise ValueError("a segment without whole numbers")
+    if any(item.last_pts < item.first_pts or item.index < 0 for item in segments):
+        raise ValueError("a segment that ends before it begins")
+    if any(after.first_pts <= before.last_pts for before, after in pairwise(segments)):
+        raise ValueError("segments that overlap")
 
 
 class CropStore:

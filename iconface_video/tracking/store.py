@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 import yaml
 
+from iconface_video.array_file import read_arrays
 from iconface_video.durable import write_whole
 from iconface_video.errors import StoreError
 from iconface_video.types import ColorTags, Shot, StreamInfo, Survey, Track, VideoInfo
@@ -64,7 +65,7 @@ def load_survey(folder: Path) -> Survey:
         return Survey(
             info=_info_from(summary["video"]),
             shots=tuple(Shot(item["index"], item["first_pts"], item["last_pts"]) for item in shots),
-            tracks=_load_tracks(folder, summary["tracks"]),
+            tracks=_load_tracks(folder, summary["tracks"], len(shots)),
             frame_count=summary["frame_count"],
             first_pts=summary["first_pts"],
             last_pts=summary["last_pts"],
@@ -74,7 +75,8 @@ def load_survey(folder: Path) -> Survey:
         raise StoreError(f"{folder}: no complete survey there, {error.filename} is missing. Survey the video first.") from error
     except StoreError:
         raise
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError, yaml.YAMLError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError,
+            yaml.YAMLError) as error:  # fmt: skip
         reason = " ".join(str(error).split())
         raise StoreError(
             f"{folder}: its survey is damaged ({type(error).__name__}: {reason}). Delete the folder and survey the video again."
@@ -134,12 +136,35 @@ def _info_from(values: dict[str, Any]) -> VideoInfo:
     return VideoInfo(**known)
 
 
-def _load_tracks(folder: Path, entries: list[dict[str, Any]]) -> tuple[Track, ...]:
+def _load_tracks(folder: Path, entries: list[dict[str, Any]], shots: int) -> tuple[Track, ...]:
     tracks: dict[int, Track] = {}
     for shot in sorted({entry["shot"] for entry in entries}):
-        with np.load(folder / _tracks_file(shot), allow_pickle=False) as arrays:
-            for entry in entries:
-                if entry["shot"] == shot:
-                    columns = {key: arrays[f"{entry['track_id']}.{key}"] for key in _ARRAYS}
-                    tracks[entry["track_id"]] = Track(**{name: entry[name] for name in _NUMBERS}, **columns)
+        if not 0 <= shot < shots:
+            raise ValueError(f"a track belongs to shot {shot}, there are {shots}")
+        arrays = read_arrays(folder / _tracks_file(shot))
+        for entry in entries:
+            if entry["shot"] == shot:
+                columns = {key: arrays[f"{entry['track_id']}.{key}"] for key in _ARRAYS}
+                track = Track(**{name: entry[name] for name in _NUMBERS}, **columns)
+                _check_track(track)
+                tracks[entry["track_id"]] = track
     return tuple(tracks[entry["track_id"]] for entry in entries)
+
+
+def _check_track(track: Track) -> None:
+    """ValueError unless the columns belong together."""
+    rows, sampled = len(track.pts), len(track.embedding_pts)
+    shapes = {
+        "pts": (rows,), "boxes": (rows, 4), "landmarks": (rows, 5, 2), "scores": (rows,), "parameters": (rows, 4),
+        "quality": (rows,), "fade": (rows,), "sharpness": (rows,), "embedding_pts": (sampled,),
+    }  # fmt: skip
+    for name, shape in shapes.items():
+        values = getattr(track, name)
+        if values.shape != shape or values.dtype.kind not in "if":
+            raise ValueError(f"{name} of track {track.track_id} is {values.dtype} {values.shape}, must be numbers {shape}")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} of track {track.track_id} holds values that are not finite")
+    if not rows or (np.diff(track.pts) <= 0).any():
+        raise ValueError(f"the times of track {track.track_id} do not rise")
+    if track.embeddings.ndim != 2 or len(track.embeddings) != sampled:
+        raise ValueError(f"track {track.track_id} has {track.embeddings.shape} embeddings for {sampled} times")

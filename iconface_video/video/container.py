@@ -22,13 +22,17 @@ _PLAYLIST_STARTS = ("#EXTM3U", "ffconcat", "file ", "file\t", "v=0", "[playlist]
 
 def check_input_file(path: Path) -> None:
     """InputError, with what to do, unless `path` is a readable file that is not empty."""
-    if not path.exists():
-        raise InputError(f"{path}: there is no such file. Check the path and its spelling.")
-    if path.is_dir():
-        raise InputError(f"{path}: this is a directory, not a video file. Name the file inside it.")
     try:
+        if not path.exists():
+            raise InputError(f"{path}: there is no such file. Check the path and its spelling.")
+        if path.is_dir():
+            raise InputError(f"{path}: this is a directory, not a video file. Name the file inside it.")
+        if not path.is_file():
+            raise InputError(f"{path}: not a regular file but a pipe, socket or device. Name a video file.")
         with path.open("rb") as file:
             empty = not file.read(1)
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from error
     if empty:

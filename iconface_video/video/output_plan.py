@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ _CONTAINER = {
     ".m2ts": "mpegts",
     ".mts": "mpegts",
 }
+_LONGEST_NAME = 255 - len(".iconface-work") - 1
+"""Bytes: file systems take 255, and the output grows under a longer name."""
 _NAMES = {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska (MKV)", "mpegts": "MPEG-TS"}
 
 
@@ -203,6 +206,10 @@ def _path(info: VideoInfo, out: Path | None, container: str) -> Path:
 
 def _check_path(info: VideoInfo, path: Path, force: bool) -> None:
     folder = path.parent
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise OutputError(
+            f"{path}: this name is too long for what is written beside it while working. Name a shorter one with --output."
+        )
     if not folder.is_dir():
         raise OutputError(f"{path}: the folder {folder} does not exist. Create it or name another output.")
     if path.exists():

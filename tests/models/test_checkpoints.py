@@ -131,8 +131,10 @@ def pixel_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def damaged(pixel_folder: Path, tmp_path: Path) -> Path:
-    """A copy to be damaged."""
-    return Path(shutil.copytree(pixel_folder, tmp_path / "model"))
+    """A copy to be damaged, without the checksums that would tell before all else."""
+    folder = Path(shutil.copytree(pixel_folder, tmp_path / "model"))
+    (folder / "manifest.json").unlink()
+    return folder
 
 
 def change_tensors(path: Path, change: Callable[[dict[str, Tensor]], object]) -> None:
@@ -218,17 +220,19 @@ def test_pickles_are_not_read(damaged: Path) -> None:
         load_model(damaged)
 
 
-def test_embedded_weights_are_checked_against_their_checksums(
-    damaged: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_weights_are_checked_against_their_checksums(
+    pixel_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    damaged = Path(shutil.copytree(pixel_folder, tmp_path / "model"))
     monkeypatch.setattr(checkpoints, "embedded_folder", lambda: damaged)
     assert load_model("embedded").traits.name == "embedded"
     path = damaged / ADAPTERS
     whole = bytearray(path.read_bytes())
     whole[-1] ^= 1
     path.write_bytes(whole)
-    with pytest.raises(CheckpointError, match=f"{ADAPTERS}: its SHA-256 differs"):
-        load_model("embedded")
+    for source in ("embedded", damaged):
+        with pytest.raises(CheckpointError, match=f"{ADAPTERS}: its SHA-256 differs"):
+            load_model(source)
     monkeypatch.setattr(checkpoints, "embedded_folder", lambda: tmp_path / "nothing")
     with pytest.raises(CheckpointError, match="holds no embedded weights"):
         load_model("embedded")
