@@ -112,7 +112,7 @@ def test_blotches_that_the_model_left_are_steadied(face):
     blotches = [cv2.GaussianBlur(rng.normal(size=(SIZE, SIZE, 3)).astype(np.float32), (0, 0), 4) for _ in range(9)]
     sources = [as_bytes(face + 5 * blotch / blotch.std()) for blotch in blotches]
     filtered = [picture for _, picture in filter_track(zip(range(9), sources, sources))]
-    assert rms(filtered[4], face) < 0.6 * rms(sources[4], face)
+    assert rms(filtered[4], face) < 0.75 * rms(sources[4], face)
 
 
 def test_light_follows_the_source_at_once(face):
