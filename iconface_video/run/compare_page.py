@@ -34,11 +34,10 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 80rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.4rem; margin: .5rem 0; overflow-wrap: anywhere; } p, footer { color: var(--soft); max-width: 70ch; }
-figure { margin: 1.5rem 0; } figcaption { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin-top: .4rem; }
+figure { margin: 1.5rem auto; max-width: max(18rem, min(100%, calc(var(--wide) * 2px), calc(86vh * var(--wide) / var(--high)))); } figcaption { display: flex; flex-wrap: wrap; gap: .5rem; align-items: center; margin-top: .4rem; }
 figcaption b { font-variant-numeric: tabular-nums; margin-right: auto; }
-.view { position: relative; max-width: min(100%, calc(var(--wide) * 1px)); aspect-ratio: var(--wide) / var(--high); max-height: 90vh; overflow: hidden;
-  background: #000; border-radius: 6px; margin: 0 auto; --at: 50%; }
-.view.real { max-width: none; width: calc(var(--wide) * 1px); max-height: none; } .scroll { overflow: auto; }
+.view { position: relative; aspect-ratio: var(--wide) / var(--high); overflow: hidden; background: #000; border-radius: 6px; --at: 50%; }
+.view.real { width: calc(var(--wide) * 1px); } .scroll { overflow: auto; padding: 5px; }
 .view img, .view video { position: absolute; inset: 0; width: 100%; height: 100%; display: block; object-fit: fill; }
 .view .a { clip-path: inset(0 calc(100% - var(--at)) 0 0); }
 .view .bar { position: absolute; top: 0; bottom: 0; left: var(--at); width: 3px; margin-left: -1.5px; background: #fff; box-shadow: 0 0 3px #000; pointer-events: none; }
@@ -105,7 +104,7 @@ def compare_page(
 def _figure(slide: Slide, labels: tuple[str, str], style: str) -> str:
     names = f'<span class="name left">{escape(labels[0])}</span><span class="name right">{escape(labels[1])}</span>'
     return (
-        f'<figure><div class="scroll"><div class="view" style="{style}">{_layer(slide, "b", labels[1])}{_layer(slide, "a", labels[0])}'
+        f'<figure style="{style}"><div class="scroll"><div class="view">{_layer(slide, "b", labels[1])}{_layer(slide, "a", labels[0])}'
         f'<span class="bar"></span>{names}<input type="range" min="0" max="1000" step="10" value="500" '
         f'aria-label="{escape(slide.title)}: divider, {escape(labels[0])} left, {escape(labels[1])} right"></div></div>'
         f"<figcaption><b>{escape(slide.title)}</b>{_player() if slide.is_film else ''}"
