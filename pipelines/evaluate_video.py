@@ -6,12 +6,14 @@ Variants that differ in rendering alone are rendered from one kept store, so tha
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from iconface_video.errors import InputError, UsageError
 from iconface_video.evaluate.image_metrics import find_lpips
@@ -29,9 +31,10 @@ from iconface_video.pipelines.survey import load_embedder, survey
 from iconface_video.restore.crop_store import CropStore, read_header
 from iconface_video.restore.model import FaceModel
 from iconface_video.run.clip import Clip
+from iconface_video.run.fingerprint import hash_file
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.work import CROPS
-from iconface_video.settings import EncodeSettings, RunSettings
+from iconface_video.settings import EncodeSettings, RestoreSettings, RunSettings
 from iconface_video.train.degradations.files import degrade_clip
 from iconface_video.train.degradations.presets import effects_named
 from iconface_video.types import Progress, Survey
@@ -151,6 +154,49 @@ def _identity(kind: Identity) -> tuple[Embed, str]:
 
 
 @dataclass(frozen=True, eq=False)
+class _Run:
+    """A variant that was restored."""
+
+    name: str
+    settings: RunSettings
+    work: Path
+    seconds: float
+    """Of the model's part, per face."""
+
+    def finds_alike(self, settings: RunSettings) -> bool:
+        """Whether the first two stages give the same for these settings."""
+        return (self.settings.read, self.settings.survey, self.settings.anchors) == (
+            settings.read,
+            settings.survey,
+            settings.anchors,
+        )
+
+    @property
+    def faces(self) -> list[str]:
+        """What was restored, to the bit."""
+        return [hash_file(path) for path in sorted((self.work / CROPS).glob("*.crops"))]
+
+
+def _equal_runs(runs: Sequence[_Run]) -> list[str]:
+    """Notes on variants whose faces came out the same although another noise, step number or start was asked for."""
+    notes, left = [], list(runs)
+    while left:
+        first, *others = left
+        same = [run for run in others if run.finds_alike(first.settings) and run.faces == first.faces]
+        left = [run for run in others if run not in same]
+        if same:
+            names = ", ".join(f"'{run.name}'" for run in same)
+            notes.append(
+                f"{names} restored the same faces as '{first.name}', to the bit: what sets them apart does not reach this model's output."
+            )
+    return notes
+
+
+def _store(work: Path) -> CropStore:
+    return CropStore(work / CROPS, read_header(work / CROPS).segments)
+
+
+@dataclass(frozen=True, eq=False)
 class _Work:
     """All that the cases share."""
 
@@ -161,8 +207,10 @@ class _Work:
     instruments: Instruments
     watch: Watch
     out: Path
-    runs: list[str] = field(default_factory=list)
-    """Restorations done so far."""
+    done: list[str] = field(default_factory=list)
+    """Variants made so far."""
+    loaded: dict[tuple[str, str, str], Any] = field(default_factory=dict)
+    """Models, by checkpoint, device and number format."""
 
     @property
     def total(self) -> int:
@@ -179,42 +227,54 @@ class _Work:
                 raise InputError(f"{clip}: no face in the chosen stretch; choose another with --start and --seconds")
             degraded = degrade_clip(clean, folder / "degraded.mp4", effects_named(damage, []), self.choice.seed)
             versions = {CLEAN: Version(clean), DEGRADED: Version(degraded)}
-            spent: dict[str, float] = {}
-            done: dict[tuple[object, ...], Path] = {}
+            runs: list[_Run] = []
             for variant in self.choice.variants:
-                versions[variant.name] = self._version(variant, degraded, folder, done, spent)
-                self.runs.append(variant.name)
-                self.watch.report(Progress("evaluate", len(self.runs), self.total, unit="runs"))
+                versions[variant.name] = self._version(variant, degraded, folder, runs)
+                self.done.append(variant.name)
+                self.watch.report(Progress("evaluate", len(self.done), self.total, unit="runs"))
             title = slug(f"{clip.stem} {damage}")
             measurement, film = self._measured(versions, found, title)
+            spent = {run.name: run.seconds for run in runs}
             figures = {name: self._figures(measurement, name, versions, spent) for name in versions}
-        return Case(clip.stem, damage, figures, measurement, film)
+            notes = _equal_runs(runs)
+        return Case(clip.stem, damage, figures, measurement, film, tuple(notes))
 
-    def _version(
-        self, variant: Variant, degraded: Path, folder: Path, done: dict[tuple[object, ...], Path], spent: dict[str, float]
-    ) -> Version:
+    def _version(self, variant: Variant, degraded: Path, folder: Path, runs: list[_Run]) -> Version:
         """Restore, or render from the store of a variant whose faces are the same."""
         settings = replace(variant.settings(self.settings), encode=_LOSSLESS)
-        output = folder / f"{slug(variant.name)}.mp4"
-        same = (settings.read, settings.survey, settings.anchors, settings.restore)
-        work = done.get(same)
-        if work is None:
-            work = done[same] = folder / f"{slug(variant.name)}.work"
-            report = restore_video(
-                degraded,
-                output,
-                settings=settings,
-                work=work,
-                keep_work=True,
-                model=self.model,
-                embed=self.embed,
-                should_stop=self.watch.should_stop,
-            )
-            spent[variant.name] = report.seconds.get("restore", 0.0) / max(1, report.faces_restored)
-        else:
-            render_store(work, output, render=settings.render, encode=_LOSSLESS, should_stop=self.watch.should_stop)
-        header = read_header(work / CROPS)
-        return Version(output, CropStore(work / CROPS, header.segments))
+        output, work = folder / f"{slug(variant.name)}.mp4", folder / f"{slug(variant.name)}.work"
+        kin = [run for run in runs if run.finds_alike(settings)]
+        twin = next((run for run in kin if run.settings.restore == settings.restore), None)
+        if twin is not None:
+            render_store(twin.work, output, render=settings.render, encode=_LOSSLESS, should_stop=self.watch.should_stop)
+            return Version(output, _store(twin.work))
+        if kin:
+            shutil.copytree(kin[0].work, work)  # its journal has survey and anchors; the faces are restored anew
+        report = restore_video(
+            degraded,
+            output,
+            settings=settings,
+            work=work,
+            keep_work=True,
+            model=self._model(settings.restore),
+            embed=self.embed,
+            should_stop=self.watch.should_stop,
+        )
+        spent = report.seconds.get("restore", 0.0) / max(1, report.faces_restored)
+        runs.append(_Run(variant.name, settings, work, spent))
+        return Version(output, _store(work))
+
+    def _model(self, settings: RestoreSettings) -> FaceModel:
+        """One set of weights for all variants, each with its own sampler settings."""
+        if self.model is not None:
+            return self.model
+        from iconface_video.models.checkpoints import load_model
+        from iconface_video.restore.iconface import IConFaceRestorer
+
+        place = (settings.model, settings.device, settings.dtype)
+        if place not in self.loaded:
+            self.loaded[place] = load_model(*place)
+        return IConFaceRestorer(self.loaded[place], settings)
 
     def _measured(self, versions: dict[str, Version], found: Survey, title: str) -> tuple[Measurement, str]:
         shown = versions_to_show(list(versions), self.choice.variants[0].name)

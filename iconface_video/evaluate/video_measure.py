@@ -50,7 +50,7 @@ class Instruments:
 
 PER_FRAME = (
     "warp", "flicker", "difference", "motion", "tlpips", "drift",
-    "psnr", "ssim", "identity", "sharpness", "seam", "color", "luma",
+    "psnr", "ssim", "identity", "sharpness", "detail", "seam", "color", "luma",
 )  # fmt: skip
 """Names of the figures that every frame has (nan where there is none, as in a track's first frame)."""
 
@@ -206,6 +206,7 @@ class _FaceMeter:
             figures["ssim"].append(float(face_ssim(crop[None], clean[None])[0]) if name != CLEAN else 1.0)
             figures["identity"].append(float(unit @ truth))
             figures["sharpness"].append(video_picture.sharpness(crop, self._region) / sharp)
+            figures["detail"].append(video_picture.true_detail(crop, clean, self._region))
             figures["seam"].append(video_picture.seam_score(crop, degraded))
             figures["color"].append(video_picture.color_drift(crop, degraded, self._region))
             figures["luma"].append(video_picture.luma(crop, self._region) - video_picture.luma(degraded, self._region))

@@ -42,6 +42,7 @@ STEADINESS = (
 )  # fmt: skip
 QUALITY = (
     Measure("sharpness", "sharpness", 3, "Laplacian deviation as a share of the clean video's"),
+    Measure("detail", "true detail", 3, "share of the clean video's detail that is there at its place; noise does not win it"),
     Measure("psnr", "PSNR", 2, "dB, inside the face"),
     Measure("ssim", "SSIM", 3, "inside the face"),
     Measure("identity", "identity", 3, "cosine to the clean frame's embedding"),
@@ -136,4 +137,5 @@ def aims(figures: Mapping[str, Figures], variant: str) -> list[Aim]:
         Aim("jitter of landmarks (detected) against raw landmarks", against(RAW, "jitter"), 0.5),
         Aim("identity drift (VIDD) against the input", against(DEGRADED, "drift"), 1.0),
         Aim("sharpness against per-frame restoration", against(PER_FRAME_VARIANT, "sharpness"), 0.95, at_least=True),
+        Aim("true detail against per-frame restoration", against(PER_FRAME_VARIANT, "detail"), 0.95, at_least=True),
     ]  # fmt: skip
