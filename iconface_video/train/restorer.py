@@ -35,6 +35,9 @@ from iconface_video.train.validation import ValidationSet, to_tensor, validate_c
 PIXEL_SCALE = 0.05
 """Typical error of a degraded picture; brings the relative pixel loss to the scale of a plain one."""
 
+JUDGE_RATE = 0.3
+"""Of the model's learning rate."""
+
 
 class RestorerTask(Task):
     """Trains an IConFaceModel of image prediction on paired faces."""
@@ -60,6 +63,9 @@ class RestorerTask(Task):
 
     def parameters(self) -> dict[str, list[nn.Parameter]]:
         return {name: [p for p in module.parameters() if p.requires_grad] for name, module in self.modules.items()}
+
+    def rates(self) -> dict[str, float]:
+        return {"judge": JUDGE_RATE}
 
     def to(self, device: torch.device) -> None:
         super().to(device)
