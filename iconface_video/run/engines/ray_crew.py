@@ -53,13 +53,17 @@ Answer = Callable[[str, Any], None]
 class RayCrew:
     """All waiting is for one list of promises: each worker is always being listened to."""
 
-    def __init__(self, setup: WorkerSetup, resources: Mapping[str, float], patience_seconds: float) -> None:
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        resources: Mapping[str, float],
+        patience_seconds: float,
+        kind: type[SegmentActor] = SegmentActor,
+    ) -> None:
         """resources: "num_cpus" and "num_gpus" of each worker."""
         self.patience_seconds: float | None = patience_seconds
         self._setup = setup
-        self._make = ray.remote(SegmentActor).options(
-            **resources, max_concurrency=4, max_restarts=0, scheduling_strategy="SPREAD"
-        )
+        self._make = ray.remote(kind).options(**resources, max_concurrency=4, max_restarts=0, scheduling_strategy="SPREAD")
         self._run = uuid.uuid4().hex[:12]
         self._workers: dict[str, _Worker] = {}
         self._count = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,12 +15,14 @@ from iconface_video.restore.timeline import OnSegment, TimelineCounts
 from iconface_video.run.engines.dispatch import dispatch
 from iconface_video.run.engines.engine import Check, Report, RestoreWork
 from iconface_video.run.engines.job import LoadModel, ModelFacts, WorkerSetup, expected_libraries, load_restorer
+from iconface_video.run.engines.ray_actor import SegmentActor
 from iconface_video.run.engines.ray_crew import RayCrew
 from iconface_video.run.engines.roster import Roster
 from iconface_video.settings import RestoreSettings
 
 PATIENCE_SECONDS = 300.0
 """For a first worker: a cluster that grows on demand needs minutes for a new machine."""
+_KNOCK_SECONDS = 10.0
 _THREADS = 4
 """Torch threads of a worker on a CPU, where the machines have so many; more workers are better than more threads."""
 
@@ -48,6 +51,7 @@ class RayEngine:
         load: LoadModel = load_restorer,
         check: Check = lambda: None,
         patience_seconds: float = PATIENCE_SECONDS,
+        kind: type[SegmentActor] = SegmentActor,
     ) -> None:
         """address: None: that of RAY_ADDRESS, or the cluster that runs on this machine.  workers: None: as many as there
         are GPUs, or as the CPUs carry.  Raises UsageError."""
@@ -58,7 +62,7 @@ class RayEngine:
             setup = WorkerSetup(replace(settings, device=place.device), place.threads, load)
             slots = [f"worker {number}" for number in range(1, place.workers + 1)]
             libraries = expected_libraries(setup)
-            self._roster = Roster(RayCrew(setup, place.resources, patience_seconds), slots, libraries)
+            self._roster = Roster(RayCrew(setup, place.resources, patience_seconds, kind), slots, libraries)
         except BaseException:
             self._disconnect()
             raise
@@ -80,19 +84,32 @@ class RayEngine:
 
 
 def connect(address: str | None) -> bool:
-    """Whether a connection was made; False where this process has one already. Raises UsageError."""
+    """Whether a connection was made; False where this process has one already. Raises UsageError.
+
+    address: "host:port" of the head node, "ray://host:port" of its client server, or "auto".
+    """
     if ray.is_initialized():
         return False
     wanted = address or os.environ.get("RAY_ADDRESS") or "auto"
     try:
+        if wanted != "auto":
+            _knock(wanted)
         ray.init(address=wanted, log_to_driver=False, logging_level="error", configure_logging=False)
-    except Exception as error:  # ConnectionError, RuntimeError, ValueError, ImportError (ray://) ...
+    except Exception as error:  # OSError, ConnectionError, RuntimeError (versions), ValueError, ImportError (ray://) ...
         where = "on this machine" if wanted == "auto" else f"at {wanted}"
         raise UsageError(
             f"no Ray cluster answers {where} ({' '.join(str(error).split())[:200]}). Start one with `ray start --head`, "
             "or give its address with --ray-address or in RAY_ADDRESS."
         ) from error
     return True
+
+
+def _knock(address: str) -> None:
+    """Ray tries a dead address for minutes. Raises OSError, ValueError."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        raise ValueError("an address is host:port, as `ray start --head` shows it")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 def placement(nodes: list[dict[str, Any]], device: str, workers: int | None, threads: int) -> Placement:

@@ -1,0 +1,162 @@
+"""A real Ray cluster of two nodes on this machine: the same faces as one process makes, also when a worker or a node is killed."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from functools import partial
+from glob import glob
+from pathlib import Path
+
+import pytest
+
+from iconface_video.errors import Cancelled, UsageError
+from tests.run.engine_parts import SEGMENTS, SETTINGS, crops_of, files_of, slow, stand_in
+
+NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_log_monitor": False}
+
+ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
+
+from iconface_video.run.engines import ray_crew  # noqa: E402
+from iconface_video.run.engines.ray_engine import RayEngine, connect, placement  # noqa: E402
+from tests.run.blind_actor import BlindActor  # noqa: E402
+
+
+def patient(get_node, seconds=180):
+    """Ray gives a node 30 s to come up, whatever else the machine is busy with."""
+
+    def call(*arguments):
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                return get_node(*arguments)
+            except RuntimeError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Two nodes of one CPU each; a test that kills one adds another."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ray._private.services, "get_node", patient(ray._private.services.get_node))
+        made = Cluster()
+        try:
+            made.add_node(**NODE, include_dashboard=False)
+            made.add_node(**NODE)
+            made.wait_for_nodes(180)
+            yield made
+        finally:
+            ray.shutdown()
+            made.shutdown()
+
+
+def restore(engine, work, check=lambda: None):
+    segments, events = [], []
+    try:
+        counts = engine.restore(work, lambda done: segments.append(done.index), events.append, check)
+    finally:
+        engine.close()
+    return counts, segments, events
+
+
+def test_two_nodes_make_what_one_process_makes_and_need_no_shared_files(cluster, found, made_locally, crops, monkeypatch):
+    monkeypatch.setattr(ray_crew, "CHUNK_BYTES", 10_000)  # the clip goes over in several
+    _, expected, locally = made_locally
+    work = found.work(crops)
+    engine = RayEngine(SETTINGS, cluster.address, load=slow(0.05), kind=BlindActor)
+    assert engine.model.crop_sizes == (64,)
+    left = {Path(path) for path in glob(f"{tempfile.gettempdir()}/iconface-video-ray-*")}
+    counts, segments, events = restore(engine, work)
+    assert crops_of(work) == locally
+    assert sorted(segments) == list(range(SEGMENTS))
+    assert (counts.frames, counts.restored, counts.notes) == (expected.frames, expected.restored, set())
+    done = [event.done for event in events]
+    assert done == sorted(done)
+    assert done[-1] == len(locally)
+    assert left
+    assert not any(folder.exists() for folder in left)
+    assert not ray.is_initialized()
+
+
+def test_a_node_is_killed(cluster, found, made_locally, crops):
+    """Its segment is made again by the other one, which has all of the work from then on."""
+    work = found.work(crops)
+    engine = RayEngine(SETTINGS, cluster.address, load=slow(0.2))
+    second = cluster.list_all_nodes()[1]
+
+    def check() -> None:
+        if second in cluster.list_all_nodes() and len(list(crops.glob("*.npz"))) >= 2:
+            cluster.remove_node(second, allow_graceful=False)
+
+    counts, segments, _ = restore(engine, work, check)
+    assert second not in cluster.list_all_nodes()
+    assert crops_of(work) == made_locally[2]
+    assert sorted(segments) == list(range(SEGMENTS))
+    assert all("retry 1" in note for note in counts.notes)
+
+
+def test_a_worker_is_killed(cluster, found, made_locally, crops, tmp_path):
+    work = found.work(crops)
+    counts, segments, _ = restore(
+        RayEngine(SETTINGS, cluster.address, workers=1, load=partial(stand_in, marker=tmp_path / "killed")), work
+    )
+    assert crops_of(work) == made_locally[2]
+    assert sorted(segments) == list(range(SEGMENTS))
+    (note,) = counts.notes
+    assert "segment 0 " in note
+    assert "retry 1" in note
+
+
+def test_stopping_leaves_nothing_half_written(cluster, found, crops):
+    work = found.work(crops)
+    engine = RayEngine(SETTINGS, cluster.address, workers=1, load=slow(0.2))
+
+    def check() -> None:
+        if list(crops.glob("*.npz")):
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        restore(engine, work, check)
+    assert not [name for name in files_of(work) if name.endswith(".part")]
+    assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [("127.0.0.1:1", "refused"), ("somewhere", "an address is host:port"), ("ray://127.0.0.1:1", "refused")],
+)
+def test_an_address_where_nobody_answers(address, words):
+    with pytest.raises(UsageError, match=rf"no Ray cluster answers at {address} \(.*{words}.*RAY_ADDRESS"):
+        connect(address)
+
+
+def node(**resources):
+    return {"Alive": True, "Resources": resources}
+
+
+def test_workers_are_placed_by_what_the_cluster_has():
+    gpus = placement([node(CPU=8.0, GPU=2.0), node(CPU=8.0, GPU=1.0), {**node(GPU=4.0), "Alive": False}], "auto", None, 0)
+    assert (gpus.device, gpus.workers, dict(gpus.resources)) == ("cuda", 3, {"num_cpus": 1, "num_gpus": 1})
+    cpus = placement([node(CPU=8.0), node(CPU=5.0), node(memory=1.0)], "auto", None, 0)
+    assert (cpus.device, cpus.workers, cpus.threads, dict(cpus.resources)) == ("cpu", 3, 4, {"num_cpus": 4})
+    one = placement([node(CPU=8.0, GPU=2.0)], "cpu", 5, 1)
+    assert (one.device, one.workers, dict(one.resources)) == ("cpu", 5, {"num_cpus": 1})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "device", "words"),
+    [
+        ([node(CPU=8.0)], "cuda", "has no GPU"),
+        ([node(CPU=8.0)], "cuda:1", "which GPU is Ray's choice"),
+        ([node(memory=1.0)], "auto", "neither CPUs nor GPUs"),
+    ],
+)
+def test_what_a_cluster_lacks_is_said(nodes, device, words):
+    with pytest.raises(UsageError, match=words):
+        placement(nodes, device, None, 0)
