@@ -8,6 +8,7 @@ import sys
 import traceback
 import unicodedata
 from collections.abc import Sequence
+from functools import cache
 from types import FrameType
 from typing import Annotated
 
@@ -97,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _print_any_name()
     try:
         words = with_report_file(arguments) if arguments[:1] == ["run"] else arguments
-        result = typer.main.get_command(app).main(
+        result = _command().main(
             words or ["--help"], prog_name="iconface-video", standalone_mode=False, obj=arguments
         )
         code = result if isinstance(result, int) else 0
@@ -119,6 +120,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             signal.signal(signal.SIGTERM, previous)
 
 
+@cache
+def _command() -> typer.core.TyperGroup:
+    """All commands; putting them together takes longer than a short one runs, and programs may call `main` many times."""
+    return typer.main.get_command(app)  # type: ignore[return-value]
+
+
 def _take_debug(arguments: list[str]) -> bool:
     """Removes --debug wherever it stands before a lone "--"."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
@@ -129,8 +136,9 @@ def _take_debug(arguments: list[str]) -> bool:
 
 def _print_any_name() -> None:
     """File names that are no valid UTF-8 are printed with escapes instead of failing."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        sys.stdout.reconfigure(errors="backslashreplace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _let_terminate_interrupt() -> signal._HANDLER:

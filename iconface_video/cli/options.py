@@ -133,8 +133,11 @@ def people(pairs: list[str]) -> tuple[tuple[str, Path], ...]:
 
 def present(path: Path, what: str) -> Path:
     """The path, if something is there. Raises InputError that names the nearest neighbour, for slips of the finger."""
-    if path.exists():
-        return path
+    try:
+        if path.exists():
+            return path
+    except OSError as error:
+        raise InputError(f"{str(path)[:100]}...: there can be no such {what} ({error.strerror})") from None
     try:
         neighbours = [item.name for item in path.parent.iterdir()]
     except OSError:

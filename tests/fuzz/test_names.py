@@ -28,7 +28,7 @@ NAMES = {
     "protocol subfile": "subfile,,start,0,end,9,,:clip.mp4",
     "protocol pipe": "pipe:0",
     "protocol data": "data:video;base64,AAAA.mp4",
-    "markup": "[red]x[/].mp4",
+    "markup": "[red]x[bold].mp4",
     "wildcards": "*?{a,b}.mp4",
     "shell": "$(touch pwned);&|<>.mp4",
     "backslash": "C:\\films\\clip.mp4",

@@ -24,7 +24,10 @@ from typing import Any
 from tests.fuzz.mutate import Mutant, mutant
 from tests.fuzz.seeds import FRAMES, make_seeds
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 180.0
+"""Asleep or waiting for the processor."""
+CPU_SECONDS = 30
+"""At work: a healthy mutant takes less than one."""
 ADDRESS_SPACE_BYTES = 4 << 30
 """More than the process has before the mutant is touched."""
 MEMORY_BYTES = 1 << 30
@@ -46,6 +49,7 @@ class Outcome:
     sentence: str = ""
     problems: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     megabytes: float = 0.0
 
 
@@ -58,9 +62,10 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="mutants with a problem are copied here")
     given = parser.parse_args()
     seeds = make_seeds(given.folder, given.portrait)
-    import iconface_video.cli.main
     import iconface_video.pipelines.restore  # noqa: F401 - loaded once, before the children are forked
+    from iconface_video.cli.main import _command
 
+    _command()
     for number in range(given.first, given.first + given.count):
         item = mutant(seeds, number)
         with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
@@ -90,9 +95,12 @@ def _examine(item: Mutant, folder: Path) -> Outcome:
     answer = _answer(read_end, child)
     _, status, usage = os.wait4(child, 0)
     outcome.seconds = round(time.monotonic() - begun, 2)
+    outcome.cpu_seconds = round(usage.ru_utime + usage.ru_stime, 2)
     outcome.megabytes = round((usage.ru_maxrss * 1024 - before) / 2**20, 1)
     if answer is None:
-        what = "hangs" if outcome.seconds >= DEADLINE_SECONDS else f"crashes (signal {os.WTERMSIG(status)}, status {status})"
+        died_of = os.WTERMSIG(status)
+        is_hang = outcome.seconds >= DEADLINE_SECONDS or died_of == signal.SIGXCPU
+        what = "hangs" if is_hang else f"crashes (signal {died_of}, status {status})"
         outcome.problems.append(what)
         return outcome
     _judge(outcome, item, answer, path, out)
@@ -123,7 +131,7 @@ def _answer(read_end: int, child: int) -> dict[str, Any] | None:
 
 
 def _keep_models() -> None:
-    """Load detector-independent models once; the children share them."""
+    """Load restorer and identity encoder once; the children share them."""
     from iconface_video.pipelines import restore
     from iconface_video.settings import RunSettings
 
@@ -143,6 +151,7 @@ def _child(path: Path, out: Path, folder: Path, is_full: bool, write_end: int) -
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         space = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
         resource.setrlimit(resource.RLIMIT_AS, (space + ADDRESS_SPACE_BYTES,) * 2)
         answer = _exercise(path, out, folder, is_full)
         data = json.dumps(answer).encode()
