@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TREE := build/types
 
-.PHONY: demo install test lint format docs samples constraints clean
+.PHONY: demo install test lint format docs web-pictures samples constraints clean
 
 demo: $(INSTALLED)
 	mkdir -p out
@@ -36,6 +36,9 @@ format: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/make_commands.py
+
+web-pictures: $(INSTALLED)
+	$(BIN)/python docs/make_web_pictures.py
 
 samples: $(INSTALLED)
 	$(BIN)/python samples/make_samples.py

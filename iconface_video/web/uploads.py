@@ -71,7 +71,8 @@ def sentence(error: BaseException, folder: Path) -> str:
     """An error for the page: the program's own sentence, without where this machine keeps its files."""
     if not isinstance(error, IconFaceError):
         return f"something unexpected went wrong ({type(error).__name__}: {error}); the program's window says more"
-    return str(error).replace(f"{folder}{os.sep}", "").replace(str(folder), "the page's folder")
+    step = re.escape(os.sep)
+    return re.sub(rf"{re.escape(str(folder))}(?:{step}[\w-]+)*{step}", "", str(error))
 
 
 def _check_size(size: int, path: Path, limit: int) -> None:

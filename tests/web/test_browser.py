@@ -217,7 +217,7 @@ class TestFromUploadToDownload:
         letter.write_text("Dear Anna,\nhow are you?\n" * 100)
         page.add_clip(letter)
         page.tab.wait_for_selector("#alert")
-        assert "Letter.mp4: this is a text file, not a video" in page.tab.inner_text("#alert-text")
+        assert "letter.mp4: this is a text file, not a video" in page.tab.inner_text("#alert-text")
         page.photograph("2-refused")
         assert page.server.files() == []
 
@@ -225,7 +225,7 @@ class TestFromUploadToDownload:
         long = tmp_path / "long.mp4"
         long.write_bytes(bytes(5_000_001))
         page.add_clip(long)
-        page.tab.wait_for_function("document.getElementById('alert-text').textContent.startsWith('Long')")
+        page.tab.wait_for_function("document.getElementById('alert-text').textContent.startsWith('long')")
         assert "than the 5.0 MB that are allowed here" in page.tab.inner_text("#alert-text")
         assert page.server.files() == []
 
@@ -249,7 +249,7 @@ class TestFromUploadToDownload:
         notes.write_text("no photo")
         page.tab.set_input_files(".person input[type=file]", notes)
         page.tab.wait_for_selector(".refusal:visible")
-        assert "Notes.jpg: not a photo that can be read" in page.tab.inner_text(".refusal")
+        assert "notes.jpg: not a photo that can be read" in page.tab.inner_text(".refusal")
         page.tab.fill(".person-name", "Eileen")
         page.tab.press(".person-name", "Tab")
         page.photograph("3-people")

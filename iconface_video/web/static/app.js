@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { Compare } from "./compare.js";
 import { dropZone } from "./drop.js";
-import { bytes, capital, counted, duration, time } from "./format.js";
+import { bytes, capital, counted, duration, sentence, time } from "./format.js";
 import { JobBar, isActive } from "./job.js";
 import { People } from "./people.js";
 
@@ -20,7 +20,7 @@ const people = new People($("people-list"), $("people-lead"), { take, fail, look
 
 function fail(error) {
   if (error.name === "AbortError") return;
-  $("alert-text").textContent = `${capital(error.message)}${/[.!?]$/.test(error.message) ? "" : "."}`;
+  $("alert-text").textContent = sentence(error.message);
   $("alert").hidden = false;
   $("alert").scrollIntoView({ block: "nearest" });
   if (error instanceof api.Gone) start().catch(fail);

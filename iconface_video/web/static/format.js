@@ -28,3 +28,9 @@ export function bytes(count) {
 
 export const counted = (number, one, many = `${one}s`) => `${number} ${number === 1 ? one : many}`;
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
+// The program's sentence as the page shows it: a file's name at its beginning stays as it is.
+export function sentence(text) {
+  const begun = /^[^:]*\.\w+: /.test(text) ? text : capital(text);
+  return /[.!?)]$/.test(begun) ? begun : `${begun}.`;
+}

@@ -1,7 +1,7 @@
 // The cards of the people in the clip: name, photos, whether they are restored.
 
 import * as api from "./api.js";
-import { capital, counted, duration, time } from "./format.js";
+import { capital, counted, duration, sentence, time } from "./format.js";
 import { dropZone } from "./drop.js";
 
 export class People {
@@ -126,7 +126,7 @@ class Card {
       try {
         this.owner.take(await api.upload(`${this.path}/photos`, file).done);
       } catch (error) {
-        refused.push(capital(error.message));
+        refused.push(sentence(error.message));
       }
     }
     this.drop.classList.remove("busy");
