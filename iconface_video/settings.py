@@ -105,7 +105,12 @@ class SurveySettings(Validated):
     min_face_px: float = setting(24.0, low=8, high=4096, help="Smaller faces (box height) are left alone.")
     max_gap_seconds: float = setting(0.5, low=0, high=5, help="How long a face may stay undetected before its track ends.")
     min_track_seconds: float = setting(0.2, low=0, high=10, help="Shorter tracks are left alone.")
-    detect_every: int = setting(1, low=1, high=30, help="Detect on every n-th frame; the motion filter bridges the others.")
+    detect_every: int = setting(
+        1,
+        low=1,
+        high=30,
+        help="Detect on every n-th frame while faces hardly move (on each one otherwise); the motion filter bridges the others.",
+    )
     embed_every_seconds: float = setting(0.5, low=0.05, high=60, help="How often a track's identity embedding is taken.")
     smoothing: float = setting(1.0, low=0, high=10, help="Strength of the crop window's smoothing; 0 keeps the raw landmarks.")
     cut_threshold: float = setting(27.0, low=1, high=255, help="Content change that counts as a cut (PySceneDetect's scale).")

@@ -25,6 +25,8 @@ from iconface_video.video.shots import ContentShotDetector, ShotDetector
 Embed = Callable[[list[UInt8]], Float32]
 """Aligned crops in the FFHQ frame, each (S, S, 3) uint8 RGB -> (n, 512) raw identity embeddings."""
 
+_CALM_REACH = 0.05
+"""Share of its height that a face may move while it is not looked at."""
 _PROGRESS_EVERY = 10
 """Frames between two progress events."""
 
@@ -92,6 +94,9 @@ class _Surveyor:
         self._tracker = Tracker(self.settings)
         self._shot_pts = array("q")
         self._origin: int | None = None
+        self._unseen = self._patience = 0
+        self._repeats = False
+        """The frame looked at last showed a face as the frame before had shown it: then each frame is looked at."""
         self._before: UInt8 | None = None
         """The detector's picture of the frame before; None where that was not looked at or belongs to another shot."""
 
@@ -102,14 +107,23 @@ class _Surveyor:
         if self._origin is None:
             self._origin = frame.pts
         is_last = next_pts is None or next_pts in self.cuts
-        if len(self._shot_pts) % self.settings.detect_every == 0 or is_last:
+        if self._unseen >= self._patience or is_last or not self._shot_pts:
             self._look(frame)
+            self._unseen, self._patience = 0, self._frames_to_rest(frame)
         else:
+            self._unseen += 1
             self._before = None
         self._shot_pts.append(frame.pts)
         self.frame_count += 1
         if next_pts is None:
             self._close_shot(frame.pts + max(frame.duration, 1))
+
+    def _frames_to_rest(self, frame: Frame) -> int:
+        """How many frames need not be looked at: none while a face moves, comes or goes, or pictures are repeated."""
+        rest = self.settings.detect_every - 1
+        seconds = float(max(frame.duration, 1) * frame.time_base) * rest
+        is_calm = rest > 0 and not self._repeats and self._tracker.is_calm(seconds, _CALM_REACH)
+        return rest if is_calm else 0
 
     def survey(self) -> Survey:
         return Survey(
@@ -131,12 +145,14 @@ class _Surveyor:
         faces = _Faces(frame, self.info, found, self.embed)
         given = self._tracker.push(frame.pts, seconds, found, faces.describe if self.embed else None)
         due: list[tuple[int, Tracklet]] = []
+        self._repeats = False
         for index, track in enumerate(given):
             if track is None:
                 continue
             item = found[index]
             if is_repeated(seen[index].box, self._before, picture):
                 track.repeats()
+                self._repeats = True
             height = float(item.box[3] - item.box[1])
             if height < self.settings.min_face_px:
                 continue

@@ -39,6 +39,7 @@ class Tracker:
         self._active: list[Tracklet] = []
         self._ended: list[Tracklet] = []
         self._unsure: deque[tuple[int, float, list[Detection]]] = deque()
+        self._last_seconds = 0.0
 
     def push(
         self, pts: int, seconds: float, detections: Sequence[Detection], describe: Describe | None = None
@@ -48,6 +49,7 @@ class Tracker:
         pts, seconds: of the frame, growing.  Returns for each detection the tracklet it went to; None: to none.
         """
         self._retire(seconds)
+        self._last_seconds = seconds
         for track in self._active:
             track.expect(seconds)
         given: list[Tracklet | None] = [None] * len(detections)
@@ -61,6 +63,13 @@ class Tracker:
         self._give_birth(pts, seconds, detections, sure, given)
         self._remember_unsure(pts, seconds, [detections[i] for i in unsure if given[i] is None])
         return given
+
+    def is_calm(self, seconds: float, reach: float) -> bool:
+        """Whether it does no harm not to look for `seconds`: each face was just seen and will move at most `reach` of its height."""
+        return all(
+            item.speed is not None and item.last_seconds == self._last_seconds and item.speed * seconds <= reach
+            for item in self._active
+        )
 
     def finish(self) -> list[Tracklet]:
         """End every track (at a cut, or with the video), join what belongs together, and start afresh.

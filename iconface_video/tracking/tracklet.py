@@ -83,6 +83,15 @@ class Tracklet:
         total = np.sum(self.embeddings, axis=0)
         return np.asarray(total / max(float(np.linalg.norm(total)), 1e-9), dtype=np.float32)
 
+    @property
+    def speed(self) -> float | None:
+        """Face heights a second between the last two detections, counting growth; None before there are two."""
+        if len(self.rows) < 2:
+            return None
+        before, now = self.rows.table[-2], self.last
+        moved = float(np.abs(now["box"] - before["box"]).max()) / max(float(now["box"][3] - now["box"][1]), 1.0)
+        return moved / max(float(now["seconds"] - before["seconds"]), 1e-6)
+
     def expect(self, seconds: float) -> Float32:
         """(4,) box at a later time; the motion is carried on for 0.3 s at most, then the face is awaited where it stands."""
         return self.filter.predict(min(seconds, self.last_seconds + MAX_EXTRAPOLATION_SECONDS))

@@ -197,13 +197,22 @@ def test_missed_frames_are_rows_without_score():
 
 
 def test_detecting_every_third_frame_bridges_the_others():
-    script = Script([[face(60 + 2 * k)] for k in range(30)], cuts=(17,))
+    script = Script([[face(60 + 0.4 * k)] for k in range(30)], cuts=(17,))
     survey = survey_of(script, settings=SurveySettings(detect_every=3))
-    assert script.looked_at == [0, 3, 6, 9, 12, 15, 16, 17, 20, 23, 26, 29], "also on both frames at a cut, and on the last"
+    assert script.looked_at == [0, 1, 4, 7, 10, 13, 16, 17, 18, 21, 24, 27, 29], "twice where a face is new, on both frames at a cut"
     assert [len(track) for track in survey.tracks] == [17, 13]
     for track, first in zip(survey.tracks, (0, 17)):
-        truth = 60 + 2 * (first + np.arange(len(track)))
-        np.testing.assert_allclose(track.landmarks[:, 2, 0], truth, atol=1)
+        truth = 60 + 0.4 * (first + np.arange(len(track)))
+        np.testing.assert_allclose(track.landmarks[:, 2, 0], truth, atol=0.3)
+
+
+def test_a_moving_or_missing_face_is_looked_for_in_each_frame():
+    moving = Script([[face(40 + 6 * k)] for k in range(20)])
+    survey_of(moving, settings=SurveySettings(detect_every=3))
+    assert moving.looked_at == list(range(20))
+    missing = Script([[face(60)] if k < 8 else [] for k in range(14)])
+    survey_of(missing, settings=SurveySettings(detect_every=3))
+    assert missing.looked_at == [0, 1, 4, 7, 10, 11, 12, 13], "from the first look that did not find it"
 
 
 def test_a_picture_shown_twice_has_one_window(tmp_path, portrait):
