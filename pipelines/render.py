@@ -12,7 +12,7 @@ from iconface_video.render.render import OnPasted, Renderer
 from iconface_video.restore.crop_store import STORE_FILE, CropStore, read_header
 from iconface_video.run.clip import Clip
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
-from iconface_video.run.provenance import restoration_mark
+from iconface_video.run.provenance import missing_mark, restoration_mark
 from iconface_video.run.work import CROPS
 from iconface_video.settings import EncodeSettings, ReadSettings, RenderSettings
 from iconface_video.types import Progress
@@ -76,7 +76,9 @@ def render_store(
             header.facts["frames"],
             header.facts.get("restored_with"),
         )
-    return RenderReport(path, target.path, frames, watch.seconds, (*target.notes, *clip.damage))
+    marked = header.facts.get("restored_with") and (render or RenderSettings()).strength > 0
+    unmarked = missing_mark(target.container) if marked else ()
+    return RenderReport(path, target.path, frames, watch.seconds, (*target.notes, *unmarked, *clip.damage))
 
 
 def render_clip(

@@ -31,6 +31,7 @@ from iconface_video.run.face_report import FaceObserver
 from iconface_video.run.fingerprint import fingerprint, hash_file, hash_folder
 from iconface_video.run.parts import restore_parts
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
+from iconface_video.run.provenance import missing_mark
 from iconface_video.run.report import RunReport
 from iconface_video.run.work import WorkFolder, left_output, work_folder_of
 from iconface_video.settings import RunSettings
@@ -105,6 +106,8 @@ def _restore_clip(
     if observer is not None and found.survey.tracks:
         observer.begin(found.survey, found.anchors, embed or load_embedder(), found.names)
     restored = _restore(clip, found, settings, model, engine, folder, notes, watch)
+    if restored.with_what and settings.render.strength > 0:
+        notes.say(*missing_mark(target.container))
 
     def report(frames: int) -> RunReport:
         return RunReport(
@@ -210,6 +213,8 @@ def _with_what(plan: RestorePlan, found: Found, settings: RunSettings, model: Fa
         "model": model.name,
         "seed": restore.seed,
         "steps": restore.steps,
+        "guidance_scale": restore.guidance_scale,
+        "crop_sizes": sorted(plan.crops_by_size()),
         "start_sigma": restore.start_sigma,
         "noise": restore.noise,
         "people_with_photos": helped,

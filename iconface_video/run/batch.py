@@ -276,17 +276,20 @@ class Batch:
             begun = clock()
             row.state = "running"
             on_row(index, row)
+            parts: Mapping[str, Any] = {}
             try:
+                parts = self.parts(job)  # of the file as it is now: it may change while it is worked on
                 self._one(job, row, on_progress(index))
             except (KeyboardInterrupt, Cancelled) as stop:
-                row.state = "stopped"
-                self._close(index, row, begun, on_row, clock)
+                row.state, row.seconds = "stopped", clock() - begun
+                self._close(index, row, parts, on_row)
                 raise Cancelled(self._stopped(stop)) from None
             except IconFaceError as error:
                 row.state, row.reason = "failed", " ".join([str(error), *notes_of(error)])
             except Exception as error:
                 row.state, row.reason = "failed", f"unexpected {type(error).__name__}: {error}"
-            self._close(index, row, begun, on_row, clock)
+            row.seconds = clock() - begun
+            self._close(index, row, parts, on_row)
 
     def _one(self, job: BatchJob, row: BatchRow, on_progress: OnProgress | None) -> None:
         found = self.decide(job)
@@ -297,13 +300,10 @@ class Batch:
         row.report = self.restore(job, found, on_progress)
         row.output, row.state = row.report.output, "restored"
 
-    def _close(
-        self, index: int, row: BatchRow, begun: float, on_row: Callable[[int, BatchRow], None], clock: Callable[[], float]
-    ) -> None:
+    def _close(self, index: int, row: BatchRow, parts: Mapping[str, Any], on_row: Callable[[int, BatchRow], None]) -> None:
         job = self.jobs[index]
-        row.seconds = clock() - begun
         if row.state == "restored":
-            self.record.finish(job, row, self.parts(job))
+            self.record.finish(job, row, parts)
         elif row.state != "skipped" or not self.record.of(job.input):
             self.record.note(job, row)
         self.record.write()

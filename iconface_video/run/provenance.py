@@ -23,6 +23,15 @@ def restoration_mark(metadata: Mapping[str, str], facts: Mapping[str, Any]) -> d
     return {key: f"{before}\n{mark}" if before else mark}
 
 
+def missing_mark(container: str) -> tuple[str, ...]:
+    """A note for the user where a container (FFmpeg's name) has no place for the mark; else empty."""
+    if container != "mpegts":
+        return ()
+    return (
+        "MPEG-TS holds no comment: the output does not say that its faces were restored. Write .mkv or .mp4, or tell whoever gets it.",
+    )
+
+
 def read_restoration_marks(metadata: Mapping[str, str]) -> list[dict[str, Any]]:
     """What earlier runs wrote, oldest first: their facts and "version". Empty for a video that was never restored."""
     found = []

@@ -77,10 +77,14 @@ def _summary(report: RunReport) -> str:
         return "No face was found: the picture is as it was."
     skipped = sum(report.left_alone.values())
     return (
-        f"{report.faces_restored} of {report.faces} faces ({report.tracks} tracks, {report.people} people) were restored, in "
+        f"{report.faces_restored} of {report.faces} faces ({_counted(report.tracks, 'track', 'tracks')}, {_counted(report.people, 'person', 'people')}) were restored, in "
         f"{report.frames_restored} of {report.frames} frames; {skipped} were left alone. A generative model made them: details "
         "may be invented."
     )
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _figures(report: RunReport) -> dict[str, Any]:
@@ -109,7 +113,7 @@ def _run_table(info: VideoInfo, report: RunReport, facts: Mapping[str, Any]) -> 
     ]
     if report.faces_repeated:
         rows.append(("repeated", f"{report.faces_repeated} faces in repeated frames share the result of the frame before"))
-    return Table("run", ("", ""), tuple(rows))
+    return Table("run", ("what", ""), tuple(rows))
 
 
 def _add_people(page: Report, observer: FaceObserver) -> None:
@@ -121,18 +125,7 @@ def _add_people(page: Report, observer: FaceObserver) -> None:
         "program's own encoder sees it (the model was guided by that same encoder, so this is no proof of identity)."
     )
     section = page.section("People", explained)
-    columns = (
-        "person",
-        "first",
-        "last",
-        "tracks",
-        "seen in frames",
-        "known by",
-        "sharpness before",
-        "after",
-        "likeness before",
-        "after",
-    )
+    columns = ("person", "first", "last", "tracks", "frames", "known by", "sharpness", "likeness")
     section.add(Table("people", columns, tuple(_person_row(observer, person) for person in observer.people())))
     for number, person in enumerate(observer.people(), 1):
         stills = observer.stills(person, STILLS_A_PERSON)
@@ -172,16 +165,8 @@ def _person_row(observer: FaceObserver, person: int | None) -> tuple[Cell, ...]:
     known = sorted({_ANCHORS[track.anchor] for track in tracks})
     first, last = min(track.first_seconds for track in tracks), max(track.last_seconds for track in tracks)
     frames = sum(track.frames for track in tracks)
-    return (
-        observer.title(person),
-        clock(first),
-        clock(last),
-        len(tracks),
-        frames,
-        ", ".join(known),
-        *_cells(sharp, 1),
-        *_cells(like, 2),
-    )
+    facts = clock(first), clock(last), len(tracks), frames, ", ".join(known)
+    return (observer.title(person), *facts, _change(sharp, 1), _change(like, 2))
 
 
 def _track_row(observer: FaceObserver, track: TrackFigures) -> tuple[Cell, ...]:
@@ -196,6 +181,12 @@ def _track_row(observer: FaceObserver, track: TrackFigures) -> tuple[Cell, ...]:
         *_cells(track.likeness, 2),
         looks,
     )
+
+
+def _change(pairs: Pairs, digits: int) -> Cell:
+    """ "6.3 → 9.1"."""
+    means = pairs.means
+    return None if means is None else f"{means[0]:.{digits}f} → {means[1]:.{digits}f}"
 
 
 def _cells(pairs: Pairs, digits: int) -> tuple[Cell, Cell]:
