@@ -58,12 +58,13 @@ def serve(settings: ServeSettings, say: Callable[[str], None], *, open_browser: 
 
 
 def listen(settings: ServeSettings) -> socket.socket:
-    """A socket bound to the address. Raises UsageError where that cannot be had."""
+    """A socket that listens on the address. Raises UsageError where that cannot be had."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((settings.host, settings.port))
+        bound.listen(128)  # from now on the address works: whoever comes early waits a moment
     except (OSError, OverflowError) as error:
         bound.close()
         reason = getattr(error, "strerror", None) or str(error)

@@ -29,8 +29,8 @@ _CLOCK = 90000
 """Ticks a second of the copy."""
 _BT709 = 1
 _CLOSE_UPS_A_SECOND = 10
-_MARGIN = 1.25
-"""The close-up shows this much more than the aligned face."""
+_MARGIN = 0.9
+"""Side of the close-up, in sides of the aligned crop, which shows more than the face."""
 
 
 def shown(frame: Frame, info: VideoInfo) -> UInt8:
