@@ -36,7 +36,7 @@ def worker_devices(device: str, workers: int | None, gpus: Callable[[], int] | N
         names = tuple(f"cuda:{index}" for index in range(max(1, count())))
     if workers is None:
         workers = min(_MOST_CPU_WORKERS, max(1, cores() // 2)) if names == ("cpu",) else len(names)
-    return list(islice(cycle(names), max(workers, len(names))))
+    return list(islice(cycle(names), workers))
 
 
 def slot_names(devices: Sequence[str]) -> list[str]:

@@ -1,0 +1,33 @@
+"""The real model: its faces do not depend on how many processes and threads restore them."""
+
+from __future__ import annotations
+
+import torch
+
+from iconface_video.run.engines.job import load_restorer
+from iconface_video.run.engines.local import LocalEngine
+from iconface_video.run.engines.workers import WorkersEngine
+from tests.run.engine_parts import SETTINGS, crops_of, without
+
+
+def test_two_workers_of_one_thread_make_what_one_process_of_two_threads_makes(found, tmp_path):
+    model = load_restorer(SETTINGS)
+    chosen = (0, 3)
+    others = [index for index in range(8) if index not in chosen]
+    here = without(found.work(tmp_path / "here", crop_sizes=model.crop_sizes), *others)
+    there = without(found.work(tmp_path / "there", crop_sizes=model.crop_sizes), *others)
+    engine = WorkersEngine(SETTINGS, ["cpu", "cpu"], threads=1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        LocalEngine(model).restore(here, lambda done: None, lambda event: None, lambda: None)
+        facts = engine.model
+        engine.restore(there, lambda done: None, lambda event: None, lambda: None)
+    finally:
+        torch.set_num_threads(threads)
+        engine.close()
+    assert (facts.name, facts.crop_sizes) == (model.name, model.crop_sizes)
+    assert facts.identity["threads"] == 1
+    assert facts.identity["device"] == "cpu"
+    assert len(crops_of(here)) >= 10
+    assert crops_of(there) == crops_of(here)
