@@ -35,13 +35,11 @@ class DecodeReport:
     """What went wrong on the way."""
 
     refused: int = 0
-    """How often the decoder refused what it was given."""
+    """How often the decoder refused what it was given, or gave a picture of another size than the film's."""
     lost: int = 0
     """Pictures that could not be decoded, nor stood in for."""
     stood_in: int = 0
     """Pictures that could not be decoded: the one before is shown again at their time."""
-    other_size: int = 0
-    """Pictures left out because they are of another size than the film."""
     repaired_timestamps: int = 0
     """Pictures whose time was missing or did not rise."""
     is_truncated: bool = False
@@ -164,7 +162,7 @@ class _Sizes:
             self._others = 0
             return True
         self._others += 1
-        self._report.other_size += 1
+        self._report.refused += 1
         if self._others > _MAX_OTHER_SIZE:
             raise DecodeError(
                 f"{info.path}: the picture changes from {info.width}x{info.height} to {picture.width}x{picture.height} "

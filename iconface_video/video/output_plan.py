@@ -13,6 +13,7 @@ from pathlib import Path
 import av
 import av.container
 from av.error import FFmpegError
+from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
@@ -166,8 +167,12 @@ def _holds(container: str, stream: Stream) -> bool:
         return False  # Newer FFmpeg does write it, but hardly any player reads it.
     try:
         with av.open(io.BytesIO(), "w", format=container) as output:
-            copy_stream(output, stream)
+            copy = copy_stream(output, stream)
             output.start_encoding()
+            if stream.type == "data":  # what is wrong with it shows when its table is written, at the end
+                packet = Packet(bytes(4))
+                packet.stream, packet.pts, packet.dts, packet.duration = copy, 0, 0, 1
+                output.mux(packet)
     except (FFmpegError, ValueError):
         return False
     return True

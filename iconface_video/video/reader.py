@@ -52,7 +52,7 @@ class VideoReader:
     @property
     def corrupt_frames(self) -> int:
         """Frames of the latest `frames` call that were damaged: concealed, or lost altogether."""
-        return self._flagged_corrupt + self._report.lost + self._report.other_size
+        return self._flagged_corrupt + self._report.lost
 
     @property
     def repaired_timestamps(self) -> int:
@@ -75,8 +75,6 @@ class VideoReader:
             found.append(f"{_counted(report.stood_in)} could not be decoded; the one before is shown in its place")
         if report.lost:
             found.append(f"{_counted(report.lost)} could not be decoded and left out")
-        if report.other_size:
-            found.append(f"{_counted(report.other_size)} damaged in size and left out")
         if report.repaired_timestamps:
             found.append(f"{_counted(report.repaired_timestamps)} had no usable time; it was set from its neighbours")
         if report.is_truncated:
