@@ -66,6 +66,8 @@ class RayCrew:
         self._make = ray.remote(kind).options(**resources, max_concurrency=4, max_restarts=0, scheduling_strategy="SPREAD")
         self._run = uuid.uuid4().hex[:12]
         self._workers: dict[str, _Worker] = {}
+        self._machines: dict[str, str] = {}
+        """Slot -> where its worker is, or was."""
         self._count = 0
         self._promises: dict[Any, tuple[str, Answer]] = {}
         self._copies: dict[tuple[str, str], _Copy] = {}
@@ -99,8 +101,7 @@ class RayCrew:
         return heard
 
     def describe(self, slot: str) -> str:
-        worker = self._workers.get(slot)
-        return f"{slot} on {worker.machine}" if worker is not None and worker.machine else slot
+        return f"{slot} on {self._machines[slot]}" if slot in self._machines else slot
 
     def dismiss(self, slot: str) -> None:
         worker = self._workers.pop(slot, None)
@@ -144,7 +145,7 @@ class RayCrew:
         self.dismiss(slot)
 
     def _located(self, slot: str, machine: str) -> None:
-        self._workers[slot].machine = machine
+        self._workers[slot].machine = self._machines[slot] = machine
         self._listen(slot)
 
     def _listen(self, slot: str) -> None:

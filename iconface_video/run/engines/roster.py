@@ -119,6 +119,8 @@ class Roster:
                 slot.state = State.READY
                 self._compare(slot, message.facts)
             elif isinstance(message, Refused):
+                if slot.state is State.STARTING:
+                    self._stop(slot)  # it has ended; the next clip may start another
                 raise message.error
             elif isinstance(message, (Broken, Died)):
                 self._bury(slot, message.reason)
@@ -126,6 +128,7 @@ class Roster:
     def model(self, check: Callable[[], None] = lambda: None) -> ModelFacts:
         """Waits for a first worker. Raises what it refuses (CheckpointError, UsageError), or WorkerError."""
         begun = time.monotonic()
+        self.start_stopped()
         while self._facts is None:
             check()
             for _ in self.hear():
@@ -151,8 +154,10 @@ class Roster:
     def end_clip(self) -> None:
         """Ready for the next one."""
         for slot in self.living():
-            if slot.state in (State.OPENING, State.IDLE):
-                self._stop(slot) if slot.state is State.OPENING else slot.rest(State.READY)
+            if slot.state is State.OPENING:
+                self._stop(slot)  # came too late for this one
+            elif slot.state is State.IDLE:
+                slot.rest(State.READY)
 
     def abandon(self) -> None:
         """Nobody goes on with work that is no longer wanted."""
