@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from iconface_video.models.checkpoints import load_model
+    from iconface_video.pipelines.batch import BatchOptions, restore_batch
+    from iconface_video.pipelines.compare import CompareRequest, compare_videos
     from iconface_video.pipelines.finding import ReferenceChoice
     from iconface_video.pipelines.image import restore_faces
     from iconface_video.pipelines.people import FoundPeople, find_people
@@ -23,27 +25,35 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BatchOptions",
+    "CompareRequest",
     "FoundPeople",
     "ReferenceChoice",
     "RunSettings",
     "__version__",
+    "compare_videos",
     "find_people",
     "load_model",
     "probe",
     "render_store",
+    "restore_batch",
     "restore_faces",
     "restore_video",
     "survey",
 ]
 
 _HOMES = {
+    "BatchOptions": "iconface_video.pipelines.batch",
+    "CompareRequest": "iconface_video.pipelines.compare",
     "FoundPeople": "iconface_video.pipelines.people",
     "ReferenceChoice": "iconface_video.pipelines.finding",
     "RunSettings": "iconface_video.settings",
+    "compare_videos": "iconface_video.pipelines.compare",
     "find_people": "iconface_video.pipelines.people",
     "load_model": "iconface_video.models.checkpoints",
     "probe": "iconface_video.video.probe",
     "render_store": "iconface_video.pipelines.render",
+    "restore_batch": "iconface_video.pipelines.batch",
     "restore_faces": "iconface_video.pipelines.image",
     "restore_video": "iconface_video.pipelines.restore",
     "survey": "iconface_video.pipelines.survey",
