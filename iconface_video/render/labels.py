@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 
@@ -43,9 +44,8 @@ def _plate(text: str, letters_px: int, most_px: int, aspect: Fraction) -> tuple[
     return light, weight
 
 
-def shortened(text: str, fits: object) -> str:
+def shortened(text: str, fits: Callable[[str], bool]) -> str:
     """The text, or its beginning and end around an ellipsis, so that `fits(text)`."""
-    assert callable(fits)
     if fits(text):
         return text
     for kept in range(len(text) - 1, 1, -1):
