@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import mimetypes
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -176,8 +176,9 @@ async def _removed_when_refused(path: Path) -> AsyncIterator[None]:
     try:
         yield
     except BaseException:
-        path.unlink(missing_ok=True)
-        path.parent.rmdir()
+        with suppress(OSError):  # the page may have been closed meanwhile, and all its files with it
+            path.unlink(missing_ok=True)
+            path.parent.rmdir()
         raise
 
 

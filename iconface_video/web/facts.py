@@ -9,7 +9,7 @@ from iconface_video.web.viewing import shown_size
 from iconface_video.web.work import Preview, Result
 
 
-def clip_facts(info: VideoInfo, found: Survey | None) -> dict[str, Any]:
+def clip_facts(info: VideoInfo, size: int, found: Survey | None) -> dict[str, Any]:
     width, height = info.display_size
     length = info.duration_seconds
     if found is not None:
@@ -17,7 +17,7 @@ def clip_facts(info: VideoInfo, found: Survey | None) -> dict[str, Any]:
     shown_width, shown_height = shown_size(width, height)
     return {
         "name": info.path.name,
-        "bytes": info.path.stat().st_size,
+        "bytes": size,
         "width": width,
         "height": height,
         "shown_width": shown_width,
@@ -46,7 +46,7 @@ def result_facts(result: Result) -> dict[str, Any]:
     return {
         "id": result.id,
         "name": report.output.name,
-        "bytes": report.output.stat().st_size,
+        "bytes": result.size,
         "frames": report.frames,
         "frames_restored": report.frames_restored,
         "faces_restored": report.faces_restored,

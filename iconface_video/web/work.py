@@ -63,6 +63,8 @@ class Result:
     strength: float
     preset: str
     folder: Path
+    size: int
+    """Of the output, bytes."""
     close_ups: list[list[float]]
 
 
@@ -141,4 +143,4 @@ def make_result(wanted: Wanted, preset: str, folder: Path, engine: Engine, job: 
         pairs = zip(before.frames(), after.frames())
         write_comparison(folder / FILM, pairs, found.info, with_sound=True, on_frame=on_frame)
     places = close_ups(restored_part(wanted.chosen), found.first_pts, found.last_pts)
-    return Result(job.id, report, wanted.settings.render.strength, preset, folder, places)
+    return Result(job.id, report, wanted.settings.render.strength, preset, folder, report.output.stat().st_size, places)

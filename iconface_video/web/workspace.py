@@ -42,6 +42,7 @@ class Workspace:
     queue: JobQueue
     engine: Engine
     clip: VideoInfo | None = None
+    clip_bytes: int = 0
     survey: Survey | None = None
     people: list[Person] = field(default_factory=list)
     preset: str = DEFAULTS.name
@@ -94,7 +95,7 @@ class Workspace:
             self._close_frames()
             for photo in [photo for person in self.people for photo in person.photos]:
                 shutil.rmtree(photo.reference.path.parent, ignore_errors=True)
-            self.clip, self.survey, self.people = info, None, []
+            self.clip, self.clip_bytes, self.survey, self.people = info, info.path.stat().st_size, None, []
             self._forget_preview()
             self._forget_result()
             if old is not None:
@@ -212,7 +213,7 @@ class Workspace:
         with self._lock:
             job = self.job
             return {
-                "clip": None if self.clip is None else clip_facts(self.clip, self.survey),
+                "clip": None if self.clip is None else clip_facts(self.clip, self.clip_bytes, self.survey),
                 "people": None if self.survey is None else [person.to_dict() for person in self.people],
                 "preset": self.preset,
                 "job": None if job is None else {**job.snapshot(self.queue.ahead_of(job)), "notes": job.notes},
