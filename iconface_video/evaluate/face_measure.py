@@ -106,7 +106,7 @@ def _keep_examples(
     figures: FaceFigures, settings: FaceEvaluation, level: Level, batch: EvaluationBatch, shown: dict[str, UInt8]
 ) -> None:
     """The first faces, and those whose likeness (or, without it, PSNR) fell most below the input's."""
-    if "sheets" in settings.skip:
+    if "sheets" in settings.skip or level not in sheet_levels(settings.levels):
         return
     metric = "gt_id" if "gt_id" in figures.metrics() else "psnr"
     judged = _judged_row(figures.rows)
@@ -129,6 +129,12 @@ def _keep_examples(
             worst.append(example)
     worst.sort(key=lambda item: -item.loss)
     del worst[WORST_KEPT:]
+
+
+def sheet_levels(levels: tuple[Level, ...]) -> tuple[Level, ...]:
+    """Which levels have sheets of pictures: all of up to three, else the weakest, the middle one and the strongest."""
+    ordered = sorted(levels, key=lambda level: level.middle)
+    return tuple(ordered) if len(ordered) <= 3 else (ordered[0], ordered[len(ordered) // 2], ordered[-1])
 
 
 def _judged_row(rows: list[TableRow]) -> str | None:

@@ -126,7 +126,7 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """Pictures to look at, side by side under headings; becomes one JPEG (quality 95) with the headings in it."""
+    """Pictures to look at, side by side under headings; becomes one PNG with the headings in it."""
 
     name: str
     columns: tuple[str, ...]
@@ -233,9 +233,8 @@ def _write_pictures(report: Report, folder: Path) -> None:
             if isinstance(item, Plot):
                 draw_plot(item, folder)
             elif isinstance(item, Sheet):
-                # Full color resolution and little compression: people look for artefacts here.
-                how = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-                cv2.imwrite(str(folder / sheet_file(item)), sheet_picture(item)[..., ::-1], how)
+                # Lossless: people look for artefacts here.
+                cv2.imwrite(str(folder / sheet_file(item)), sheet_picture(item)[..., ::-1])
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -311,7 +310,7 @@ def picture_files(plot: Plot) -> tuple[str, str]:
 
 def sheet_file(sheet: Sheet) -> str:
     """File name of a sheet."""
-    return f"{sheet.name}.jpg"
+    return f"{sheet.name}.png"
 
 
 def draw_plot(plot: Plot, folder: Path) -> None:

@@ -56,13 +56,13 @@ def test_page_names_rows_and_shows_sheets(report):
     page = (report / "report.html").read_text(encoding="utf-8")
     for words in ("restored, no reference", "restored, 1 of another person", "same", "LPIPS", "Norm of the embedding"):
         assert words in page
-    sheet = cv2.imread(str(report / "pictures" / "faces-6.jpg"))
+    sheet = cv2.imread(str(report / "pictures" / "faces-6.png"))
     assert sheet.shape[1] >= 8 * 64
 
 
 def test_sheet_shows_the_input_that_was_measured(report, faces_folder):
     """Input and truth cut out of the sheet give about the PSNR of the report: an independent way round."""
-    sheet = cv2.imread(str(report / "pictures" / "faces-9-16.jpg"))
+    sheet = cv2.imread(str(report / "pictures" / "faces-9-16.png"))
     columns = json.loads((report / "report.json").read_text(encoding="utf-8"))
     (info,) = [i for s in columns["sections"] for i in s["items"] if i.get("name") == "faces-9-16"]
     step = (sheet.shape[1] + 4) // len(info["columns"])

@@ -81,7 +81,7 @@ def test_page_shows_the_table_and_fetches_only_files_beside_it(report, tmp_path)
 
 def test_sheet_holds_the_pictures_under_headings(report, tmp_path):
     write_report(report, tmp_path / "out")
-    sheet = cv2.imread(str(tmp_path / "out" / "pictures" / "faces.jpg"))[..., ::-1].astype(int)
+    sheet = cv2.imread(str(tmp_path / "out" / "pictures" / "faces.png"))[..., ::-1].astype(int)
     assert sheet.shape[1] >= 64
     for red in (10, 200, 20):
         count = (np.abs(sheet - (red, 0, 0)).max(axis=2) <= 4).sum()
