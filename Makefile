@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TREE := build/types
 
-.PHONY: demo install test lint format docs web-pictures samples constraints clean
+.PHONY: demo install test fuzz kill-test lint format docs web-pictures samples constraints clean
 
 demo: $(INSTALLED)
 	mkdir -p out
@@ -21,6 +21,12 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 test: demo
 	$(BIN)/python -m pytest
+
+kill-test: $(INSTALLED)
+	ICONFACE_KILLS=20 $(BIN)/python -m pytest -s tests/run/test_killed.py
+
+fuzz: $(INSTALLED)
+	ICONFACE_FUZZ=600 $(BIN)/python -m pytest -s tests/fuzz
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

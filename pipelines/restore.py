@@ -19,7 +19,7 @@ from iconface_video.models.hub import check_source
 from iconface_video.pipelines.finding import Found, Notes, ReferenceChoice, find_faces
 from iconface_video.pipelines.render import render_clip
 from iconface_video.pipelines.survey import load_embedder
-from iconface_video.restore.crop_store import CropStore, StoreHeader, check_disk, estimate_bytes, write_header
+from iconface_video.restore.crop_store import CropStore, StoreHeader, estimate_bytes, write_header
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import RestorePlan, make_plan
 from iconface_video.restore.timeline import SegmentDone, TimelineCounts
@@ -33,9 +33,11 @@ from iconface_video.run.parts import restore_parts
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.provenance import missing_mark
 from iconface_video.run.report import RunReport
+from iconface_video.run.space import Need, check_space
 from iconface_video.run.work import WorkFolder, left_output, work_folder_of
 from iconface_video.settings import RunSettings
 from iconface_video.video.output_plan import OutputPlan, plan_output
+from iconface_video.video.output_size import estimate_output_bytes
 from iconface_video.video.reader import VideoReader
 
 
@@ -102,10 +104,11 @@ def _restore_clip(
 ) -> RunReport:
     notes = Notes(folder.journal, watch)
     notes.say(*target.notes)
+    check_space([_output_need(clip, target, settings, clip.frame_estimate or 0)])
     found = find_faces(clip, settings, references, embed, folder, notes, watch)
     if observer is not None and found.survey.tracks:
         observer.begin(found.survey, found.anchors, embed or load_embedder(), found.names)
-    restored = _restore(clip, found, settings, model, engine, folder, notes, watch)
+    restored = _restore(clip, found, settings, model, engine, folder, target, notes, watch)
     if restored.with_what and settings.render.strength > 0:
         notes.say(*missing_mark(target.container))
 
@@ -156,6 +159,7 @@ def _restore(
     model: FaceModel | None,
     engine: Engine | None,
     folder: WorkFolder,
+    target: OutputPlan,
     notes: Notes,
     watch: Watch,
 ) -> _Restored:
@@ -175,7 +179,9 @@ def _restore(
         there = folder.begin_segments(parts)
         going_on = f"going on from an earlier run: {len(there)} of {len(plan.segments)} segments are restored"
         notes.say(*([going_on] if there else []))
-        check_disk(folder.crops, max(0, estimate_bytes(sizes) - folder.stored_bytes))
+        left = max(0, estimate_bytes(sizes) - folder.stored_bytes)
+        crops = Need(folder.crops, left, "the restored faces while working", "--work")
+        check_space([crops, _output_need(clip, target, settings, found.survey.frame_count)])
         with_what = _with_what(plan, found, settings, facts)
         _write_store_header(clip, plan, found, settings, fingerprint(**parts), with_what, folder)
         counts = TimelineCounts()
@@ -190,6 +196,10 @@ def _restore(
         work = RestoreWork(clip, found.survey, found.anchors, settings.restore, plan, missing, folder.crops)
         counts.notes |= restorer.restore(work, finished, watch.report, watch.check).notes
     return _Restored(plan, counts.frames, counts.restored, counts.repeated, tuple(sorted(counts.notes)), with_what)
+
+
+def _output_need(clip: Clip, target: OutputPlan, settings: RunSettings, frames: int) -> Need:
+    return Need(target.path, estimate_output_bytes(clip.info, frames, settings.encode), "the output", "--output")
 
 
 def _engine(

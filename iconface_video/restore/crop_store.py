@@ -8,12 +8,14 @@ whose index stands is whole. Source crops are not kept: they can be cut from the
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iconface_video.array_file import read_arrays
+from iconface_video.durable import write_whole
 from iconface_video.errors import OutputError, StoreError
 from iconface_video.types import Float64, Segment, UInt8
 
@@ -109,7 +112,7 @@ class SegmentWriter:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = open(self._part, "wb")  # noqa: SIM115 - closed by finish or discard
         except OSError as error:
-            raise OutputError(f"{folder}: cannot write the crop store there ({error.strerror})") from error
+            raise _refused(folder, error) from error
 
     def add(self, crop: StoredCrop) -> None:
         """Append one crop."""
@@ -121,7 +124,7 @@ class SegmentWriter:
         try:
             self._file.write(data)
         except OSError as error:
-            raise OutputError(f"{self._blobs}: cannot go on writing the crop store ({error.strerror})") from error
+            raise _broken_off(self._blobs, error) from error
         self._offset += len(data)
         self._places[crop.pts, crop.track_id] = place
         self._append(crop.pts, crop.track_id, crop.size, crop.fade, crop.quality, crop.crop_from_frame, place)
@@ -142,24 +145,19 @@ class SegmentWriter:
         """Sync, rename into place; blobs first, the index last."""
         rows = np.array(self._rows, dtype=_INDEX_TYPE)
         rows = rows[np.lexsort((rows["track_id"], rows["pts"]))]
-        part = self._index.with_suffix(".npz.part")
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-            with open(part, "wb") as file:
-                np.savez(file, rows=rows, version=np.int64(STORE_VERSION))
-                file.flush()
-                os.fsync(file.fileno())
             os.replace(self._part, self._blobs)
-            os.replace(part, self._index)
+            write_whole(self._index, lambda file: np.savez(file, rows=rows, version=np.int64(STORE_VERSION)))
         except OSError as error:
-            part.unlink(missing_ok=True)
-            raise OutputError(f"{self._blobs}: cannot finish the crop store ({error.strerror})") from error
+            raise _broken_off(self._blobs, error) from error
 
     def discard(self) -> None:
         """Remove what was written so far; nothing happens after `finish`."""
-        self._file.close()
+        with suppress(OSError):  # a full disk refuses what is still to be written once more
+            self._file.close()
         self._part.unlink(missing_ok=True)
 
     def __enter__(self) -> SegmentWriter:
@@ -263,13 +261,24 @@ def write_header(folder: Path, header: StoreHeader) -> None:
         "segments": [[item.index, item.first_pts, item.last_pts] for item in header.segments],
         "facts": header.facts,
     }
-    part = folder / (STORE_FILE + ".part")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        os.replace(part, folder / STORE_FILE)
+        write_whole(folder / STORE_FILE, lambda file: file.write(json.dumps(content, indent=1).encode()))
     except OSError as error:
-        raise OutputError(f"{folder}: cannot write the crop store there ({error.strerror})") from error
+        raise _refused(folder, error) from error
+
+
+def _refused(folder: Path, error: OSError) -> OutputError | StoreError:
+    """The store cannot be begun; a full disk is nobody's mistake in asking."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _broken_off(folder, error)
+    return OutputError(f"{folder}: cannot write the crop store there ({error.strerror})")
+
+
+def _broken_off(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{path}: cannot go on writing the crop store ({error.strerror}). Free some space there, or choose another place with --work."
+    )
 
 
 def read_header(folder: Path) -> StoreHeader:

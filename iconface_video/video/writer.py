@@ -17,6 +17,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
+from iconface_video.durable import sync_path
 from iconface_video.errors import EncodeError
 from iconface_video.settings import EncodeSettings
 from iconface_video.types import Frame, Timestamp, VideoInfo
@@ -88,11 +89,17 @@ class VideoWriter:
                 self._finish()
                 if self._on_whole is not None:
                     self._on_whole(partial, self.frames_written)
-                os.replace(partial, self._plan.path)
-                _sync(self._plan.path.parent)
+                self._give_name()
         finally:
             self._release()
             partial.unlink(missing_ok=True)
+
+    def _give_name(self) -> None:
+        try:
+            os.replace(self._plan.partial_path, self._plan.path)
+            sync_path(self._plan.path.parent)
+        except OSError as error:
+            raise self._failure(error) from error
 
     def write(self, frame: Frame) -> None:
         """Encode one frame. Raises EncodeError when the encoder, the muxer or the disk refuses."""
@@ -238,9 +245,9 @@ class VideoWriter:
             self._mux(self._film.encode(None))
             self._copy(None)
             self._output.close()
-        except (FFmpegError, ValueError) as error:
+            sync_path(self._plan.partial_path)  # the disk holds it before the name says so
+        except (FFmpegError, ValueError, OSError) as error:
             raise self._failure(error) from error
-        _sync(self._plan.partial_path)
 
     def _release(self) -> None:
         self._stack.close()
@@ -258,14 +265,3 @@ def _bring_up_to_date(decoded: DecodedPicture, frame: Frame) -> None:
         decoded.picture.make_writable()
         fill_picture(decoded.picture, frame.planes, changed)
     decoded.planes = frame.planes
-
-
-def _sync(path: Path) -> None:
-    """Have the disk hold it before the name says so."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass  # Some file systems cannot sync a folder.
-    finally:
-        os.close(descriptor)
