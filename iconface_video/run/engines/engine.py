@@ -13,7 +13,7 @@ from iconface_video.errors import OutputError
 from iconface_video.identity.anchor_store import save_anchors
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import RestorePlan
-from iconface_video.restore.timeline import OnSegment, TimelineCounts
+from iconface_video.restore.timeline import DECODE_AHEAD_FRAMES, OnSegment, TimelineCounts
 from iconface_video.run.clip import Clip
 from iconface_video.run.engines.job import ModelFacts, RestoreJob, job_identity
 from iconface_video.settings import RestoreSettings
@@ -40,6 +40,7 @@ class RestoreWork:
     """Of the plan, in its order: those that are not in the store yet."""
     crops: Path
     """The crop store's folder."""
+    decode_ahead: int = DECODE_AHEAD_FRAMES
 
     @property
     def faces(self) -> int:

@@ -17,7 +17,7 @@ class LocalEngine:
 
     def restore(self, work: RestoreWork, on_segment: OnSegment, report: Report, check: Check) -> TimelineCounts:
         clip = work.clip
-        context = RestoreContext(work.plan, clip.info, self.model, work.anchors, work.restore, work.crops)
+        context = RestoreContext(work.plan, clip.info, self.model, work.anchors, work.restore, work.crops, work.decode_ahead)
         return restore_timeline(context, clip.frames, report, check, segments=work.segments, on_segment=on_segment)
 
     def close(self) -> None:

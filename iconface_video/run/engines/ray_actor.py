@@ -42,9 +42,12 @@ class SegmentActor:
         self._said: queue.Queue[Message] = queue.Queue(_WAITING_MESSAGES)
         threading.Thread(target=serve, args=(setup, self._commands.get, self._said.put, self._deliver), daemon=True).start()
 
-    def where(self) -> str:
-        """The machine's name."""
-        return socket.gethostname()
+    def where(self) -> tuple[str, str]:
+        """The machine's name, and what names its temporary files: workers that say the same share them."""
+        mark = self._shared / "here"
+        mark.mkdir(exist_ok=True)
+        facts = mark.stat()
+        return socket.gethostname(), f"{facts.st_ino}-{facts.st_mtime_ns}"
 
     def hear(self, seconds: float) -> list[Message]:
         """What there is to say: waits at most so long for a first message; at most one piece of a file at a time."""
@@ -74,6 +77,10 @@ class SegmentActor:
         with open(part, "ab") as file:
             file.write(data)
         return part.rename(self._folder / name) if is_last else None
+
+    def forget(self, path: Path) -> None:
+        """A copy of an input that is not needed any more."""
+        path.unlink(missing_ok=True)
 
     def open(self, job: RestoreJob, input: Path, files: Mapping[str, bytes]) -> None:
         """input: where it lies here.  files: "survey/..." and "anchors/..." with their content."""

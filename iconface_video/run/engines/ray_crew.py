@@ -21,6 +21,7 @@ from iconface_video.run.fingerprint import hash_file
 CHUNK_BYTES = 32 << 20
 """Of the input, on its way to a machine that does not see it."""
 _LISTEN_SECONDS = 0.5
+_LEAVE_SECONDS = 5.0
 
 
 @dataclass(eq=False)
@@ -28,8 +29,11 @@ class _Worker:
     actor: Any
     number: int
     """Of this worker; its slot may have had others."""
-    machine: str = ""
+    place: str = ""
+    """Whose temporary files it shares (`SegmentActor.where`); empty: it has not started."""
     job: RestoreJob | None = None
+    identity: str = ""
+    """`hash_file` of the job's input."""
     inbox: Inbox | None = None
 
 
@@ -84,8 +88,9 @@ class RayCrew:
 
     def open(self, slot: str, job: RestoreJob) -> None:
         worker = self._workers[slot]
-        worker.job = job
-        self._ask(slot, worker.actor.sees.remote(job.input.absolute(), hash_file(job.input)), self._looked)
+        worker.job, worker.identity = job, hash_file(job.input)
+        self._forget_copies_but(worker.identity)
+        self._ask(slot, worker.actor.sees.remote(job.input.absolute(), worker.identity), self._looked)
 
     def restore(self, slot: str, index: int) -> None:
         self._ask(slot, self._workers[slot].actor.restore.remote(index), _nothing)
@@ -119,9 +124,10 @@ class RayCrew:
                     self._looked(other, False)
 
     def close(self) -> None:
-        leaving = {worker.machine: worker.actor.leave.remote() for worker in self._workers.values()}
-        with contextlib.suppress(RayError):
-            ray.wait(list(leaving.values()), num_returns=len(leaving), timeout=5)
+        leaving = [worker.actor.leave.remote() for worker in {w.place: w for w in self._workers.values() if w.place}.values()]
+        if leaving:
+            with contextlib.suppress(RayError):
+                ray.wait(leaving, num_returns=len(leaving), timeout=_LEAVE_SECONDS)
         for slot in list(self._workers):
             self.dismiss(slot)
 
@@ -144,8 +150,8 @@ class RayCrew:
         self._heard.append((slot, Died(reason)))
         self.dismiss(slot)
 
-    def _located(self, slot: str, machine: str) -> None:
-        self._workers[slot].machine = self._machines[slot] = machine
+    def _located(self, slot: str, where: tuple[str, str]) -> None:
+        self._machines[slot], self._workers[slot].place = where
         self._listen(slot)
 
     def _listen(self, slot: str) -> None:
@@ -174,7 +180,7 @@ class RayCrew:
         assert job is not None
         if sees:
             return self._send_open(slot, job.input.absolute())
-        key = worker.machine, hash_file(job.input)
+        key = worker.place, worker.identity
         copy = self._copies.setdefault(key, _Copy(worker.number))
         if copy.path is not None:
             self._send_open(slot, copy.path)
@@ -198,7 +204,7 @@ class RayCrew:
         worker = self._workers[slot]
         job = worker.job
         assert job is not None
-        copy = self._copies[worker.machine, hash_file(job.input)]
+        copy = self._copies[worker.place, worker.identity]
         if at is not None:
             copy.path = at
             for other in (slot, *self._slots_of(copy.waiting)):
@@ -210,6 +216,15 @@ class RayCrew:
         copy.sent += len(data)
         is_last = copy.sent >= job.input.stat().st_size or not data
         self._ask(slot, worker.actor.take.remote(job.input.name, data, is_last), self._send_chunk)
+
+    def _forget_copies_but(self, identity: str) -> None:
+        """Those of earlier clips would pile up."""
+        for key, copy in list(self._copies.items()):
+            if key[1] != identity:
+                del self._copies[key]
+                there = next((worker for worker in self._workers.values() if worker.place == key[0]), None)
+                if copy.path is not None and there is not None:
+                    there.actor.forget.remote(copy.path)
 
     def _send_open(self, slot: str, input: Path) -> None:
         worker = self._workers[slot]
