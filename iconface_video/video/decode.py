@@ -74,6 +74,8 @@ def decode_pictures(info: VideoInfo, report: DecodeReport, seek_to: int | None =
                     gaps.failed()
                     continue
                 own = (picture.pts, picture.dts) if slots is None else (slots.popleft() if slots else None, None)
+                if gaps.is_filled(own[0]):
+                    continue
                 missing = gaps.shown(picture, own[0])
                 for pts in missing if before is not None else ():
                     copy = stand_in(before, info.color)

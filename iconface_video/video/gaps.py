@@ -31,6 +31,8 @@ _NEAR_DAMAGE = 64
 """Pictures after an error in which missing ones are put down to it."""
 _LONGEST_GAP = 250
 """Pictures; more than that is a wrong time stamp, or no film is left that could be followed."""
+_SILENT_SHARE = 3
+"""Up to one in so many pictures may be missing without a word from the decoder (MPEG-2 skips noise silently)."""
 _REMEMBERED = 4096
 
 
@@ -43,9 +45,11 @@ class Gaps:
         """
         self._is_known = is_timed and codec in _ONE_PICTURE_A_PACKET
         self._is_interlaced = False
+        self._shown = self._silent = 0
         self._is_seek, self._has_begun = not from_beginning, False
         self._waiting: list[int] = []
         self._late: set[int] = set()
+        self._filled: set[int] = set()
         self._trouble = 0
         self.missing = 0
         """Pictures without a stand-in so far: each is lost."""
@@ -78,8 +82,11 @@ class Gaps:
             self.missing -= 1
         begins, self._has_begun = not self._has_begun, True
         in_trouble, self._trouble = self._trouble > 0, max(0, self._trouble - 1)
-        # Fields of interlaced film may come as two packets for one picture.
-        if not gone or self._is_interlaced or (begins and self._is_seek) or not (begins or in_trouble):
+        self._shown += 1
+        self._silent += 0 if begins or in_trouble else len(gone)
+        # Fields of interlaced film may come as two packets for one picture: many are "missing" then, and nothing is wrong.
+        is_damage = begins or in_trouble or self._silent * _SILENT_SHARE <= self._shown
+        if not gone or self._is_interlaced or (begins and self._is_seek) or not is_damage:
             return []
         self.missing += len(gone)
         if begins or len(gone) > _LONGEST_GAP:
@@ -92,6 +99,12 @@ class Gaps:
         """A stand-in was shown at this time."""
         self.missing -= 1
         self._late.discard(pts)
+        if len(self._filled) < _REMEMBERED:
+            self._filled.add(pts)
+
+    def is_filled(self, pts: int | None) -> bool:
+        """Whether a stand-in has been shown at this time: the picture itself comes too late, after later ones."""
+        return pts is not None and pts in self._filled
 
     def finished(self) -> None:
         """The decoder holds nothing any more: what still waits is lost."""
