@@ -17,6 +17,8 @@ from iconface_video.video.color import to_small_rgb
 _PICTURE_SIDE = 192
 """px, longer side of the picture that is judged."""
 _SIGNATURE_SIZE = (16, 12)
+_NOISE_BLUR = 4.0
+"""px of that picture by which it is blurred: the noise of a worn tape changes more from frame to frame than many a cut does."""
 _WINDOW = 2
 """Frames on each side against which a change is compared: in a pan all change alike."""
 _FLASH_FRAMES = 4
@@ -87,7 +89,8 @@ class ContentShotDetector:
         small = cv2.resize(picture, _SIGNATURE_SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
         self._seen.append(_Seen(frame.pts, frame.index, small))
         # Positions are counted in frames; the rate only turns them into seconds for people.
-        found = self._detector.process_frame(FrameTimecode(self._count, fps=25.0), picture[:, :, ::-1])
+        calm = cv2.GaussianBlur(picture, (0, 0), _NOISE_BLUR)
+        found = self._detector.process_frame(FrameTimecode(self._count, fps=25.0), calm[:, :, ::-1])
         self._candidates.extend(time.frame_num for time in found)
         self._count += 1
         return self._decided(self._count - 1 - _FLASH_FRAMES)

@@ -55,6 +55,13 @@ def test_cuts_at_known_places():
     assert cuts_of(frames) == [Cut(1000 + 40 * start, start) for start in starts[1:]]
 
 
+@pytest.mark.parametrize("noise", [25.0, 40.0])
+def test_cuts_of_a_noisy_tape_are_found(noise):
+    scenes = [scene(k) for k in range(3)]
+    frames = (frame_of(window(scenes[index // 20], 40), index, noise) for index in range(60))
+    assert [cut.index for cut in cuts_of(frames)] == [20, 40]
+
+
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_a_flash_is_no_cut(length):
     still = window(scene(1), 40)
