@@ -21,7 +21,9 @@ class Engine:
     """Thread-safe: one job and any number of photos may ask at once."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # One for each, so that people can be looked for while the restorer is still being loaded.
+        self._embed_lock = threading.Lock()
+        self._restorer_lock = threading.Lock()
         self._photo_lock = threading.Lock()
         self._embed: Embed | None = None
         self._detector: Detector | None = None
@@ -30,13 +32,13 @@ class Engine:
     @property
     def embed(self) -> Embed:
         """The identity encoder."""
-        with self._lock:
+        with self._embed_lock:
             self._embed = self._embed or load_embedder()
             return self._embed
 
     def restorer(self, settings: RunSettings) -> FaceModel:
         """The model that the settings name; the last one is kept."""
-        with self._lock:
+        with self._restorer_lock:
             if self._restorer is None or self._restorer[0] != settings.restore:
                 self._restorer = None  # two large models need not be held at once
                 self._restorer = settings.restore, load_restorer(settings)

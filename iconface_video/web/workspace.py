@@ -76,12 +76,12 @@ class Workspace:
         folder.mkdir()
         return folder / name
 
-    def close(self) -> None:
-        """Stop its job and remove all its files."""
+    def close(self, patience_seconds: float = 10.0) -> None:
+        """Stop its job, waiting for it only so long, and remove all its files."""
         job = self.job
         if job is not None and job.is_active:
             job.cancel()
-            self.queue.wait(job, 10.0)
+            self.queue.wait(job, patience_seconds)
         self._close_frames()
         shutil.rmtree(self.folder, ignore_errors=True)
 

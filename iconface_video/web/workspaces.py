@@ -53,7 +53,9 @@ class Workspaces:
         self._stop.set()
         self.queue.close()
         for token in list(self._open):
-            self.remove(token)
+            self.remove(
+                token, 0.0
+            )  # a job that has not stopped by now is in the middle of loading a library, and writes nothing
         if self._held is not None:
             self._held.close()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -78,11 +80,12 @@ class Workspaces:
             found.touch()
         return found
 
-    def remove(self, token: str) -> None:
+    def remove(self, token: str, patience_seconds: float = 10.0) -> None:
+        """Forget a page and its files."""
         with self._lock:
             found = self._open.pop(token, None)
         if found is not None:
-            found.close()
+            found.close(patience_seconds)
 
     def remove_idle(self) -> None:
         """Those whose page has not been heard of for long, and that have nothing to do."""
