@@ -121,9 +121,9 @@ class AnchorSettings(Validated):
     max_references: int = setting(3, low=0, high=16, help="Pictures shown to the model per person.")
     anchor_crops: int = setting(8, low=1, high=64, help="Most crops of a track that build its anchor.")
     temperature: float = setting(1.0, low=0.01, high=100, help="T of IConFace eq. 4.")
-    min_similarity: float = setting(0.35, low=-1, high=1, help="A reference photo fits a person from this cosine on.")
+    min_similarity: float = setting(0.40, low=-1, high=1, help="A reference photo fits a person from this cosine on.")
     same_person_similarity: float = setting(
-        0.62, low=-1, high=1, help="Tracks whose pictures are on average this alike (cosine) are one person."
+        0.55, low=-1, high=1, help="Tracks whose pictures are on average this alike (cosine) are one person."
     )
 
 
@@ -183,6 +183,9 @@ class EngineSettings(Validated):
     )
     workers: int | None = setting(None, low=1, high=4096, help="Number of workers; one for each GPU when not given.")
     threads: int = setting(0, low=0, high=1024, help="CPU threads of each worker's model; 0 shares the cores.")
+    max_memory: str | None = setting(
+        None, help="Most memory to take, such as 2G: shortens the queues and takes fewer faces per model call."
+    )
     ray_address: str | None = setting(None, help="The Ray cluster, as host:port; RAY_ADDRESS when not given.")
 
 
