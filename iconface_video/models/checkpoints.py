@@ -21,6 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
 from torch import Tensor
@@ -37,6 +38,7 @@ from iconface_video.models.pixel_autoencoder import PixelAutoencoder, PixelAutoe
 from iconface_video.models.sampler import make_sigmas
 from iconface_video.models.traits import RestorerTraits
 from iconface_video.models.transformer import IConFaceTransformer
+from iconface_video.types import EMBEDDING_SIZE
 
 FORMAT_VERSION = 1
 INDEX = "model_index.json"
@@ -70,13 +72,30 @@ def load_model(
         options = dataclasses.replace(options, dtype=dtype)  # type: ignore[arg-type]
     target = pick_device(str(device))
     folder = find_checkpoint(source)
-    if str(source) == "embedded" or (folder / files.MANIFEST).is_file():
+    is_verified = str(source) == "embedded" or (folder / files.MANIFEST).is_file()
+    if is_verified:
         files.verify_manifest(folder)
     index = read_index(folder)
     traits = _from_json(RestorerTraits, index.get("traits"), folder / INDEX)
     number_format = pick_dtype(options.dtype, target, traits)
     model = _assemble(folder, index, traits, options, number_format)
+    if not is_verified and isinstance(model.autoencoder, PixelAutoencoder):
+        _try_out(model, folder)
     return place(model, target, number_format, options)
+
+
+@torch.no_grad()
+def _try_out(model: IConFaceModel, folder: Path) -> None:
+    """One grey picture through a model that came without checksums: settings may fit the weights and still not each other."""
+    size = min(model.traits.crop_sizes)
+    grey = np.full((size, size, 3), 128, np.uint8)
+    with files.describing_a_model(folder / INDEX):
+        model.eval()
+        references = model.prepare_references((grey,), size) if model.traits.max_references else None
+        anchor = torch.nn.functional.normalize(torch.ones(1, EMBEDDING_SIZE))
+        restored = model.restore(torch.zeros(1, 3, size, size), anchor, [references], torch.zeros(1, *model.noise_shape(size)))
+        if restored.shape != (1, 3, size, size) or not bool(restored.isfinite().all()):
+            raise ValueError("what it makes is no picture")
 
 
 def find_checkpoint(source: str | Path) -> Path:

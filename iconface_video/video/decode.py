@@ -108,7 +108,7 @@ def _pictures(
 ) -> Generator[av.VideoFrame, None, None]:
     errors_in_a_row = 0
     waiting = from_keyframe
-    for packet in _packets(path, container, stream, report):
+    for packet in _packets(path, container, stream, report, gaps):
         if packet is not None and waiting and not packet.is_keyframe:
             continue
         waiting = False
@@ -135,16 +135,15 @@ def _pictures(
 
 
 def _packets(
-    path: Path, container: av.container.InputContainer, stream: VideoStream, report: DecodeReport
+    path: Path, container: av.container.InputContainer, stream: VideoStream, report: DecodeReport, gaps: Gaps
 ) -> Iterator[Packet | None]:
     """The film's packets, then None to drain the decoder, also when the demuxer stops at damage."""
     try:
         for packet in container.demux(stream):
-            if packet.size == 0:
-                if packet.dts is None:
-                    break  # PyAV's own end mark
-                continue  # AVI's "show the last frame again"
-            yield packet
+            if packet.size:
+                yield packet
+            else:  # AVI's "show the last frame again", damage elsewhere, and at the very end PyAV's own mark
+                gaps.sent(packet)
     except FFmpegError as error:
         report.is_truncated = True
         _log.info("%s: the container is damaged; the film ends early here (FFmpeg: %s)", path, error.strerror)

@@ -80,7 +80,7 @@ def _examine(item: Mutant, folder: Path) -> Outcome:
     path, out = folder / f"mutant{item.seed.path.suffix}", folder / "out"
     path.write_bytes(item.data)
     out.mkdir()
-    is_full = item.number % FULL_EVERY == FULL_EVERY - 1
+    is_full = _is_full(item.number)
     if is_full:
         _keep_models()
     outcome = Outcome(item.number, item.what + (" [whole restoration]" if is_full else ""))
@@ -107,6 +107,10 @@ def _examine(item: Mutant, folder: Path) -> Outcome:
     if outcome.megabytes * 2**20 > MEMORY_BYTES:
         outcome.problems.append(f"takes {outcome.megabytes:.0f} MB")
     return outcome
+
+
+def _is_full(number: int) -> bool:
+    return number % FULL_EVERY == FULL_EVERY - 1
 
 
 def _resident_bytes() -> int:
@@ -203,6 +207,9 @@ def _frames_in(path: Path) -> tuple[int, int]:
 
 # ---- the verdict
 
+_TELLING = ("damaged", "could not be decoded", "no usable time", "ends early", "backwards", "left out")
+"""Words of the notes that say what was concealed, moved or is missing."""
+
 
 def _judge(outcome: Outcome, item: Mutant, answer: dict[str, Any], path: Path, out: Path) -> None:
     for name in ("probe", "run"):
@@ -224,8 +231,8 @@ def _judge(outcome: Outcome, item: Mutant, answer: dict[str, Any], path: Path, o
         outcome.problems.append(f"wrote {written}")
     elif answer["frames"] != report["frames"] or answer["damage"]:
         outcome.problems.append(f"reports {report['frames']} frames, wrote {answer['frames']} ({answer['damage']} damaged)")
-    expected = FRAMES if item.seed.path.suffix != ".ts" else 25
-    told = any(word in outcome.sentence for word in ("damaged", "lost", "cut", "could not", "no usable time", "ends early"))
+    expected = (25 if item.seed.path.suffix == ".ts" else FRAMES) // (2 if _is_full(item.number) else 1)  # half is previewed
+    told = any(word in outcome.sentence for word in _TELLING)
     outcome.kind = "partial" if told else "whole" if report["frames"] >= expected * 3 // 4 else "less"
 
 
