@@ -92,12 +92,13 @@ def render_clip(
     restored_with: Mapping[str, Any] | None,
     on_whole: Callable[[Path, int], None] | None = None,
     on_pasted: OnPasted | None = None,
+    decode_ahead: int = DECODE_AHEAD_FRAMES,
 ) -> int:
     """Decode, paste, encode; everything but the picture is copied. Returns the number of frames.
 
     restored_with: what restored the faces, for the mark in the output's metadata; None or empty where none was restored.
     on_whole: called with the finished file, before it gets its name, and the number of frames.
-    on_pasted: shown every frame that got a face, before and after.
+    on_pasted: shown every frame that got a face, before and after.  decode_ahead: frames decoded ahead of paste and encoder.
     """
     done = 0
     metadata = {}
@@ -107,7 +108,7 @@ def render_clip(
     with (
         watch.stage("render"),
         VideoWriter(target, clip.info, encode, metadata, first=first, last=clip.end, on_whole=on_whole) as writer,
-        prefetch(clip.frames(), DECODE_AHEAD_FRAMES) as frames,
+        prefetch(clip.frames(), decode_ahead) as frames,
     ):
         clip.copying = writer.copying
         for frame in Renderer(store.at, render, on_pasted).render(frames):

@@ -29,6 +29,7 @@ from iconface_video.run.engines.engine import Engine, RestoreWork
 from iconface_video.run.engines.job import ModelFacts
 from iconface_video.run.face_report import FaceObserver
 from iconface_video.run.fingerprint import fingerprint, hash_file, hash_folder
+from iconface_video.run.memory import MemoryPlan, plan_memory
 from iconface_video.run.parts import restore_parts
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.provenance import missing_mark
@@ -82,11 +83,15 @@ def restore_video(
         place = work or work_folder_of(target.path)
         is_left = not fresh and left_output(place, target.path)
         plan_output(reader.info, output, settings.encode, force=force or is_left)
+        memory = plan_memory(settings, reader.info)
+        settings = memory.apply(settings)
         with WorkFolder(place, keep_work, fresh) as folder:
             report = folder.journal.report if is_left else None
             if report is None:
                 references = references or ReferenceChoice()
-                report = _restore_clip(clip, target, settings, references, model, engine, embed, folder, observer, watch)
+                report = _restore_clip(
+                    clip, target, settings, references, model, engine, embed, folder, observer, memory, watch
+                )
     return replace(report, work=place if folder.keep else None)
 
 
@@ -100,15 +105,16 @@ def _restore_clip(
     embed: Embed | None,
     folder: WorkFolder,
     observer: FaceObserver | None,
+    memory: MemoryPlan,
     watch: Watch,
 ) -> RunReport:
     notes = Notes(folder.journal, watch)
-    notes.say(*target.notes)
+    notes.say(*target.notes, *memory.notes)
     check_space([_output_need(clip, target, settings, clip.frame_estimate or 0)])
     found = find_faces(clip, settings, references, embed, folder, notes, watch)
     if observer is not None and found.survey.tracks:
         observer.begin(found.survey, found.anchors, embed or load_embedder(), found.names)
-    restored = _restore(clip, found, settings, model, engine, folder, target, notes, watch)
+    restored = _restore(clip, found, settings, model, engine, folder, target, memory, notes, watch)
     if restored.with_what and settings.render.strength > 0:
         notes.say(*missing_mark(target.container))
 
@@ -136,7 +142,9 @@ def _restore_clip(
     total = found.survey.frame_count
     render, encode = settings.render, settings.encode
     see = None if observer is None else observer.see
-    return report(render_clip(clip, store, target, render, encode, watch, total, restored.with_what, on_whole, see))
+    return report(
+        render_clip(clip, store, target, render, encode, watch, total, restored.with_what, on_whole, see, memory.decode_ahead)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,6 +168,7 @@ def _restore(
     engine: Engine | None,
     folder: WorkFolder,
     target: OutputPlan,
+    memory: MemoryPlan,
     notes: Notes,
     watch: Watch,
 ) -> _Restored:
@@ -193,7 +202,9 @@ def _restore(
             folder.finish_segment(done)
             counts.add(done)
 
-        work = RestoreWork(clip, found.survey, found.anchors, settings.restore, plan, missing, folder.crops)
+        work = RestoreWork(
+            clip, found.survey, found.anchors, settings.restore, plan, missing, folder.crops, memory.decode_ahead
+        )
         counts.notes |= restorer.restore(work, finished, watch.report, watch.check).notes
     return _Restored(plan, counts.frames, counts.restored, counts.repeated, tuple(sorted(counts.notes)), with_what)
 

@@ -36,6 +36,7 @@ class RestoreContext:
     settings: RestoreSettings
     folder: Path
     """The crop store's."""
+    decode_ahead: int = DECODE_AHEAD_FRAMES
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _restore_stretch(
     upcoming = deque(zip(starts, segments))
     active: deque[tuple[Segment, SegmentRestorer]] = deque()
     with ExitStack() as stack:
-        stream = stack.enter_context(prefetch(frames(first, last), DECODE_AHEAD_FRAMES))
+        stream = stack.enter_context(prefetch(frames(first, last), context.decode_ahead))
 
         def close_oldest() -> None:
             segment, restorer = active.popleft()
