@@ -137,8 +137,8 @@ class _Work:
     def restore(self, job: BatchJob, decision: Decision, on_progress: OnProgress | None) -> RunReport:
         options = self._options
         start, end = options.part(job.input)
-        if self._needs_model and self._engine is None:
-            self._engine = make_engine(options.settings, self._model)
+        if self._needs_model and self._model is None and self._engine is None:
+            self._engine = make_engine(options.settings)
         if self._needs_model and self._embed is None:
             self._embed = load_embedder()
         return restore_video(
@@ -151,6 +151,7 @@ class _Work:
             force=options.force or decision.is_ours,
             keep_work=options.keep_work,
             fresh=options.fresh,
+            model=self._model,
             engine=self._engine,
             embed=self._embed,
             on_progress=on_progress,
