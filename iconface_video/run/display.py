@@ -15,7 +15,8 @@ class DisplayPictures:
 
     def __init__(self, clip: Clip) -> None:
         self._info = clip.info
-        self._access = RandomAccess(clip.info.path, clip.reader.settings)
+        # decord's old FFmpeg is not let near a file that is known to be damaged.
+        self._access = RandomAccess(clip.info.path, clip.reader.settings, allow_decord=not clip.reader.damage)
 
     def __enter__(self) -> DisplayPictures:
         return self
