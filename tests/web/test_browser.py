@@ -131,7 +131,7 @@ class Page:
 
     def _heard(self, message) -> None:
         # Chromium notes every refused request by itself.
-        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+        if message.type == "error" and "Failed to load resource" not in message.text:
             self.faults.append(message.text)
 
     def _asked(self, request) -> None:
@@ -188,25 +188,13 @@ class Page:
     def wait_done(self) -> None:
         self.tab.wait_for_selector("#job", state="hidden")
 
-    def canvas_mean(self, place: str, left: float, right: float) -> list[float]:
-        """Mean colour of an upright strip of a comparison, as shares of its width."""
-        return self.tab.evaluate(
-            """([place, left, right]) => {
-                const canvas = document.querySelector(`${place} canvas`);
-                const x = Math.round(left * canvas.width), w = Math.round((right - left) * canvas.width);
-                const data = canvas.getContext('2d').getImageData(x, 0, w, canvas.height).data;
-                const sum = [0, 0, 0];
-                for (let i = 0; i < data.length; i += 4) for (let c = 0; c < 3; c++) sum[c] += data[i + c];
-                return sum.map(value => value / (data.length / 4));
-            }""",
-            [place, left, right],
-        )
-
     def canvas_pixels(self, place: str) -> list[int]:
+        """Every 13th pixel of a comparison, as RGBA."""
         return self.tab.evaluate(
             """(place) => {
                 const canvas = document.querySelector(`${place} canvas`);
-                return [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data];
+                const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+                return [...data.filter((value, index) => index % 52 < 4)];
             }""",
             place,
         )

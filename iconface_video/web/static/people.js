@@ -115,6 +115,7 @@ class Card {
   }
 
   change(values) {
+    this.refuse("");
     api.patch(this.path, values).then(this.owner.take, this.owner.fail);
   }
 
