@@ -144,7 +144,7 @@ def _load_tracks(folder: Path, entries: list[dict[str, Any]], shots: int) -> tup
         arrays = read_arrays(folder / _tracks_file(shot))
         for entry in entries:
             if entry["shot"] == shot:
-                columns = {key: arrays[f"{entry['track_id']}.{key}"] for key in _ARRAYS}
+                columns: dict[str, Any] = {key: arrays[f"{entry['track_id']}.{key}"] for key in _ARRAYS}
                 track = Track(**{name: entry[name] for name in _NUMBERS}, **columns)
                 _check_track(track)
                 tracks[entry["track_id"]] = track

@@ -107,6 +107,7 @@ def _pictures(
     gaps: Gaps,
 ) -> Generator[av.VideoFrame, None, None]:
     errors_in_a_row = 0
+    last: int | None = None
     waiting = from_keyframe
     for packet in _packets(path, container, stream, report, gaps):
         if packet is not None and waiting and not packet.is_keyframe:
@@ -124,6 +125,8 @@ def _pictures(
             report.refused += 1
             errors_in_a_row += 1
             gaps.failed(slots.pop() if slots else None)
+            if packet is None and slots is None:
+                yield from _tail(path, stream.index, last)
             if errors_in_a_row >= _MAX_ERRORS_IN_A_ROW:
                 raise DecodeError(
                     f"{path}: {errors_in_a_row} pictures in a row could not be decoded (FFmpeg: {error.strerror}). "
@@ -131,7 +134,33 @@ def _pictures(
                 ) from error
             continue
         errors_in_a_row = 0
-        yield from pictures
+        for picture in pictures:
+            last = picture.pts if picture.pts is not None else last
+            yield picture
+
+
+def _tail(path: Path, index: int, after: int | None) -> Iterator[av.VideoFrame]:
+    """The film's last pictures once more, those after a time (None: all), decoded without threads.
+
+    A decoder that works on several pictures at once gives up those it still holds when it meets damage at the very end.
+    """
+    try:
+        with open_input(path) as container:
+            stream = container.streams[index]
+            assert isinstance(stream, VideoStream)
+            stream.thread_type = "NONE"
+            if after is not None:
+                container.seek(after, stream=stream, backward=True)
+            for packet in container.demux(stream):
+                try:
+                    pictures = stream.decode(packet if packet.size else None)
+                except EOFError:
+                    return
+                except FFmpegError:
+                    continue
+                yield from (item for item in pictures if after is None or (item.pts is not None and item.pts > after))
+    except FFmpegError:
+        return
 
 
 def _packets(
