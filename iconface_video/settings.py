@@ -182,7 +182,7 @@ class EngineSettings(Validated):
         "workers where several are asked for.",
     )
     workers: int | None = setting(None, low=1, high=4096, help="Number of workers; one for each GPU when not given.")
-    threads: int = setting(0, low=0, high=1024, help="CPU threads of each worker's model; 0 shares the cores.")
+    threads: int = setting(0, low=0, high=1024, help="Threads of each model on a CPU; 0: all cores. Last bits depend on it.")
     max_memory: str | None = setting(
         None, help="Most memory to take, such as 2G: shortens the queues and takes fewer faces per model call."
     )

@@ -8,7 +8,7 @@ import pytest
 
 from iconface_video.errors import UsageError
 from iconface_video.run.engines.choose import engine_kind, make_engine
-from iconface_video.run.engines.devices import cores, slot_names, split_devices, worker_devices, worker_threads
+from iconface_video.run.engines.devices import cores, slot_names, split_devices, worker_devices
 from iconface_video.settings import EngineSettings, RestoreSettings, RunSettings
 from tests.run.engine_parts import StandIn
 
@@ -46,21 +46,20 @@ def test_workers_are_chosen_where_several_are_asked_for(given, kind):
     ],
 )
 def test_each_worker_has_a_device(device, workers, gpus, expected):
-    assert worker_devices(device, workers, lambda: gpus) == expected
+    assert worker_devices(device, workers, gpus=lambda: gpus) == expected
 
 
 def test_fewer_workers_than_gpus_leave_gpus_alone():
-    assert worker_devices("cuda", 2, lambda: 8) == ["cuda:0", "cuda:1"]
+    assert worker_devices("cuda", 2, gpus=lambda: 8) == ["cuda:0", "cuda:1"]
 
 
 def test_slots_that_share_a_device_are_numbered():
     assert slot_names(["cuda:0", "cuda:1", "cuda:0"]) == ["cuda:0 (1)", "cuda:1", "cuda:0 (2)"]
 
 
-def test_workers_on_a_cpu_share_its_cores():
-    assert worker_threads(["cpu", "cpu"], 0) == max(1, cores() // 2)
-    assert worker_threads(["cpu", "cpu"], 3) == 3
-    assert worker_threads(["cuda:0", "cuda:1"], 0) == 0
+def test_a_cpu_has_as_many_workers_as_it_has_cores_for_their_threads():
+    assert worker_devices("cpu", None) == ["cpu"]
+    assert worker_devices("cpu", None, threads=1) == ["cpu"] * cores()
 
 
 @pytest.mark.parametrize("device", ["cuda:0,", "", ",cpu"])

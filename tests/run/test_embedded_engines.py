@@ -1,4 +1,4 @@
-"""The real model: its faces do not depend on how many processes and threads restore them."""
+"""The real model: its faces do not depend on how many processes restore them, as long as these have equally many threads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from iconface_video.run.engines.workers import WorkersEngine
 from tests.run.engine_parts import SETTINGS, crops_of, without
 
 
-def test_two_workers_of_one_thread_make_what_one_process_of_two_threads_makes(found, tmp_path):
+def test_two_workers_make_what_one_process_with_as_many_threads_makes(found, tmp_path):
     model = load_restorer(SETTINGS)
     chosen = (0, 3)
     others = [index for index in range(8) if index not in chosen]
@@ -18,7 +18,7 @@ def test_two_workers_of_one_thread_make_what_one_process_of_two_threads_makes(fo
     there = without(found.work(tmp_path / "there", crop_sizes=model.crop_sizes), *others)
     engine = WorkersEngine(SETTINGS, ["cpu", "cpu"], threads=1)
     threads = torch.get_num_threads()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     try:
         LocalEngine(model).restore(here, lambda done: None, lambda event: None, lambda: None)
         facts = engine.model

@@ -9,6 +9,7 @@ from glob import glob
 from pathlib import Path
 
 import pytest
+import torch
 
 from iconface_video.errors import Cancelled, UsageError
 from tests.run.engine_parts import SEGMENTS, SETTINGS, crops_of, files_of, slow, stand_in
@@ -143,8 +144,11 @@ def node(**resources):
 def test_workers_are_placed_by_what_the_cluster_has():
     gpus = placement([node(CPU=8.0, GPU=2.0), node(CPU=8.0, GPU=1.0), {**node(GPU=4.0), "Alive": False}], "auto", None, 0)
     assert (gpus.device, gpus.workers, dict(gpus.resources)) == ("cuda", 3, {"num_cpus": 1, "num_gpus": 1})
-    cpus = placement([node(CPU=8.0), node(CPU=5.0), node(memory=1.0)], "auto", None, 0)
+    cpus = placement([node(CPU=8.0), node(CPU=5.0), node(memory=1.0)], "auto", None, 4)
     assert (cpus.device, cpus.workers, cpus.threads, dict(cpus.resources)) == ("cpu", 3, 4, {"num_cpus": 4})
+    small = placement([node(CPU=8.0), node(CPU=2.0)], "auto", None, 4)  # more threads than the small one has cores
+    assert (small.workers, small.threads, dict(small.resources)) == (5, 4, {"num_cpus": 2})
+    assert placement([node(CPU=64.0)], "auto", None, 0).threads == torch.get_num_threads()  # as the local engine
     one = placement([node(CPU=8.0, GPU=2.0)], "cpu", 5, 1)
     assert (one.device, one.workers, dict(one.resources)) == ("cpu", 5, {"num_cpus": 1})
 

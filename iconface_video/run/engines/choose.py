@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from iconface_video.errors import UsageError
 from iconface_video.restore.model import FaceModel
-from iconface_video.run.engines.devices import split_devices, worker_devices, worker_threads
+from iconface_video.run.engines.devices import split_devices, worker_devices
 from iconface_video.run.engines.engine import Check, Engine
 from iconface_video.run.engines.job import LoadModel, load_restorer
 from iconface_video.run.engines.local import LocalEngine
@@ -61,8 +61,8 @@ def make_engine(
             _set_threads(wish.threads)
         return LocalEngine(model or load(restore))
     if kind == "workers":
-        places = worker_devices(restore.device, wish.workers)
-        return WorkersEngine(restore, places, worker_threads(places, wish.threads), load, check)
+        places = worker_devices(restore.device, wish.workers, wish.threads)
+        return WorkersEngine(restore, places, wish.threads, load, check)
     try:
         from iconface_video.run.engines.ray_engine import RayEngine
     except ImportError as error:

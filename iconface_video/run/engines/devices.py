@@ -8,9 +8,6 @@ from itertools import cycle, islice
 
 from iconface_video.errors import UsageError
 
-_MOST_CPU_WORKERS = 4
-"""When nobody says how many: each holds a model of its own in memory."""
-
 
 def split_devices(device: str) -> tuple[str, ...]:
     """ "cuda:0,cuda:1" -> both. Raises UsageError for an empty name, or for devices of several types."""
@@ -23,10 +20,11 @@ def split_devices(device: str) -> tuple[str, ...]:
     return names
 
 
-def worker_devices(device: str, workers: int | None, gpus: Callable[[], int] | None = None) -> list[str]:
+def worker_devices(device: str, workers: int | None, threads: int = 0, gpus: Callable[[], int] | None = None) -> list[str]:
     """One device for each worker. Several may share one.
 
-    workers: None: one for each GPU, a few on a CPU.  gpus: how many CUDA devices there are; asked of torch by default.
+    workers: None: one for each GPU; on a CPU as many as have cores for so many threads.  threads: of each worker; 0: all
+    cores.  gpus: how many CUDA devices there are; asked of torch by default.
     """
     names = split_devices(device)
     count = gpus or _cuda_devices
@@ -35,7 +33,7 @@ def worker_devices(device: str, workers: int | None, gpus: Callable[[], int] | N
     if names == ("cuda",):
         names = tuple(f"cuda:{index}" for index in range(max(1, count())))
     if workers is None:
-        workers = min(_MOST_CPU_WORKERS, max(1, cores() // 2)) if names == ("cpu",) else len(names)
+        workers = max(1, cores() // (threads or cores())) if names == ("cpu",) else len(names)
     return list(islice(cycle(names), workers))
 
 
@@ -43,13 +41,6 @@ def slot_names(devices: Sequence[str]) -> list[str]:
     """A name for each worker: its device, numbered where several share one."""
     numbers = [devices[: index + 1].count(device) for index, device in enumerate(devices)]
     return [f"{name} ({number})" if devices.count(name) > 1 else name for name, number in zip(devices, numbers)]
-
-
-def worker_threads(devices: Sequence[str], threads: int) -> int:
-    """Torch threads of each worker: as given; 0: those on a CPU share its cores, others take what they like."""
-    if threads or devices[0] != "cpu":
-        return threads
-    return max(1, cores() // len(devices))
 
 
 def cores() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -109,4 +110,5 @@ def _cause(exit_code: int | None) -> str:
 def _main(setup: WorkerSetup, line: Any) -> None:
     """In the new process. Ctrl-C reaches the whole group of processes: stopping is the employer's business."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to the other workers
     serve(setup, line.recv, line.send)

@@ -23,8 +23,6 @@ from iconface_video.settings import RestoreSettings
 PATIENCE_SECONDS = 300.0
 """For a first worker: a cluster that grows on demand needs minutes for a new machine."""
 _KNOCK_SECONDS = 10.0
-_THREADS = 4
-"""Torch threads of a worker on a CPU, where the machines have so many; more workers are better than more threads."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,8 @@ def _knock(address: str) -> None:
 
 
 def placement(nodes: list[dict[str, Any]], device: str, workers: int | None, threads: int) -> Placement:
-    """nodes: as `ray.nodes()` gives them.  Raises UsageError where the cluster lacks what the device asks for."""
+    """nodes: as `ray.nodes()` gives them.  threads: of each worker's model on a CPU; 0: as many as the local engine has here,
+    on which the last bits depend.  Raises UsageError where the cluster lacks what the device asks for."""
     alive = [node["Resources"] for node in nodes if node["Alive"]]
     gpus = int(sum(node.get("GPU", 0) for node in alive))
     if device not in ("auto", "cpu", "cuda"):
@@ -125,5 +124,12 @@ def placement(nodes: list[dict[str, Any]], device: str, workers: int | None, thr
     cpus = [int(node.get("CPU", 0)) for node in alive if node.get("CPU", 0) >= 1]
     if not cpus:
         raise UsageError("the Ray cluster has neither CPUs nor GPUs to work with: its nodes are started with --num-cpus")
-    each = threads or min(_THREADS, *cpus)
-    return Placement("cpu", workers or max(1, sum(count // each for count in cpus)), each, {"num_cpus": each})
+    threads = threads or _own_threads()
+    each = min(threads, *cpus)
+    return Placement("cpu", workers or sum(count // each for count in cpus), threads, {"num_cpus": each})
+
+
+def _own_threads() -> int:
+    import torch
+
+    return torch.get_num_threads()

@@ -27,8 +27,8 @@ class WorkersEngine:
         load: LoadModel = load_restorer,
         check: Check = lambda: None,
     ) -> None:
-        """devices: one for each worker (`worker_devices`).  threads: torch's, of each; 0: as many as torch takes.
-        check: asked while waiting for the first worker."""
+        """devices: one for each worker (`worker_devices`).  threads: of each, on a CPU; 0: as many as the local engine has, on
+        which the last bits depend.  check: asked while waiting for the first worker."""
         setup = WorkerSetup(settings, threads, load)
         slots = slot_names(devices)
         self._check = check
