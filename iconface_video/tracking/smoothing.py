@@ -9,6 +9,10 @@ Each of them moves at constant velocity with white acceleration. How much of it 
 moment by moment: a bank of Kalman filters, from nearly rigid to nimble, runs over the track forward and backward, and how
 well each one predicts the next measurement says how lively the face is just then. A still face is held still; a turning
 head is followed.
+
+Where the pictures themselves show how the face moved from frame to frame (`tracking.motion`), that motion is taken out before
+smoothing and put back afterwards: what is left to smooth is the landmarks' noise, so jerky motion (a shaken camera, film shot
+at few pictures a second, frames shown twice) is followed to the frame.
 """
 
 from __future__ import annotations
@@ -43,6 +47,8 @@ _REST_DEVIATIONS, _REST_SPEED, _REST_LIVELINESS, _REST_NOISE = 3.0, 4.0, 1.0, 0.
 _CATCH_UP_ROUNDS, _LAG, _MAX_HURRY = 4, 3.5, 4.0
 """Where the smooth path stays behind the measurements by more than _LAG standard deviations (a jerk, a sudden start, film
 shot at few pictures a second), the face is taken to be up to _MAX_HURRY times as lively there, a few times over."""
+_SURE_MOTION = 0.6
+"""Template px by which motion seen in the pictures is shrunk towards none: below, it is not told from their noise."""
 _OUTLIER = 3.0
 """Landmarks further off than this many standard deviations lose weight."""
 _SHAPE_WINDOW = 9
@@ -56,6 +62,7 @@ def smooth_parameters(
     detected: ArrayLike,
     strength: float = 1.0,
     repeated: ArrayLike | None = None,
+    motion: ArrayLike | None = None,
 ) -> Float64:
     """Crop parameters for every frame of one track.
 
@@ -64,20 +71,29 @@ def smooth_parameters(
     strength: 1 as designed; more lengthens the smoothing in time in proportion; 0 keeps the measured parameters and
     interpolates between them.  repeated: (n,) bool, frames that show the picture before them once more (film on video,
     animation, a paused tape): they get exactly the same window, and motion is judged between distinct pictures.
+    motion: (n, 4) since the frame before, as the pictures show it: growth (log) and turn (rad) of the face, its shift in x and y
+    (display px); nan where nothing is known.
     Returns (n, 4). Raises ValueError when nothing was detected.
     """
     times, seen = np.asarray(seconds, dtype=np.float64), np.asarray(detected, dtype=bool)
     if not seen.any():
         raise ValueError("a track without a single detection cannot be smoothed")
     points = np.asarray(landmarks, dtype=np.float64)
+    moved = np.full((len(times), 4), np.nan) if motion is None or strength == 0 else np.array(motion, dtype=np.float64)
     if repeated is not None and np.any(repeated):
         picture = np.maximum(np.cumsum(~np.asarray(repeated, dtype=bool)) - 1, 0)
-        return smooth_parameters(*_per_picture(picture, times, points, scores, seen), strength)[picture]
+        moved[np.asarray(repeated, dtype=bool) & np.isnan(moved[:, 0])] = 0.0
+        per_picture = np.zeros((int(picture[-1]) + 1, 4))
+        np.add.at(per_picture, picture, moved)
+        once = _per_picture(picture, times, points, scores, seen)
+        return smooth_parameters(*once, strength, motion=per_picture)[picture]
     points = points[seen]
-    measured, deviation, unit = _measure(times[seen], points, np.asarray(scores, dtype=np.float64)[seen])
+    unit = float(np.median(np.exp(-estimate_parameters(points)[:, 0])))
+    carried = _carried(times, moved, unit)
+    measured, deviation = _measure(times[seen], points, np.asarray(scores, dtype=np.float64)[seen], carried[seen], unit)
     if strength == 0 or len(points) == 1:
         filled = np.stack([np.interp(times, times[seen], column) for column in measured.T], axis=-1)
-        return _parameters(filled, unit)
+        return _parameters(filled + carried, unit)
     values, noise = np.zeros((len(times), 4)), np.full((len(times), 4), np.inf)
     values[seen], noise[seen] = measured, deviation**2
     liveliness = _liveliness(times, values, noise) / strength**2
@@ -95,7 +111,26 @@ def smooth_parameters(
     at_rest = (np.abs(speeds) < np.minimum(_REST_DEVIATIONS * deviations, _REST_SPEED)) & (density < _REST_LIVELINESS**2)
     if at_rest.any():
         places, _, _ = _smooth(times, values, noise, density, np.where(at_rest, _REST_NOISE**2, np.inf))
-    return _parameters(places, unit)
+    return _parameters(places + carried, unit)
+
+
+def _carried(times: Float64, motion: Float64, unit: float) -> Float64:
+    """(n, 4) how far the face was carried since the first frame, in the words that are smoothed (template px).
+
+    Where nothing is known it goes on at the pace between its neighbours'.
+    """
+    known = np.isfinite(motion).all(axis=1)
+    known[0] = False  # nothing came before it
+    if not known.any():
+        return np.zeros_like(motion)
+    steps = np.where(known[:, None], motion, 0.0) * [-_RADIUS, -_RADIUS, 1 / unit, 1 / unit]
+    for part in (steps[:, :1], steps[:, 1:2], steps[:, 2:]):
+        length = np.linalg.norm(part, axis=1, keepdims=True)
+        part *= np.maximum(1 - (_SURE_MOTION / np.maximum(length, 1e-9)) ** 2, 0.0)
+    lasted = np.diff(times, prepend=times[0])[:, None]
+    pace = steps[known] / np.maximum(lasted[known], 1e-9)
+    filled = np.stack([np.interp(times, times[known], column) for column in pace.T], axis=-1) * lasted
+    return np.cumsum(np.where(known[:, None], steps, filled), axis=0)
 
 
 def _per_picture(
@@ -110,22 +145,25 @@ def _per_picture(
     return times[first], total / np.maximum(count, 1)[:, None, None], best, count > 0
 
 
-def _measure(times: Float64, points: Float64, scores: Float64) -> tuple[Float64, Float64, float]:
-    """Landmarks -> (n, 4) positions in template px, (n, 4) their standard deviations, and display px per template px."""
+def _measure(times: Float64, points: Float64, scores: Float64, carried: Float64, unit: float) -> tuple[Float64, Float64]:
+    """Landmarks -> (n, 4) positions in template px, less `carried`, and (n, 4) their standard deviations.
+
+    unit: display px per template px.
+    """
     weights = _landmark_weights(points, scores)
     found = estimate_parameters(points, weights)
     size = np.exp(-found[:, 0])
-    unit = float(np.median(size))
     turn = np.exp(found[:, 0] + 1j * found[:, 1])
     place = (complex(*_CENTER) - (found[:, 2] + 1j * found[:, 3])) / turn
     positions = np.stack(
         [found[:, 0] * _RADIUS, np.unwrap(found[:, 1]) * _RADIUS, place.real / unit, place.imag / unit], axis=-1
     )
+    positions -= carried
     deviation = _noise(scores) / np.sqrt(weights.sum(axis=-1))
     deviations = np.repeat(deviation[:, None], 4, axis=1)
     deviations[:, 2:] *= (size / unit)[:, None]
     deviations *= _noise_seen(positions / deviations)
-    return positions, deviations * _doubt(times, positions, deviations), unit
+    return positions, deviations * _doubt(times, positions, deviations)
 
 
 def _parameters(positions: Float64, unit: float) -> Float64:

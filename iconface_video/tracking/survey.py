@@ -14,11 +14,12 @@ from iconface_video.errors import Cancelled, DecodeError
 from iconface_video.faces.detector import Detector, make_detector
 from iconface_video.faces.quality import QUALITY_CROP_SIZE, quality, sharpness
 from iconface_video.settings import SurveySettings
+from iconface_video.tracking.motion import face_motion
 from iconface_video.tracking.pictures import aligned_crop, detection_picture, in_display, is_repeated
 from iconface_video.tracking.tracker import Tracker
 from iconface_video.tracking.tracklet import Tracklet
 from iconface_video.tracking.tracks import build_tracks, reason_to_skip
-from iconface_video.types import Detection, Float32, Frame, Progress, Shot, Survey, Timestamp, Track, UInt8, VideoInfo
+from iconface_video.types import Detection, Float32, Float64, Frame, Progress, Shot, Survey, Timestamp, Track, UInt8, VideoInfo
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.shots import ContentShotDetector, ShotDetector
 
@@ -97,6 +98,7 @@ class _Surveyor:
         self._unseen = self._patience = 0
         self._repeats = False
         """The frame looked at last showed a face as the frame before had shown it: then each frame is looked at."""
+        self._before_pts: int | None = None
         self._before: UInt8 | None = None
         """The detector's picture of the frame before; None where that was not looked at or belongs to another shot."""
 
@@ -153,6 +155,7 @@ class _Surveyor:
             if is_repeated(seen[index].box, self._before, picture):
                 track.repeats()
                 self._repeats = True
+            self._note_motion(track, picture, seen[index].box, display_from_picture)
             height = float(item.box[3] - item.box[1])
             if height < self.settings.min_face_px:
                 continue
@@ -160,11 +163,22 @@ class _Surveyor:
             track.measured(sharp, float(quality(height, sharp, item.landmarks, item.score)))
             if self._is_due(track, item, seconds):
                 due.append((index, track))
-        self._before = picture
+        self._before, self._before_pts = picture, frame.pts
         if due:
             vectors = faces.describe([index for index, _ in due])
             for (_, track), vector in zip(due, vectors):
                 track.embedded(frame.pts, seconds, vector)
+
+    def _note_motion(self, track: Tracklet, picture: UInt8, box: Float32, display_from_picture: Float64) -> None:
+        """How the face moved since the frame before, if it was seen there."""
+        if len(track.rows) < 2 or track.rows.table[-2]["pts"] != self._before_pts:
+            return
+        display_from_shift = display_from_picture[:, :2]
+        earlier, now = (row["landmarks"].mean(axis=0) for row in track.rows.table[-2:])
+        motion = face_motion(self._before, picture, box, np.linalg.solve(display_from_shift, now - earlier))
+        if motion is not None:
+            motion[2:] = display_from_shift @ motion[2:]
+            track.moved(motion)
 
     def _is_due(self, track: Tracklet, found: Detection, seconds: float) -> bool:
         """Time for another embedding of this face? Only sure detections say who it is."""

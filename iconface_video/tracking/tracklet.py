@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iconface_video.tracking.filter import BoxFilter
-from iconface_video.types import Detection, Float32
+from iconface_video.types import Detection, Float32, Float64
 
 _ROW = np.dtype(
     [
@@ -20,6 +20,7 @@ _ROW = np.dtype(
         ("sharpness", "f4"),
         ("quality", "f4"),
         ("repeated", "?"),
+        ("motion", "f4", 4),
     ]
 )
 _STILL = 0.002
@@ -29,7 +30,7 @@ MAX_EXTRAPOLATION_SECONDS = 0.3
 
 
 class Rows:
-    """A growing table of detections: 85 bytes a row, so that hours of a face fit in memory."""
+    """A growing table of detections: 101 bytes a row, so that hours of a face fit in memory."""
 
     def __init__(self) -> None:
         self._table = np.zeros(16, _ROW)
@@ -41,7 +42,7 @@ class Rows:
     def append(self, pts: int, seconds: float, found: Detection) -> None:
         if self._length == len(self._table):
             self._table = np.concatenate([self._table, np.zeros_like(self._table)])
-        self._table[self._length] = (pts, seconds, found.box, found.landmarks, found.score, 0.0, 0.0, False)
+        self._table[self._length] = (pts, seconds, found.box, found.landmarks, found.score, 0.0, 0.0, False, np.nan)
         self._length += 1
 
     @property
@@ -115,6 +116,10 @@ class Tracklet:
             height = float(now["box"][3] - now["box"][1])
             now["repeated"] = np.abs(now["landmarks"] - before["landmarks"]).max() < _STILL * height
 
+    def moved(self, motion: Float64) -> None:
+        """Note the motion since the row before, (4,) growth, turn and shift in display px, as the pictures show it."""
+        self.last["motion"] = motion
+
     def embedded(self, pts: int, seconds: float, embedding: Float32) -> None:
         self.embeddings.append(np.array(embedding, dtype=np.float32))
         self.embedding_pts.append(pts)
@@ -127,7 +132,7 @@ class Tracklet:
                 int(row["pts"]), float(row["seconds"]), Detection(row["box"], float(row["score"]), row["landmarks"])
             )
             self.measured(float(row["sharpness"]), float(row["quality"]))
-            self.last["repeated"] = row["repeated"]
+            self.last["repeated"], self.last["motion"] = row["repeated"], row["motion"]
         self.embeddings += later.embeddings
         self.embedding_pts += later.embedding_pts
         self.embedded_at = later.embedded_at if later.embedded_at is not None else self.embedded_at

@@ -76,8 +76,10 @@ def _build(
     landmarks[place] = table["landmarks"]
     repeated = np.zeros(len(pts), bool)
     repeated[place] = table["repeated"]
+    motion = np.full((len(pts), 4), np.nan)
+    motion[place] = table["motion"]
     columns = {name: _spread(table[name], place, len(pts)) for name in ("score", "quality", "sharpness")}
-    parameters = smooth_parameters(seconds, landmarks, columns["score"], detected, settings.smoothing, repeated)
+    parameters = smooth_parameters(seconds, landmarks, columns["score"], detected, settings.smoothing, repeated, motion)
     return Track(
         track_id=track_id,
         shot=shot.index,
