@@ -33,11 +33,14 @@ def write_whole(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
 
 def sync_path(path: Path) -> None:
     """Have the disk hold a file, or a folder's list of names. Some file systems cannot sync a folder: no error then."""
-    descriptor = os.open(path, os.O_RDONLY)
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":
+        return  # folders cannot be opened there
+    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     try:
         os.fsync(descriptor)
     except OSError:
-        if not path.is_dir():
+        if not is_folder:
             raise
     finally:
         os.close(descriptor)

@@ -24,6 +24,7 @@ from iconface_video.run.report import RunReport
 VERSION = 1
 JOURNAL = "journal.jsonl"
 _SEGMENTS = "segments"
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 Parts = Mapping[str, Any]
 """What a stage's result depends on: plain values, nested by name."""
@@ -142,7 +143,7 @@ class Journal:
         lines = [] if self._good_bytes else [{"journal": VERSION}]
         data = b"".join(_line(item) for item in [*lines, entry])
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            descriptor = os.open(self._path, _APPEND, 0o644)
             try:
                 os.ftruncate(descriptor, self._good_bytes)  # away with a torn line
                 _write_all(descriptor, data)

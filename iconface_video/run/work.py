@@ -8,6 +8,7 @@ crops/                 the crop store
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -111,21 +112,22 @@ class WorkFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None and self.keep:
-            self.journal.complete()
-        if (error is None and not self.keep) or self.journal.is_empty:
-            self._empty()
-            self._lock.release(remove=True)
-            if not any(self.path.iterdir()):
-                self.path.rmdir()
-            return
-        self._lock.release()
-        if error is not None:
-            add_note(
-                error,
-                f"What is done so far is kept in {self.path}: the same command goes on from there. "
-                "To start over, add --fresh or delete that folder.",
-            )
+        try:
+            if error is None and self.keep:
+                self.journal.complete()
+            if (error is None and not self.keep) or self.journal.is_empty:
+                self._empty()
+                self._lock.release(remove=True)
+                with suppress(OSError):  # somebody put something else in it
+                    self.path.rmdir()
+            elif error is not None:
+                add_note(
+                    error,
+                    f"What is done so far is kept in {self.path}: the same command goes on from there. "
+                    "To start over, add --fresh or delete that folder.",
+                )
+        finally:
+            self._lock.release()
 
     def _empty(self) -> None:
         for name in (CROPS, SURVEY, ANCHORS):
