@@ -46,8 +46,8 @@ class MotionEstimator:
         """(S, S, 2) where each px of `now` is found in `before`, relative, px."""
         if np.array_equal(now, before):
             return np.zeros((*now.shape[:2], 2), np.float32)
-        greys = [np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8) for picture in (now, before)]
-        return np.asarray(self._flow.calc(*greys, np.zeros((*now.shape[:2], 2), np.float32)), np.float32)
+        new, old = (np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8) for picture in (now, before))
+        return np.asarray(self._flow.calc(new, old, np.zeros((*now.shape[:2], 2), np.float32)), np.float32)
 
     def motion(self, now: UInt8, before: UInt8) -> Motion:
         there, back = self.flow(now, before), self.flow(before, now)

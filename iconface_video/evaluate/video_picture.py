@@ -40,8 +40,7 @@ def seam_score(crop: UInt8, degraded: UInt8) -> float:
 
     Measured on the change (crop minus input), because the picture's own edges (hair, collar) are not seams.
     """
-    change = crop.astype(np.float32) - degraded
-    change = cv2.GaussianBlur(change, (0, 0), crop.shape[0] / 128)
+    change = cv2.GaussianBlur(crop.astype(np.float32) - degraded, (0, 0), crop.shape[0] / 128)
     outward, bands = _rim_bands(crop.shape[0])
     steepness = np.abs(
         cv2.Scharr(change, cv2.CV_32F, 1, 0, scale=1 / 32) * outward[..., :1]
@@ -65,9 +64,9 @@ def _rim_bands(size: int) -> tuple[Float32, tuple[NDArray[np.bool_], ...]]:
 
 def color_drift(crop: UInt8, degraded: UInt8, region: NDArray[np.bool_]) -> float:
     """Mean CIEDE2000 difference between the low-passed face and that of the input, over the region."""
-    pictures = [low_frequencies(picture.astype(np.float32) / 255) for picture in (crop, degraded)]
+    pictures = [low_frequencies(np.asarray(picture / 255, np.float32)) for picture in (crop, degraded)]
     lab = [cv2.cvtColor(np.clip(picture, 0, 1), cv2.COLOR_RGB2LAB)[region] for picture in pictures]
-    return float(ciede2000(lab[0], lab[1]).mean())
+    return float(ciede2000(*(np.asarray(colors, np.float32) for colors in lab)).mean())
 
 
 def luma(crop: UInt8, region: NDArray[np.bool_]) -> float:

@@ -62,7 +62,8 @@ class TrackFrame:
         self.base = low_frequencies(source)
         self.detail = self.restored - self.base
         self.small = _reduced(source - self.base)
-        seen = cv2.cvtColor(np.clip(_reduced((source + self.restored) / 2), 0, 255), cv2.COLOR_RGB2GRAY)
+        both = _reduced(np.float32(0.5) * (source + self.restored))
+        seen = cv2.cvtColor(np.clip(both, 0, 255), cv2.COLOR_RGB2GRAY)
         self.grey = np.rint(seen).astype(np.uint8)
 
 

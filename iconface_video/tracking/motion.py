@@ -48,7 +48,7 @@ def face_motion(before: UInt8 | None, picture: UInt8, box: Float32, guess: Float
     dense = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     texture, turn, shift, carried = _texture(old), 1 + 0j, 0j, new
     for _ in range(_PASSES):
-        flow = dense.calc(old, carried, np.zeros((*old.shape, 2), np.float32))
+        flow = np.asarray(dense.calc(old, carried, np.zeros((*old.shape, 2), np.float32)), np.float32)
         more_turn, more_shift = _similarity(flow, texture)
         turn, shift = turn * more_turn, turn * more_shift + shift
         carried = _carried_back(new, turn, shift)
