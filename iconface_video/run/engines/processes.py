@@ -29,7 +29,7 @@ class _Worker:
 class ProcessCrew:
     """Each worker has a pipe of its own, so that one that is killed in mid-sentence harms no other."""
 
-    patience_seconds = None
+    patience_seconds: float | None = None
 
     def __init__(self, setups: Mapping[str, WorkerSetup]) -> None:
         """setups: slot -> what its worker loads, with the device."""
