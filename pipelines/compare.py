@@ -283,8 +283,8 @@ class _Page:
         view = self._view
         slides = [] if self._is_file else [Slide("The whole stretch", "a.mp4", "b.mp4", is_film=True)]
         for number, moment in enumerate(self._picker.moments, 1):
-            urls = [self._still(frame, f"{number:02d}-{name}.jpg") for frame, name in zip(moment.pair[:2], "ab")]
-            slides.append(Slide(_clock(moment.pair.seconds), *urls))
+            a, b = (self._still(frame, f"{number:02d}-{name}.jpg") for frame, name in zip(moment.pair[:2], "ab"))
+            slides.append(Slide(_clock(moment.pair.seconds), a, b))
         title = f"{view.labels[0]} and {view.labels[1]}"
         text = compare_page(title, view.labels, view.canvas.display_size, slides, view.notes)
         try:

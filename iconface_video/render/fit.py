@@ -98,7 +98,8 @@ class Fitter:
         rgb = np.ascontiguousarray(np.rot90(rgb, -self._info.rotation // 90))
         width, height = self._target
         shrinks = rgb.shape[1] > width
-        rgb = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=how), np.float32)
         left, top = (canvas.width - width) // 2, (canvas.height - height) // 2
         whole = np.zeros((canvas.height, canvas.width, 3), np.float32)
         whole[top : top + height, left : left + width] = np.clip(rgb, 0, 1)

@@ -62,7 +62,7 @@ def _difference(pair: Pair) -> float:
 
 
 def _small_luma(frame: Frame) -> Float32:
-    plane = frame.planes[0]  # green where the format is RGB: as good
+    plane = np.asarray(frame.planes[0], np.float32)  # green where the format is RGB: as good
     scale = min(1.0, _SMALL_SIDE / max(plane.shape))
     size = max(1, round(plane.shape[1] * scale)), max(1, round(plane.shape[0] * scale))
     return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_AREA), np.float32)

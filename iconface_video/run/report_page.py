@@ -138,7 +138,7 @@ def _add_people(page: Report, observer: FaceObserver) -> None:
             section.add(Sheet(f"faces-{number}", times, rows, caption=f"{observer.title(person)}: above before, below after"))
     tracks = sorted(observer.tracks.values(), key=lambda track: (track.first_seconds, track.track_id))
     section = page.section("Tracks", "One row for each face through one shot.")
-    columns = (
+    track_columns = (
         "track",
         "person",
         "from",
@@ -151,7 +151,7 @@ def _add_people(page: Report, observer: FaceObserver) -> None:
         "after",
         "looks",
     )
-    section.add(Table("tracks", columns, tuple(_track_row(observer, track) for track in tracks[:MOST_TRACKS])))
+    section.add(Table("tracks", track_columns, tuple(_track_row(observer, track) for track in tracks[:MOST_TRACKS])))
     if len(tracks) > MOST_TRACKS:
         section.add(Note(f"{len(tracks) - MOST_TRACKS} more tracks are not shown."))
 

@@ -165,9 +165,10 @@ def relit(image: UInt8, rng: np.random.Generator, amount: float) -> UInt8:
 
 def _small_move(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     """(2, 3) px: what a face does between two frames."""
-    matrix = cv2.getRotationMatrix2D(((size - 1) / 2,) * 2, float(rng.normal(0, 0.7)), float(np.exp(rng.normal(0, 0.007))))
-    matrix[:, 2] += rng.normal(0, 0.012, 2) * size
-    return matrix.astype(np.float32)
+    middle = (size - 1) / 2
+    matrix = cv2.getRotationMatrix2D((middle, middle), float(rng.normal(0, 0.7)), float(np.exp(rng.normal(0, 0.007))))
+    shift = np.array([[0, 0, 1], [0, 0, 1]]) * rng.normal(0, 0.012, (2, 1)) * size
+    return np.asarray(matrix + shift, np.float32)
 
 
 _Sample = tuple[UInt8, UInt8, UInt8, float, int, NDArray[np.int64], bool]
@@ -223,7 +224,8 @@ class FaceMixer:
         seed = int(rng.integers(2**63))
         first = self._sample(rng, size, count, seed)
         truth, source, *rest = first
-        moved = np.asarray(cv2.warpAffine(truth, move, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101))
+        warped = cv2.warpAffine(truth, move, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        moved = np.asarray(warped, np.uint8)
         damaged = degrade(moved, first[3], np.random.default_rng(seed))
         is_grey = bool((source[..., :1] == source).all())
         return first, (moved, grey(damaged) if is_grey else damaged, *rest)  # type: ignore[return-value]

@@ -93,7 +93,8 @@ class RestorerTask(Task):
         parts, figures = self._parts(restored, truth, source, sigma, anchor if references is not None else None)
         if len(batch.moves) and self.weights.steady:
             moves = torch.from_numpy(batch.moves).to(self.device)
-            parts["steady"] = self.weights.steady * steady_loss(*restored.chunk(2), moves).mean()
+            first, second = restored.chunk(2)
+            parts["steady"] = self.weights.steady * steady_loss(first, second, moves).mean()
         total = torch.stack([part.float() for part in parts.values()]).sum()
         yield "model", total, {**{name: part.item() for name, part in parts.items()}, **figures, "loss": total.item()}
         if self.judge is not None:

@@ -77,7 +77,9 @@ def decode_pictures(info: VideoInfo, report: DecodeReport, seek_to: int | None =
                 if gaps.is_filled(own[0]):
                     continue
                 missing = gaps.shown(picture, own[0])
-                for pts in missing if before is not None else ():
+                for pts in missing:
+                    if before is None:
+                        break
                     copy = stand_in(before, info.color)
                     copy.pts = guesser.next(pts, None, 0)
                     copy.time_base = info.time_base
