@@ -118,11 +118,11 @@ def _plot(name: str, figure: str, title: str, unit: str, face: FaceSeries, shown
 
 def _slices(name: str, face: FaceSeries, shown: Sequence[str]) -> Sheet:
     """One upright line of px (an eye and a corner of the mouth lie on it) from frame to frame: time runs to the right."""
-    rows = tuple(Row(version, (slice_picture(face.versions[version].slices),)) for version in shown)
+    row = Row("time runs to the right", tuple(slice_picture(face.versions[version].slices) for version in shown))
     caption = (
         "One upright line through an eye and a corner of the mouth, frame after frame to the right: flicker shows as stripes."
     )
-    return Sheet(name, ("time",), rows, caption)
+    return Sheet(name, tuple(shown), (row,), caption)
 
 
 def slice_picture(slices: Sequence[UInt8]) -> UInt8:
