@@ -1,20 +1,24 @@
 """Paste restored faces into a frame: the residual goes back through the inverse transform, on the smallest box.
 
 What is pasted is the *change* (restored minus source crop), added to the frame's own samples: what resampling the crop lost
-and the bits beyond eight that the frame has stay in the picture, and where the model changed nothing, nothing changes.
+and the bits beyond eight that the frame has stay in the picture, and where the model changed nothing, nothing changes. It is added
+to each plane in the plane's own codes and at its own resolution: the frame is never converted to RGB and back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from iconface_video.faces.align import compose, invert, source_box
 from iconface_video.types import Float32, Float64, Frame
-from iconface_video.video.color import blend_rgb, grow_box, to_rgb_float
+from iconface_video.video.color import Box, grow_box
+from iconface_video.video.components import Component, components_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,24 +48,49 @@ def paste(frame: Frame, patches: Sequence[FacePatch], strength: float = 1.0) -> 
 
 
 def _paste_one(frame: Frame, patch: FacePatch, strength: float) -> Frame:
-    used = np.argwhere(patch.mask > 0)
-    if not len(used):
+    rows, columns = (np.flatnonzero((patch.mask > 0).any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
         return frame
     # The smallest box: around the used part of the crop, not around the crop.
-    (y0, x0), (y1, x1) = used.min(axis=0), used.max(axis=0) + 1
+    x0, y0, x1, y1 = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
     residual, mask = patch.residual[y0:y1, x0:x1], patch.mask[y0:y1, x0:x1]
     matrix = compose([[1, 0, -x0], [0, 1, -y0]], patch.crop_from_frame)
     if not _reaches_frame(matrix, (x1 - x0, y1 - y0), frame):
         return frame
-    box = grow_box(frame, source_box(matrix, (int(x1 - x0), int(y1 - y0)), (frame.width, frame.height)))
-    matrix = compose(matrix, [[1, 0, box[0]], [0, 1, box[1]]])
-    size = box[2] - box[0], box[3] - box[1]
-    weight = warp_back(mask, matrix, size) * np.float32(strength)
-    change = warp_back(residual, matrix, size)
-    rgb = to_rgb_float(frame, box, clip=False)
-    # The change must not leave 0..1; what the frame itself has beyond (YCbCr can) stays.
-    changed = np.clip(rgb + change, np.minimum(rgb, 0.0), np.maximum(rgb, 1.0))
-    return blend_rgb(frame, box, changed, np.clip(weight, 0.0, 1.0), luma_only=patch.luma_only)
+    box = grow_box(frame, source_box(matrix, (x1 - x0, y1 - y0), (frame.width, frame.height)))
+    planes = list(frame.planes)
+    for component in components_of(frame):
+        if component.limits is None and patch.luma_only:
+            continue
+        change = residual @ component.codes_from_rgb
+        planes[component.plane] = _changed(planes[component.plane], component, box, change, mask, matrix, strength)
+    return replace(frame, planes=tuple(planes))
+
+
+def _changed(
+    plane: NDArray[Any],
+    component: Component,
+    box: Box,
+    change: Float32,
+    mask: Float32,
+    crop_from_frame: Float64,
+    strength: float,
+) -> NDArray[Any]:
+    """A copy of the plane with the change (h, w), in its own code steps, added where the mask (h, w) says."""
+    x0, y0, x1, y1 = component.box(box)
+    crop_from_box = compose(compose(crop_from_frame, component.frame_from_plane), [[1, 0, x0], [0, 1, y0]])
+    weight = np.clip(warp_back(mask, crop_from_box, (x1 - x0, y1 - y0)) * np.float32(strength), 0.0, 1.0)
+    warped = warp_back(change[..., None], crop_from_box, (x1 - x0, y1 - y0))
+    mixed = plane.copy()
+    part = mixed[y0:y1, x0:x1]
+    old = part.astype(np.float32)
+    new = old + warped
+    if component.limits is not None:
+        # The change must not lead beyond black and white; what the frame itself has beyond (YCbCr can) stays.
+        black, white = component.limits
+        new = np.clip(new, np.minimum(old, black), np.maximum(old, white))
+    part[...] = np.clip(np.rint(old + weight * (new - old)), 0, component.top)
+    return mixed
 
 
 def _reaches_frame(crop_from_frame: Float64, size: tuple[int, int], frame: Frame) -> bool:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -151,6 +152,7 @@ _NO_MAP = np.zeros(0, np.float32)
 """Second map of cv2.remap where the first holds x and y."""
 
 
+@lru_cache(maxsize=8)
 def _grid(size: int) -> Float32:
     return np.stack(np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32)), axis=-1)
 

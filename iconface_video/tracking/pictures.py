@@ -12,11 +12,11 @@ from iconface_video.faces.align import (
     estimate_parameters,
     invert,
     scaling,
-    source_box,
     transform_points,
 )
+from iconface_video.faces.cut import cut_from_frame
 from iconface_video.types import Detection, Float32, Float64, Frame, UInt8, VideoInfo
-from iconface_video.video.color import to_rgb, to_small_rgb
+from iconface_video.video.color import to_small_rgb
 
 _SAME_PICTURE_LEVELS = 0.6
 """Mean difference, in grey levels, up to which two pictures of a face are one; grain alone makes more."""
@@ -60,6 +60,4 @@ def is_repeated(box: Float32, before: UInt8 | None, picture: UInt8) -> bool:
 
 def aligned_crop(frame: Frame, info: VideoInfo, found: Detection, size: int) -> UInt8:
     """(size, size, 3) RGB of a face in the FFHQ frame, by its raw landmarks in display space."""
-    matrix = crop_from_frame(estimate_parameters(found.landmarks), size, info)
-    box = source_box(matrix, size, (frame.width, frame.height))
-    return cut_crop(to_rgb(frame, box), matrix, size, (box[0], box[1])).astype(np.uint8, copy=False)
+    return cut_from_frame(frame, crop_from_frame(estimate_parameters(found.landmarks), size, info), size)

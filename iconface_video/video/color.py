@@ -55,8 +55,8 @@ def is_full_range(color: ColorTags, layout: PlaneLayout) -> bool:
     return color.range == FULL_RANGE
 
 
-@dataclass(frozen=True)
-class _Coding:
+@dataclass(frozen=True, eq=False)
+class Coding:
     """Everything that one kind of frame needs for conversion, prepared once."""
 
     layout: PlaneLayout
@@ -73,12 +73,13 @@ class _Coding:
     """Position of the first chroma sample in luma pixels, across and down."""
 
 
-def _coding(frame: Frame) -> _Coding:
+def coding_of(frame: Frame) -> Coding:
+    """What the frame's codes mean; one object for all frames of a kind."""
     return _make_coding(frame.pix_fmt, frame.color, matrix_code(frame.color, frame.height))
 
 
 @cache
-def _make_coding(pix_fmt: str, color: ColorTags, matrix: int) -> _Coding:
+def _make_coding(pix_fmt: str, color: ColorTags, matrix: int) -> Coding:
     layout = layout_of(pix_fmt)
     steps = float(2 ** (layout.depth - 8))
     top = float(2**layout.depth - 1)
@@ -91,7 +92,7 @@ def _make_coding(pix_fmt: str, color: ColorTags, matrix: int) -> _Coding:
         ]
     )
     full = is_full_range(color, layout)
-    return _Coding(
+    return Coding(
         layout=layout,
         luma_offset=0.0 if full else 16 * steps,
         luma_scale=top if full else 219 * steps,
@@ -132,7 +133,7 @@ def to_rgb(frame: Frame, box: Box | None = None) -> UInt8:
     """
     if box is not None:
         return np.rint(to_rgb_float(frame, box) * np.float32(255)).astype(np.uint8)
-    coding = _coding(frame)
+    coding = coding_of(frame)
     if coding.layout.is_rgb:
         green, blue, red = (_to_8_bits(plane, coding) for plane in frame.planes[:3])
         return cv2.merge([red, green, blue]).astype(np.uint8, copy=False)
@@ -171,14 +172,14 @@ def _shrunk(plane: Plane, width: int, height: int) -> Plane:
     return cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
 
 
-def _to_8_bits(plane: Plane, coding: _Coding) -> UInt8:
+def _to_8_bits(plane: Plane, coding: Coding) -> UInt8:
     scaled = (plane.astype(np.float32) - coding.luma_offset) * (255 / coding.luma_scale)
     if coding.luma_offset == 0 and coding.luma_scale == 255:
         return plane.astype(np.uint8, copy=False)
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
-def _affine_rgb_from_codes(coding: _Coding, top: float) -> NDArray[np.float64]:
+def _affine_rgb_from_codes(coding: Coding, top: float) -> NDArray[np.float64]:
     """(3, 4): from stored Y, Cb, Cr codes to R, G, B of 0..top."""
     scale = np.array([coding.luma_scale, coding.chroma_scale, coding.chroma_scale])
     offset = np.array([coding.luma_offset, coding.chroma_offset, coding.chroma_offset])
@@ -186,7 +187,7 @@ def _affine_rgb_from_codes(coding: _Coding, top: float) -> NDArray[np.float64]:
     return np.hstack([matrix, -(matrix @ offset)[:, None]])
 
 
-def _upsampled_fast(plane: Plane, width: int, height: int, coding: _Coding) -> Plane:
+def _upsampled_fast(plane: Plane, width: int, height: int, coding: Coding) -> Plane:
     """Chroma at every luma pixel in the plane's own integers; the usual sitings without a general warp."""
     (across, down), siting = coding.layout.chroma_shift, coding.siting
     if (across, down) == (0, 0):
@@ -214,7 +215,7 @@ def to_rgb_float(frame: Frame, box: Box, *, clip: bool = True) -> Float32:
 
     `clip=False` keeps colours that YCbCr can hold but RGB cannot (slightly below 0 or above 1).
     """
-    coding = _coding(frame)
+    coding = coding_of(frame)
     x0, y0, x1, y1 = _inside(frame, box)
     if coding.layout.is_rgb:
         green, blue, red = (plane[y0:y1, x0:x1].astype(np.float32) / coding.luma_scale for plane in frame.planes[:3])
@@ -239,7 +240,7 @@ def _inside(frame: Frame, box: Box) -> Box:
     return x0, y0, x1, y1
 
 
-def _upsampled(plane: Plane, box: Box, coding: _Coding) -> Float32:
+def _upsampled(plane: Plane, box: Box, coding: Coding) -> Float32:
     """Chroma at each luma pixel of the box: float32 (h, w), bilinear between the sites of the chroma samples."""
     x0, y0, x1, y1 = box
     if coding.layout.chroma_shift == (0, 0):
@@ -247,7 +248,7 @@ def _upsampled(plane: Plane, box: Box, coding: _Coding) -> Float32:
     return _warped_chroma(plane, box, coding).astype(np.float32, copy=False)
 
 
-def _warped_chroma(plane: Plane, box: Box, coding: _Coding) -> Plane:
+def _warped_chroma(plane: Plane, box: Box, coding: Coding) -> Plane:
     """The box of a chroma plane at luma resolution, float32."""
     x0, y0, x1, y1 = box
     across, down = (1 << shift for shift in coding.layout.chroma_shift)
@@ -269,7 +270,7 @@ def _warped_chroma(plane: Plane, box: Box, coding: _Coding) -> Plane:
     )
 
 
-def _subsampled(image: Float32, coding: _Coding) -> Float32:
+def _subsampled(image: Float32, coding: Coding) -> Float32:
     """Values at the chroma sites of a box with even corners: float32, from (h, w).
 
     The mean over one sample spacing, centred on the site: for 4:2:0 left that is [1 2 1]/4 across and the mean of two rows.
@@ -303,7 +304,7 @@ def blend_rgb(frame: Frame, box: Box, rgb: Float32, mask: Float32, *, luma_only:
     colours become YCbCr values, mixed with the stored ones and rounded to nearest. Alpha is left alone.
     luma_only: leave the chroma planes alone, too (without effect on RGB formats).
     """
-    coding = _coding(frame)
+    coding = coding_of(frame)
     x0, y0, x1, y1 = _inside(frame, box)
     if grow_box(frame, box) != (x0, y0, x1, y1):
         raise ValueError(f"box {box} cuts through chroma samples of {frame.pix_fmt}; grow it with grow_box first")
@@ -323,7 +324,7 @@ def blend_rgb(frame: Frame, box: Box, rgb: Float32, mask: Float32, *, luma_only:
     return replace(frame, planes=tuple(planes))
 
 
-def _coded(rgb: Float32, mask: Float32, coding: _Coding) -> list[tuple[Float32, Float32]]:
+def _coded(rgb: Float32, mask: Float32, coding: Coding) -> list[tuple[Float32, Float32]]:
     """Per plane: the code values (float) that `rgb` has there, and the mask there."""
     if coding.layout.is_rgb:
         red, green, blue = cv2.split(rgb)
