@@ -119,7 +119,7 @@ def _carried(times: Float64, motion: Float64, unit: float) -> Float64:
 
     Where nothing is known it goes on at the pace between its neighbours'.
     """
-    known = np.isfinite(motion).all(axis=1)
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(motion).all(axis=1))
     known[0] = False  # nothing came before it
     if not known.any():
         return np.zeros_like(motion)
