@@ -84,7 +84,9 @@ def batch_references(per_sample: Sequence[ReferenceContext | None]) -> BatchedRe
     joined = ReferenceContext.cat(contexts)
     index = index.to(joined.tokens.device)
     mask = None if mask is None else mask.to(index.device)
-    maps = tuple(m[index] for m in joined.maps) or None
+    # One view for all where they share their references: no copies, and the decoder can tell.
+    alike = bool((index == index[:1]).all())
+    maps = tuple(m[index[0]].expand(len(index), -1, -1, -1, -1) if alike else m[index] for m in joined.maps) or None
     if joined.cache is not None:
         return BatchedReferences(CachedReferences(joined.cache, index, mask), maps, mask)
     return BatchedReferences(ReferenceTokens(joined.tokens[index], joined.grid, mask), maps, mask)

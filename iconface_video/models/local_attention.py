@@ -64,20 +64,31 @@ class ReferenceAttention(nn.Module):
         tiles = tiles.unflatten(1, (self.heads, -1, side * side))
         return tiles.permute(0, 4, 1, 3, 2)
 
-    def forward(self, query_map: Tensor, keys_values: Tensor, mask: Tensor | None = None) -> Tensor:
-        """query_map (B, width, h, w); keys_values (B, R, 2 channels, h, w); mask (B, R) True where present -> (B, width, h, w)."""
+    def _tiles(self, keys_values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """(B, R, 2 channels, h, w) -> keys of length 1 and values, (B, blocks, heads, R * side^2, channels / heads) each."""
         batch, count = keys_values.shape[:2]
-        height, width = query_map.shape[-2:]
-        pad = (0, -width % BLOCK, 0, -height % BLOCK)
-        query = F.pad(self.to_query(query_map), pad)
-        stored = F.pad(keys_values.flatten(0, 1).to(query.dtype), pad)
+        stored = F.pad(keys_values.flatten(0, 1).to(dtype), _padding(*keys_values.shape[-2:]))
         key, value = (self._blocks(x).unflatten(0, (batch, count)) for x in stored.chunk(2, 1))
         # (B, R, blocks, heads, keys, d) -> (B, blocks, heads, R * keys, d)
         key, value = (x.permute(0, 2, 3, 1, 4, 5).flatten(3, 4) for x in (key, value))
+        return F.normalize(key, dim=-1), value
+
+    def _seen_alike(self, keys_values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """`_tiles`, made once for a batch whose samples share their references, as `batch_references` tells by the stride."""
+        if keys_values.stride(0) == 0 and len(keys_values) > 1:
+            return self._tiles(keys_values[:1], dtype)
+        return self._tiles(keys_values, dtype)
+
+    def forward(self, query_map: Tensor, keys_values: Tensor, mask: Tensor | None = None) -> Tensor:
+        """query_map (B, width, h, w); keys_values (B, R, 2 channels, h, w); mask (B, R) True where present -> (B, width, h, w)."""
+        height, width = query_map.shape[-2:]
+        query = F.pad(self.to_query(query_map), _padding(height, width))
+        count = keys_values.shape[1]
+        key, value = self._seen_alike(keys_values, query.dtype)
         rows, columns = query.shape[-2] // BLOCK, query.shape[-1] // BLOCK
         tiles = query.unflatten(1, (self.heads, -1)).unflatten(3, (rows, BLOCK)).unflatten(5, (columns, BLOCK))
         tiles = tiles.permute(0, 3, 5, 1, 4, 6, 2).flatten(4, 5).flatten(1, 2)  # (B, blocks, heads, BLOCK^2, d)
-        weights = self._weights(F.normalize(tiles, dim=-1), F.normalize(key, dim=-1), count, mask)
+        weights = self._weights(F.normalize(tiles, dim=-1), key, count, mask)
         seen = weights.to(value.dtype) @ value
         seen = seen.unflatten(1, (rows, columns)).unflatten(4, (BLOCK, BLOCK))
         seen = seen.permute(0, 3, 6, 1, 4, 2, 5).flatten(1, 2).flatten(2, 3).flatten(3, 4)
@@ -96,3 +107,8 @@ class ReferenceAttention(nn.Module):
             logits = logits.masked_fill(~shown[:, None, None, None, :], -torch.inf)
         null = self.null_logit.expand(*logits.shape[:-1], 1)
         return torch.cat([null, logits], -1).softmax(-1)[..., 1:]
+
+
+def _padding(height: int, width: int) -> tuple[int, int, int, int]:
+    """To whole blocks, for `F.pad`."""
+    return 0, -width % BLOCK, 0, -height % BLOCK

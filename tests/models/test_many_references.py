@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from iconface_video.models.local_attention import ReferenceAttention
 from iconface_video.models.reference_cache import ReferenceTokens
 from iconface_video.models.references import reference_bias, reference_slots
 from tests.models.tiny_models import tiny_transformer
@@ -44,3 +45,14 @@ def test_references_given_twice_are_worth_the_same_as_given_once(draw: Draw, cau
     mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
     mixed = run(torch.cat([references, draw(2, 2, 4, 12)], 1), mask)
     torch.testing.assert_close(mixed[1], once[1], rtol=tolerance, atol=tolerance)
+
+
+def test_shared_references_are_prepared_once_and_mean_the_same():
+    """One context for the whole batch (a view, tiles made once) beside equal copies of it (each with tiles of its own)."""
+    torch.manual_seed(0)
+    layer = ReferenceAttention(width=16, channels=16, heads=2, window=5)
+    torch.nn.init.normal_(layer.to_out.weight)
+    query, stored = torch.randn(3, 16, 8, 8), torch.randn(1, 2, 32, 8, 8)
+    shared = layer(query, stored.expand(3, -1, -1, -1, -1))
+    torch.testing.assert_close(shared, layer(query, stored.repeat(3, 1, 1, 1, 1)))
+    assert shared.abs().max() > 0.1
