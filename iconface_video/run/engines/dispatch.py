@@ -37,7 +37,7 @@ class _Dispatch:
         self._report = report
         self._queue = SegmentQueue([segment.index for segment in work.segments])
         self._total = work.faces
-        self._shown = 0
+        self._shown = -1
         self.counts = TimelineCounts()
 
     def go(self, check: Check) -> None:
@@ -52,8 +52,8 @@ class _Dispatch:
             if any(slot.state is not State.STARTING for slot in self._roster.living()):
                 nobody_since = time.monotonic()
             self._roster.check_alive(nobody_since)
-        self._shown = self._total
-        self._tell()
+        if self._shown < self._total:  # faces whose frames could not be decoded
+            self._report(Progress("restore", self._total, self._total, unit="faces"))
 
     def _hand_out(self) -> None:
         living = self._roster.living()
@@ -101,6 +101,7 @@ class _Dispatch:
     def _tell(self, message: str = "") -> None:
         """Progress of all workers together; a loss does not take it back."""
         at_work = sum(slot.faces for slot in self._roster.slots.values())
-        now = self.counts.restored + self.counts.repeated + at_work
-        self._shown = min(max(self._shown, now), self._total)
-        self._report(Progress("restore", self._shown, self._total, unit="faces", message=message))
+        now = min(max(self._shown, self.counts.restored + self.counts.repeated + at_work, 0), self._total)
+        if now != self._shown or message:
+            self._shown = now
+            self._report(Progress("restore", now, self._total, unit="faces", message=message))
