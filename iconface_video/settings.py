@@ -106,7 +106,7 @@ class SurveySettings(Validated):
     max_gap_seconds: float = setting(0.5, low=0, high=5, help="How long a face may stay undetected before its track ends.")
     min_track_seconds: float = setting(0.2, low=0, high=10, help="Shorter tracks are left alone.")
     detect_every: int = setting(
-        1,
+        2,
         low=1,
         high=30,
         help="Detect on every n-th frame while faces hardly move (on each one otherwise); the motion filter bridges the others.",

@@ -20,6 +20,7 @@ from iconface_video.tracking.tracker import Tracker
 from iconface_video.tracking.tracklet import Tracklet
 from iconface_video.tracking.tracks import build_tracks, reason_to_skip
 from iconface_video.types import Detection, Float32, Float64, Frame, Progress, Shot, Survey, Timestamp, Track, UInt8, VideoInfo
+from iconface_video.video.prefetch import prefetch
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.shots import ContentShotDetector, ShotDetector
 
@@ -28,6 +29,10 @@ Embed = Callable[[list[UInt8]], Float32]
 
 _CALM_REACH = 0.05
 """Share of its height that a face may move while it is not looked at."""
+_REPEATS_MEMORY_FRAMES = 30
+"""Where pictures are shown twice, they go on being shown twice, some more often than others (3:2 pulldown)."""
+_AHEAD_FRAMES = 4
+"""Frames decoded ahead of face detection."""
 _PROGRESS_EVERY = 10
 """Frames between two progress events."""
 
@@ -55,16 +60,19 @@ def run_survey(
     surveyor = _Surveyor(reader.info, settings, embed, detector or make_detector(settings))
     waiting: deque[Frame] = deque()
     is_whole = start is None and end is None
-    for frame in reader.frames(start, end):
-        if should_stop is not None and should_stop():
-            raise Cancelled("stopped while looking for faces")
-        surveyor.cuts.update(cut.pts for cut in shots.push(frame))
-        waiting.append(frame)
-        # One frame more than the shot detector's delay: whether the next frame is a cut must be known, too.
-        while len(waiting) > shots.delay + 1:
-            surveyor.push(waiting.popleft(), waiting[0].pts)
-        if progress is not None and surveyor.frame_count % _PROGRESS_EVERY == 0:
-            progress(Progress("survey", surveyor.frame_count, reader.info.frame_count_declared if is_whole else None))
+    # Decoding and shot detection beside face detection, in a thread of their own.
+    judged = ((frame, shots.push(frame)) for frame in reader.frames(start, end))
+    with prefetch(judged, _AHEAD_FRAMES) as stream:
+        for frame, cuts in stream:
+            if should_stop is not None and should_stop():
+                raise Cancelled("stopped while looking for faces")
+            surveyor.cuts.update(cut.pts for cut in cuts)
+            waiting.append(frame)
+            # One frame more than the shot detector's delay: whether the next frame is a cut must be known, too.
+            while len(waiting) > shots.delay + 1:
+                surveyor.push(waiting.popleft(), waiting[0].pts)
+            if progress is not None and surveyor.frame_count % _PROGRESS_EVERY == 0:
+                progress(Progress("survey", surveyor.frame_count, reader.info.frame_count_declared if is_whole else None))
     surveyor.cuts.update(cut.pts for cut in shots.finish())
     while waiting:
         frame = waiting.popleft()
@@ -96,8 +104,8 @@ class _Surveyor:
         self._shot_pts = array("q")
         self._origin: int | None = None
         self._unseen = self._patience = 0
-        self._repeats = False
-        """The frame looked at last showed a face as the frame before had shown it: then each frame is looked at."""
+        self._repeats_for = 0
+        """Frames for which each one is looked at, because a frame showed a face as the frame before had shown it."""
         self._before_pts: int | None = None
         self._before: UInt8 | None = None
         """The detector's picture of the frame before; None where that was not looked at or belongs to another shot."""
@@ -114,7 +122,8 @@ class _Surveyor:
             self._unseen, self._patience = 0, self._frames_to_rest(frame)
         else:
             self._unseen += 1
-            self._before = None
+            self._before, _ = detection_picture(frame, self.info, self.settings.detection_size)
+            self._before_pts = None
         self._shot_pts.append(frame.pts)
         self.frame_count += 1
         if next_pts is None:
@@ -124,7 +133,7 @@ class _Surveyor:
         """How many frames need not be looked at: none while a face moves, comes or goes, or pictures are repeated."""
         rest = self.settings.detect_every - 1
         seconds = float(max(frame.duration, 1) * frame.time_base) * rest
-        is_calm = rest > 0 and not self._repeats and self._tracker.is_calm(seconds, _CALM_REACH)
+        is_calm = rest > 0 and self._repeats_for == 0 and self._tracker.is_calm(seconds, _CALM_REACH)
         return rest if is_calm else 0
 
     def survey(self) -> Survey:
@@ -147,14 +156,14 @@ class _Surveyor:
         faces = _Faces(frame, self.info, found, self.embed)
         given = self._tracker.push(frame.pts, seconds, found, faces.describe if self.embed else None)
         due: list[tuple[int, Tracklet]] = []
-        self._repeats = False
+        self._repeats_for = max(0, self._repeats_for - 1)
         for index, track in enumerate(given):
             if track is None:
                 continue
             item = found[index]
             if is_repeated(seen[index].box, self._before, picture):
                 track.repeats()
-                self._repeats = True
+                self._repeats_for = _REPEATS_MEMORY_FRAMES
             self._note_motion(track, picture, seen[index].box, display_from_picture)
             height = float(item.box[3] - item.box[1])
             if height < self.settings.min_face_px:
