@@ -80,7 +80,7 @@ def test_the_page_says_it_all_and_needs_nothing_else(told, face_clip):
         assert expected in seen, expected
     data = json.loads(base64.b64decode(re.search(r'href="data:application/json;base64,([^"]+)"', text)[1]))
     assert data["figures"]["faces_restored"] == report.faces_restored
-    (picture,) = re.findall(r'<img src="data:image/jpeg;base64,([^"]+)"', text)
+    (picture,) = re.findall(r'<img src="data:image/png;base64,([^"]+)"', text)
     sheet = cv2.imdecode(np.frombuffer(base64.b64decode(picture), np.uint8), cv2.IMREAD_COLOR)
     assert min(sheet.shape[:2]) > 500
     assert text.count("<table") == 3
