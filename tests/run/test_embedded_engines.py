@@ -11,6 +11,7 @@ from tests.run.engine_parts import SETTINGS, crops_of, without
 
 
 def test_two_workers_make_what_one_process_with_as_many_threads_makes(found, tmp_path):
+    """Slow, as each worker loads torch and the model: that the promise holds for the model itself can be seen no other way."""
     model = load_restorer(SETTINGS)
     chosen = (0, 3)
     others = [index for index in range(8) if index not in chosen]
