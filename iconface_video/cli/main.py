@@ -98,9 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _print_any_name()
     try:
         words = with_report_file(arguments) if arguments[:1] == ["run"] else arguments
-        result = _command().main(
-            words or ["--help"], prog_name="iconface-video", standalone_mode=False, obj=arguments
-        )
+        result = _command().main(words or ["--help"], prog_name="iconface-video", standalone_mode=False, obj=arguments)
         code = result if isinstance(result, int) else 0
         return _failed(STOPPED, code) if code == INTERRUPTED else code
     except IconFaceError as error:
