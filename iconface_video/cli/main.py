@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sys
 import traceback
@@ -42,6 +43,8 @@ from iconface_video.cli.stopping import STOPPED
 from iconface_video.errors import IconFaceError, notes_of
 
 INTERRUPTED = 130
+SPIN_COUNT = "10000"
+"""Turns that an OpenMP thread waits busily; the library's own 300,000 stop a two-core machine that does something else, too."""
 
 app = typer.Typer(
     name="iconface-video",
@@ -92,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Errors are one sentence on stderr; with --debug the traceback precedes it.
     """
+    # Before torch is loaded: its threads would wait for each other by spinning, ten times too long on a busy machine.
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = _take_debug(arguments)
     previous = _let_terminate_interrupt()

@@ -32,7 +32,7 @@ SLICE_X = 0.385
 """Where the upright slice through time is taken, as a share of the crop: an eye and a corner of the mouth lie on it."""
 _LONGEST_SLICE = 600
 
-Embed = Callable[[list[UInt8]], Float32]
+Embed = Callable[[Sequence[UInt8]], Float32]
 """Crops in the FFHQ frame, uint8 (S, S, 3) RGB -> (n, d) identity embeddings."""
 Similarity = Callable[[UInt8, UInt8], Float64]
 """(n, S, S, 3) crops, twice -> (n,) distances."""
