@@ -6,6 +6,7 @@ diffusers.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     from iconface_video.video.probe import probe
 
 __version__ = "0.1.0"
+
+# Nothing is sent anywhere: these libraries report their use to their makers unless they are told not to before they are loaded
+# (onnxruntime to Microsoft, huggingface_hub and diffusers to Hugging Face, Ray to Anyscale). A value set by the user stays.
+for _name, _value in {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}.items():
+    os.environ.setdefault(_name, _value)
 
 __all__ = [
     "BatchOptions",
