@@ -89,7 +89,6 @@ def _open_session(path: Path, threads: int) -> Any:
     options.inter_op_num_threads = 1
     # Threads that wait for work in a busy loop would take the cores from decoder, encoder and model.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     try:
         data = path.read_bytes()
         _check_installed(path, data)

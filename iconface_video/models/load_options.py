@@ -117,8 +117,11 @@ def place(model: IConFaceModel, device: torch.device, dtype: torch.dtype, option
 
 
 def _set_attention_backend(model: IConFaceModel, name: str) -> None:
+    from diffusers.models.attention_dispatch import attention_backend
+
     try:
-        model.transformer.base.set_attention_backend(name)
+        with attention_backend(name):  # diffusers would make it every later model's as well; this puts the old one back
+            model.transformer.base.set_attention_backend(name)
     except (ValueError, RuntimeError, ImportError) as error:
         raise UsageError(f"attention_backend '{name}' cannot be used here: {error}") from None
 
