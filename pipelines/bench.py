@@ -20,7 +20,7 @@ from iconface_video.restore.cut import cut_from_frame
 from iconface_video.run.bench_stages import Job, Machine, Rate, ffmpeg_transcode, measure
 from iconface_video.settings import RunSettings
 from iconface_video.tracking.pictures import detection_picture
-from iconface_video.types import Float64, Frame, Survey, UInt8
+from iconface_video.types import Float64, Frame, Survey, UInt8, VideoInfo
 from iconface_video.video.output_plan import plan_output
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.shots import ContentShotDetector
@@ -59,7 +59,7 @@ def bench_pipeline(clip: Path, settings: RunSettings | None = None, seconds: flo
     settings = settings or RunSettings()
     embed, model = load_embedder(), load_restorer(settings)
     end = None if seconds is None else Fraction(seconds).limit_denominator(1000)
-    frames = _count(clip, settings, end)
+    info, frames = _count(clip, settings, end)
     untouched = replace(settings, render=replace(settings.render, strength=0.0))
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / f"out{clip.suffix}"
@@ -75,7 +75,7 @@ def bench_pipeline(clip: Path, settings: RunSettings | None = None, seconds: flo
         jobs[SURVEY] = ("frames", lambda: survey(clip, settings=settings, end=end, embed=embed).frame_count)
         jobs[RUN] = ("frames", whole(settings))
         rates = measure(jobs, rounds, warm_up=0)
-    return ClipBench(str(clip), _picture(clip), frames, Machine.here(), tuple(rates))
+    return ClipBench(str(clip), _picture(info), frames, Machine.here(), tuple(rates))
 
 
 def bench_stages(clip: Path, settings: RunSettings | None = None, frames: int = 60, rounds: int = 3) -> ClipBench:
@@ -104,18 +104,16 @@ def bench_stages(clip: Path, settings: RunSettings | None = None, frames: int = 
             "encode": ("frames", lambda: _encode(clip, held, settings, Path(folder) / "out.mp4")),
         }
         rates = measure(jobs, rounds)
-    return ClipBench(str(clip), _picture(clip), len(held), Machine.here(), tuple(rates))
+    return ClipBench(str(clip), _picture(info), len(held), Machine.here(), tuple(rates))
 
 
-def _count(clip: Path, settings: RunSettings, end: Fraction | None) -> int:
+def _count(clip: Path, settings: RunSettings, end: Fraction | None) -> tuple[VideoInfo, int]:
     with VideoReader(clip, settings.read) as reader:
         last = None if end is None else reader.info.first_pts + round(end / reader.info.time_base)
-        return sum(1 for frame in reader.frames() if last is None or frame.pts <= last)
+        return reader.info, sum(1 for frame in reader.frames() if last is None or frame.pts <= last)
 
 
-def _picture(clip: Path) -> str:
-    with VideoReader(clip) as reader:
-        info = reader.info
+def _picture(info: VideoInfo) -> str:
     rate = "" if info.average_rate is None else f", {float(info.average_rate):g} frames/s"
     return f"{info.width}x{info.height}{rate}"
 

@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from iconface_video.cli.display import print_json
-from iconface_video.cli.options import Overrides, optional_seconds, people, present, seconds, settings_options
+from iconface_video.cli.options import (
+    AsJson,
+    Overrides,
+    PersonFolders,
+    PresetName,
+    Quiet,
+    optional_seconds,
+    people,
+    present,
+    seconds,
+    settings_options,
+)
 from iconface_video.cli.run_command import SECTIONS, Part
 from iconface_video.configs import DEFAULTS, load_preset
 
@@ -29,16 +40,8 @@ def batch(
             "--reference", "-r", metavar="PHOTO", help="A photo of a person who is in each video; may be given more than once."
         ),
     ] = None,
-    person: Annotated[
-        list[str] | None,
-        typer.Option("--person", metavar="NAME=FOLDER", help="A folder of photos of one person; once for each person."),
-    ] = None,
-    preset: Annotated[
-        str,
-        typer.Option(
-            "--preset", "-p", metavar="NAME", help="Settings to start from; `config list` shows all, or a .yaml file."
-        ),
-    ] = DEFAULTS.name,
+    person: PersonFolders = None,
+    preset: PresetName = DEFAULTS.name,
     start: Annotated[str | None, typer.Option(metavar="TIME", help="Begin each video here: seconds or h:mm:ss.")] = None,
     end: Annotated[str | None, typer.Option(metavar="TIME", help="Stop each video here: seconds or h:mm:ss.")] = None,
     preview: Annotated[
@@ -51,10 +54,8 @@ def batch(
         bool, typer.Option("--keep-work", help="Keep the restored faces, so that `render` can use them again.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over: forget what unfinished runs left behind.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="For programs: one JSON object at the end, progress as JSON lines on stderr.")
-    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
     *,
     overrides: Overrides,
 ) -> None:

@@ -128,6 +128,6 @@ def _show(found: ClipBench, as_json: bool) -> None:
     for rate in found.rates:
         ratio = found.ratios.get(rate.what)
         beside = "" if ratio is None else f", {ratio:.2f} times the ffmpeg program's time"
-        cpu = "" if rate.cpu_seconds is None else f", {rate.cpu_seconds:.2f} s of processor time"
+        cpu = f", {rate.cpu_seconds:.2f} s of processor time"
         rows.append((rate.what, f"{rate.median:.1f} {rate.unit}/s ({rate.slowest:.1f} to {rate.fastest:.1f}){cpu}{beside}"))
     print_rows(rows)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from iconface_video.cli.display import counted, duration, make_display, print_json, print_rows
-from iconface_video.cli.options import Overrides, optional_seconds, present, seconds, settings_options
+from iconface_video.cli.options import AsJson, Overrides, Quiet, optional_seconds, present, seconds, settings_options
 from iconface_video.configs import settings_from
 from iconface_video.errors import UsageError
 
@@ -63,10 +63,8 @@ def compare(
     ] = None,
     crop_to_face: Annotated[bool, typer.Option("--crop-to-face", help="Show only where the largest face of A is.")] = False,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace what exists.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="For programs: one JSON object at the end, progress as JSON lines on stderr.")
-    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
     *,
     overrides: Overrides,
 ) -> None:

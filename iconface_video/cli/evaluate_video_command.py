@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from iconface_video.cli.display import make_display, print_json, print_rows
-from iconface_video.cli.options import present, seconds
+from iconface_video.cli.options import Quiet, present, seconds
 from iconface_video.configs import DEFAULTS, load_preset
 from iconface_video.errors import UsageError
 
@@ -51,7 +51,7 @@ def video(
     identity: Annotated[str, typer.Option(metavar="auto|dlib|embedded", help="Who tells people apart.")] = "auto",
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Same seed, same damage.")] = 42,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace an earlier report.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="The report's figures as one JSON object.")] = False,
 ) -> None:
     """Measure how steady restored videos are: damage clean clips, restore them in several ways, compare.

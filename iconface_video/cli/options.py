@@ -30,6 +30,20 @@ _NAMES = {("encode", "preset"): "encoder-preset"}
 Overrides = dict[str, dict[str, Any]]
 """Section -> setting -> the value that the user gave."""
 
+# Options that several commands share, word for word.
+PresetName = Annotated[
+    str,
+    typer.Option("--preset", "-p", metavar="NAME", help="Settings to start from; `config list` shows all, or a .yaml file."),
+]
+PersonFolders = Annotated[
+    list[str] | None,
+    typer.Option("--person", metavar="NAME=FOLDER", help="A folder of photos of one person; once for each person."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="For programs: one JSON object at the end, progress as JSON lines on stderr.")
+]
+
 
 def settings_options(*sections: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorator: adds an option for each setting of the given sections. The command gets those that were given as `overrides`."""

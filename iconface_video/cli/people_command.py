@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iconface_video.cli.display import counted, make_display, print_json, print_rows
-from iconface_video.cli.options import Overrides, present, settings_options
+from iconface_video.cli.options import AsJson, Overrides, PresetName, Quiet, present, settings_options
 from iconface_video.configs import DEFAULTS, load_preset
 
 if TYPE_CHECKING:
@@ -22,20 +22,13 @@ def people(
         Path | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="Where to write; NAME.people beside the input when not given."),
     ] = None,
-    preset: Annotated[
-        str,
-        typer.Option(
-            "--preset", "-p", metavar="NAME", help="Settings to start from; `config list` shows all, or a .yaml file."
-        ),
-    ] = DEFAULTS.name,
+    preset: PresetName = DEFAULTS.name,
     force: Annotated[
         bool,
         typer.Option("--force", "-f", help="Start over. A people.yaml that is there is kept as people.before.yaml."),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="For programs: one JSON object at the end, progress as JSON lines on stderr.")
-    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
     *,
     overrides: Overrides,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from iconface_video.cli.display import counted, duration, make_display, print_json, print_rows
-from iconface_video.cli.options import Overrides, present, settings_options
+from iconface_video.cli.options import AsJson, Overrides, Quiet, present, settings_options
 from iconface_video.configs import DEFAULTS, load_preset
 
 
@@ -28,10 +28,8 @@ def render(
         str, typer.Option("--preset", "-p", metavar="NAME", help="Settings to start from; only blending and output are used.")
     ] = DEFAULTS.name,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace the output if it exists.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="For programs: one JSON object at the end, progress as JSON lines on stderr.")
-    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
     *,
     overrides: Overrides,
 ) -> None:

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from iconface_video.cli.display import counted, duration, make_display, print_json, print_rows
-from iconface_video.cli.options import Overrides, optional_seconds, people, present, seconds, settings_options
+from iconface_video.cli.options import (
+    AsJson,
+    Overrides,
+    PersonFolders,
+    PresetName,
+    Quiet,
+    optional_seconds,
+    people,
+    present,
+    seconds,
+    settings_options,
+)
 from iconface_video.cli.stopping import stoppable
 from iconface_video.configs import DEFAULTS, load_preset
 from iconface_video.errors import UsageError
@@ -42,22 +53,14 @@ def run(
             "--reference", "-r", metavar="PHOTO", help="A photo of a person in the video; may be given more than once."
         ),
     ] = None,
-    person: Annotated[
-        list[str] | None,
-        typer.Option("--person", metavar="NAME=FOLDER", help="A folder of photos of one person; once for each person."),
-    ] = None,
+    person: PersonFolders = None,
     people_file: Annotated[
         Path | None,
         typer.Option(
             "--people", metavar="FILE", help="A people.yaml that `people` wrote and you edited: who is who, who is skipped."
         ),
     ] = None,
-    preset: Annotated[
-        str,
-        typer.Option(
-            "--preset", "-p", metavar="NAME", help="Settings to start from; `config list` shows all, or a .yaml file."
-        ),
-    ] = DEFAULTS.name,
+    preset: PresetName = DEFAULTS.name,
     start: Annotated[str | None, typer.Option(metavar="TIME", help="Begin here: seconds or h:mm:ss.")] = None,
     end: Annotated[str | None, typer.Option(metavar="TIME", help="Stop here: seconds or h:mm:ss.")] = None,
     preview: Annotated[
@@ -84,10 +87,8 @@ def run(
         ),
     ] = False,
     report_to: Annotated[Path | None, typer.Option("--report-to", metavar="FILE", help="As --report FILE.html.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="For programs: one JSON object at the end, progress as JSON lines on stderr.")
-    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check input and options, say what would be written, stop.")
     ] = False,

@@ -28,7 +28,7 @@ class Rate:
     fastest: float
     seconds: float
     """Median time of a round."""
-    cpu_seconds: float | None = None
+    cpu_seconds: float
     """Processor time of a round (median), of this process and those that it started."""
 
 
