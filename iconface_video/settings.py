@@ -186,6 +186,9 @@ class EngineSettings(Validated):
     max_memory: str | None = setting(
         None, help="Most memory to take, such as 2G: shortens the queues and takes fewer faces per model call."
     )
+    overlap: bool = setting(
+        True, help="Write the video while faces are still being restored; the result is the same to the bit."
+    )
     ray_address: str | None = setting(None, help="The Ray cluster, as host:port; RAY_ADDRESS when not given.")
 
 

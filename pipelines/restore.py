@@ -17,9 +17,9 @@ from iconface_video.identity.evidence import group_tracks
 from iconface_video.identity.references import Embed
 from iconface_video.models.hub import check_source
 from iconface_video.pipelines.finding import Found, Notes, ReferenceChoice, find_faces
-from iconface_video.pipelines.render import render_clip
+from iconface_video.pipelines.rendering import Rendering, RenderWork
 from iconface_video.pipelines.survey import load_embedder
-from iconface_video.restore.crop_store import CropStore, StoreHeader, estimate_bytes, write_header
+from iconface_video.restore.crop_store import StoreHeader, estimate_bytes, write_header
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import RestorePlan, make_plan
 from iconface_video.restore.timeline import SegmentDone, TimelineCounts
@@ -114,37 +114,34 @@ def _restore_clip(
     found = find_faces(clip, settings, references, embed, folder, notes, watch)
     if observer is not None and found.survey.tracks:
         observer.begin(found.survey, found.anchors, embed or load_embedder(), found.names)
-    restored = _restore(clip, found, settings, model, engine, folder, target, memory, notes, watch)
-    if restored.with_what and settings.render.strength > 0:
-        notes.say(*missing_mark(target.container))
-
-    def report(frames: int) -> RunReport:
-        return RunReport(
-            input=clip.info.path,
-            output=target.path,
-            frames=frames,
-            faces=sum(len(track) for track in found.everybody.tracks),
-            tracks=len(found.everybody.tracks),
-            people=len(group_tracks(found.everybody)),
-            frames_restored=restored.frames,
-            faces_restored=restored.restored + restored.repeated,
-            faces_repeated=restored.repeated,
-            left_alone={**restored.plan.left_alone, **found.left_alone},
-            not_tracked=dict(found.survey.skipped),
-            seconds=watch.seconds,
-            notes=(*notes.said, *found.notes, *restored.notes, *clip.damage),
-        )
-
-    def on_whole(path: Path, frames: int) -> None:
-        folder.journal.finish_output(target.path, hash_file(path), report(frames))
-
-    store = CropStore(folder.crops, restored.plan.segments)
-    total = found.survey.frame_count
-    render, encode = settings.render, settings.encode
     see = None if observer is None else observer.see
-    return report(
-        render_clip(clip, store, target, render, encode, watch, total, restored.with_what, on_whole, see, memory.decode_ahead)
-    )
+    writing = RenderWork(clip, target, settings, folder.crops, found.survey.frame_count, memory.decode_ahead, see)
+    with Rendering(writing, watch, settings.engine.overlap and memory.overlap) as rendering:
+        restored = _restore(clip, found, settings, model, engine, folder, target, memory, notes, watch, rendering)
+        if restored.with_what and settings.render.strength > 0:
+            notes.say(*missing_mark(target.container))
+
+        def report(frames: int) -> RunReport:
+            return RunReport(
+                input=clip.info.path,
+                output=target.path,
+                frames=frames,
+                faces=sum(len(track) for track in found.everybody.tracks),
+                tracks=len(found.everybody.tracks),
+                people=len(group_tracks(found.everybody)),
+                frames_restored=restored.frames,
+                faces_restored=restored.restored + restored.repeated,
+                faces_repeated=restored.repeated,
+                left_alone={**restored.plan.left_alone, **found.left_alone},
+                not_tracked=dict(found.survey.skipped),
+                seconds=watch.seconds,
+                notes=(*notes.said, *found.notes, *restored.notes, *rendering.clip.damage),
+            )
+
+        def on_whole(path: Path, frames: int) -> None:
+            folder.journal.finish_output(target.path, hash_file(path), report(frames))
+
+        return report(rendering.finish(on_whole))
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,11 +168,13 @@ def _restore(
     memory: MemoryPlan,
     notes: Notes,
     watch: Watch,
+    rendering: Rendering,
 ) -> _Restored:
     """The plan, then the model's work into the crop store: segment by segment, but for those that are there already."""
     if not found.survey.tracks:
         plan = RestorePlan((), (), {})
         _write_store_header(clip, plan, found, settings, "none", {}, folder)
+        rendering.begin(plan, (), {})
         return _Restored(plan)
     with watch.stage("restore"), _engine(settings, model, engine, watch) as restorer:
         weights = _weights(settings) if model is None else None
@@ -193,6 +192,7 @@ def _restore(
         check_space([crops, _output_need(clip, target, settings, found.survey.frame_count)])
         with_what = _with_what(plan, found, settings, facts)
         _write_store_header(clip, plan, found, settings, fingerprint(**parts), with_what, folder)
+        rendering.begin(plan, there, with_what)
         counts = TimelineCounts()
         for done in there.values():
             counts.add(done)
@@ -200,12 +200,13 @@ def _restore(
 
         def finished(done: SegmentDone) -> None:
             folder.finish_segment(done)
+            rendering.segment_done(done.index)
             counts.add(done)
 
         work = RestoreWork(
             clip, found.survey, found.anchors, settings.restore, plan, missing, folder.crops, memory.decode_ahead
         )
-        counts.notes |= restorer.restore(work, finished, watch.report, watch.check).notes
+        counts.notes |= restorer.restore(work, finished, watch.report, rendering.check).notes
     return _Restored(plan, counts.frames, counts.restored, counts.repeated, tuple(sorted(counts.notes)), with_what)
 
 

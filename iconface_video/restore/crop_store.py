@@ -14,7 +14,7 @@ import os
 import shutil
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -316,9 +316,11 @@ def _check_segments(segments: Sequence[Segment]) -> None:
 class CropStore:
     """All segments of a store, read in presentation order (any order works; neighbouring frames are cheap)."""
 
-    def __init__(self, folder: Path, segments: Sequence[Segment]) -> None:
+    def __init__(self, folder: Path, segments: Sequence[Segment], wait: Callable[[int], None] = lambda index: None) -> None:
+        """wait: called with a segment's index before it is opened; returns when it stands in the store."""
         self._folder = folder
         self._segments = segments
+        self._wait = wait
         self._starts = [segment.first_pts for segment in segments]
         self._open: tuple[int, SegmentCrops] | None = None
 
@@ -328,6 +330,7 @@ class CropStore:
         if position < 0 or pts > self._segments[position].last_pts:
             return []
         if self._open is None or self._open[0] != position:
+            self._wait(self._segments[position].index)
             self._open = position, SegmentCrops(self._folder, self._segments[position].index)
         return self._open[1].at(pts)
 

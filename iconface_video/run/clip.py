@@ -37,6 +37,10 @@ class Clip:
         clip.end = None if end_pts is None else Timestamp(end_pts, base)
         return clip
 
+    def again(self, reader: VideoReader) -> Clip:
+        """The same part of the same file through another reader: two threads cannot share one."""
+        return Clip.between(reader, *(None if end is None else end.pts for end in (self.start, self.end)))
+
     def _timestamp(self, name: str, seconds: Fraction | None) -> Timestamp | None:
         if seconds is None:
             return None

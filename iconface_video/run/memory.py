@@ -26,6 +26,8 @@ _COPIES = 2
 """A frame's decoded picture, and its planes once something is pasted."""
 _ALWAYS_HELD = 12
 """Frames in decoder threads, shot detector, temporal filter and under the hands, whatever the queues hold."""
+_OVERLAP_HOLDS = 8
+"""Frames more when two streams are decoded at once, beside the queue."""
 _ENCODER_HOLDS = {"h264": 16, "hevc": 32, "prores": 4, "ffv1": 2}
 """Frames in the encoder's threads and look-ahead."""
 
@@ -39,6 +41,8 @@ class MemoryPlan:
     batch: int
     """Faces per model call."""
     notes: tuple[str, ...] = ()
+    overlap: bool = True
+    """Whether writing beside restoring fits in."""
 
     def apply(self, settings: RunSettings) -> RunSettings:
         """The settings with its batch."""
@@ -67,10 +71,12 @@ def plan_memory(settings: RunSettings, info: VideoInfo) -> MemoryPlan:
             f"--max-memory {wish} is too small for {info.path.name} ({info.width}x{info.height}): "
             f"it takes at least {-(-(fixed + frame + face) >> 20)}M."
         )
+    beside = frame * (_OVERLAP_HOLDS + DECODE_AHEAD_FRAMES)
+    overlap = limit >= fixed + beside + frame * DECODE_AHEAD_FRAMES + face * restore.batch
     ahead = min(DECODE_AHEAD_FRAMES, (limit - fixed - face) // frame)
     batch = min(restore.batch, (limit - fixed - ahead * frame) // face)
     notes = () if batch == restore.batch else (f"--max-memory {wish}: {batch} faces per model call instead of {restore.batch}",)
-    return MemoryPlan(ahead, batch, notes)
+    return MemoryPlan(ahead, batch, notes, overlap)
 
 
 def frame_bytes(info: VideoInfo) -> int:
