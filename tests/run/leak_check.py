@@ -76,6 +76,8 @@ def judge(samples: dict[str, list[Sample]], minutes: float) -> list[str]:
     for stage, seen in samples.items():
         second = [item for item in seen if 1 / minutes <= item.done < 2 / minutes]
         last = [item for item in seen if item.done >= 1 - 1 / minutes]
+        if not second or not last:
+            continue  # writing happens beside restoring: what it takes is seen there, and only its end by itself
         memory = [statistics.median(item.resident for item in part) for part in (second, last)]
         files, threads = (
             [max(getattr(item, name) for item in part) for part in (second, last)] for name in ("files", "threads")

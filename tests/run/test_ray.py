@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from functools import partial
@@ -12,6 +15,7 @@ import pytest
 import torch
 
 from iconface_video.errors import Cancelled, UsageError
+from tests.pipelines.conftest import face_clip, portrait  # noqa: F401 - fixtures
 from tests.run.engine_parts import SEGMENTS, SETTINGS, crops_of, files_of, slow, stand_in
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_log_monitor": False}
@@ -83,6 +87,22 @@ def test_two_nodes_make_what_one_process_makes_and_need_no_shared_files(cluster,
     assert left
     assert not any(folder.exists() for folder in left)
     assert not ray.is_initialized()
+
+
+def test_a_batch_on_a_cluster_writes_what_one_process_writes(cluster, face_clip, tmp_path):  # noqa: F811
+    """The commands as a user gives them, with the real model; slow for that reason."""
+    options = ["--threads", "1", "--crop-size", "128", "--segment-seconds", "0.5", "--encoder-preset", "superfast", "-q"]
+    files = {}
+    for name, words in (
+        ("here", ["run", face_clip, "-o", tmp_path / "here.mp4"]),
+        ("batch", ["batch", face_clip, "-o", tmp_path, "--engine", "ray"]),
+    ):
+        command = [sys.executable, "-m", "iconface_video", *map(str, words), *options]
+        environment = {**os.environ, "RAY_ADDRESS": cluster.address, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr[-2000:]
+        files[name] = (tmp_path / f"{'face.restored' if name == 'batch' else name}.mp4").read_bytes()
+    assert files["batch"] == files["here"]
 
 
 def test_a_node_is_killed(cluster, found, made_locally, crops):
