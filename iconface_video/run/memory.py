@@ -24,7 +24,7 @@ LARGEST_CROP = 512
 """px, where the crop size follows the face."""
 _COPIES = 2
 """A frame's decoded picture, and its planes once something is pasted."""
-_ALWAYS_HELD = 12
+_ALWAYS_HELD = 13
 """Frames in decoder threads, shot detector, temporal filter and under the hands, whatever the queues hold."""
 _OVERLAP_HOLDS = 8
 """Frames more when two streams are decoded at once, beside the queue."""

@@ -11,6 +11,7 @@ import pytest
 from iconface_video.render.masks import crop_mask
 from iconface_video.render.paste import FacePatch, paste, warp_back
 from iconface_video.render.render import Renderer
+from iconface_video.render.temporal import RADIUS_FRAMES
 from iconface_video.restore.crop_store import StoredCrop
 from iconface_video.restore.cut import cut_from_frame
 from iconface_video.settings import RenderSettings
@@ -187,7 +188,7 @@ def test_renderer_holds_back_only_what_the_filter_needs():
             yield frame
 
     for frame in Renderer(lambda pts: crops.get(pts, []), RenderSettings()).render(feed()):
-        assert len(given) - frame.pts <= 4
+        assert len(given) - frame.pts <= RADIUS_FRAMES + 1
 
 
 def test_renderer_at_strength_zero_reads_no_store():

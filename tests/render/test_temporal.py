@@ -137,3 +137,17 @@ def test_a_clean_moving_mouth_is_left_as_it_is(face):
         wrong = np.abs(filtered[t][mouth] - pictures[t][mouth]).mean()
         step = np.abs(np.float32(pictures[min(t + 1, 6)][mouth]) - pictures[max(t - 1, 0)][mouth]).mean()
         assert wrong < 0.25 * step
+
+
+def test_a_clean_turning_face_stays_as_it_is(face):
+    """No damage, nothing to steady, a motion that differs from place to place: a coarse flow would soften the face."""
+    large = cv2.resize(face, (256, 256), interpolation=cv2.INTER_CUBIC)
+    y, x = np.mgrid[0:256, 0:256].astype(np.float32)
+    near = np.exp(-((x - 128) ** 2 + (y - 128) ** 2) / (2 * 51**2))
+    pictures = []
+    for t in range(12):
+        push = 6 * np.sin(0.7 * t) * near
+        turned = (x + push).astype(np.float32), (y + 0.4 * push * np.sin(x / 20)).astype(np.float32)
+        pictures.append(cv2.remap(large, *turned, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101))
+    filtered = [picture for _, picture in filter_track(zip(range(12), pictures, pictures))]
+    assert np.mean([rms(f, p) for f, p in zip(filtered, pictures)]) < 2.5
