@@ -26,6 +26,7 @@ from iconface_video.train.losses import (
     charbonnier,
     hard_example_loss,
     hinge_judge,
+    hinge_restorer,
     identity_loss,
     steady_loss,
 )
@@ -118,7 +119,7 @@ class RestorerTask(Task):
             some = max(1, round(weights.perceptual_share * len(truth)))  # it costs more than the model itself
             parts["perceptual"] = weights.perceptual * self.perceptual(restored[:some], truth[:some]).mean()
         if self.judge is not None:
-            parts["adversarial"] = -weights.adversarial * self.judge(restored, source).mean()
+            parts["adversarial"] = weights.adversarial * hinge_restorer(self.judge(restored, source))
         figures: dict[str, float] = {}
         if self.identity_encoder is not None and (weights.identity or weights.truth_identity):
             parts["identity"], figures["id_cos"] = self._identity_part(restored, truth, sigma, anchor)
