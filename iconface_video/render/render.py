@@ -20,6 +20,10 @@ from iconface_video.settings import RenderSettings
 from iconface_video.types import Float32, Frame, UInt8
 from iconface_video.video.color import luma_weights
 
+STEADY_FEATHER = 0.1
+"""Width of the rim, as a share of the crop, over which steadied picture becomes input. Narrower than the usual blend of restored face
+and input: that hides another sharpness and another texture, this no more than where flicker ends."""
+
 CropLookup = Callable[[int], list[StoredCrop]]
 """PTS -> the frame's stored crops."""
 OnPasted = Callable[[Frame, Frame, list[StoredCrop]], None]
@@ -79,11 +83,28 @@ class Renderer:
             self._filter(crop, pending)
 
     def _filter(self, crop: StoredCrop, pending: _PendingFrame) -> None:
+        restored, source = crop.image.astype(np.float32), pending.sources[crop.track_id]
         if not self._settings.temporal_filter:
-            pending.restored[crop.track_id] = crop.image.astype(np.float32)
+            pending.restored[crop.track_id] = restored
             return
         track_filter = self._filters.setdefault(crop.track_id, TemporalFilter())
-        self._deliver(crop.track_id, track_filter.push(crop.pts, pending.sources[crop.track_id], crop.image))
+        if self._blends_first:
+            restored = self._blended(restored, source)
+        self._deliver(crop.track_id, track_filter.push(crop.pts, source, restored))
+
+    @property
+    def _blends_first(self) -> bool:
+        """Whether restored face and input are blended before the temporal filter. Where grain is kept, the rim's is wanted."""
+        return self._settings.temporal_filter and self._settings.grain == 0
+
+    def _blended(self, restored: Float32, source: UInt8) -> Float32:
+        """The restored face fading into the input, before it is steadied: half of the face lies in the mask's rim, and the
+        input's part there flickers as well."""
+        residual = restored - source
+        if self._settings.color_match:
+            residual = match_color(residual)
+        mask = crop_mask(residual.shape[0], self._settings.mask, self._settings.feather)
+        return np.asarray(source + mask[..., None] * residual, np.float32)
 
     def _close(self, track_id: int) -> None:
         self._deliver(track_id, self._filters.pop(track_id).finish())
@@ -117,7 +138,10 @@ class Renderer:
         if color < 1:
             luma = (residual @ weights)[..., None]
             residual = np.ascontiguousarray(luma + np.float32(color) * (residual - luma))
-        mask = crop_mask(crop.size, self._settings.mask, self._settings.feather) * np.float32(crop.fade)
+        feather = self._settings.feather
+        if self._blends_first:
+            feather = min(feather, STEADY_FEATHER)
+        mask = crop_mask(crop.size, self._settings.mask, feather) * np.float32(crop.fade)
         return FacePatch(residual, mask, crop.crop_from_frame, luma_only=color == 0)
 
     def _color_share(self, track_id: int, source: UInt8, weights: Float32) -> float:

@@ -89,7 +89,7 @@ class TemporalFilter:
         self._flow = _flow_estimator()
         self._flows: OrderedDict[tuple[int, int], Float32] = OrderedDict()
 
-    def push(self, pts: int, source: UInt8, restored: UInt8) -> list[tuple[int, Float32]]:
+    def push(self, pts: int, source: UInt8, restored: UInt8 | Float32) -> list[tuple[int, Float32]]:
         """Returns what became ready: (pts, filtered restored crop (S, S, 3) float32 0..255)."""
         self._frames.append(TrackFrame(pts, source, restored.astype(np.float32)))
         self._waiting += 1
@@ -182,7 +182,9 @@ def _enlarge(field_: Float32, size: int) -> Float32:
     return large * np.float32(factor) if field_.ndim == 3 else large
 
 
-def filter_track(frames: Iterable[tuple[int, UInt8, UInt8]], radius: int = RADIUS_FRAMES) -> Iterator[tuple[int, Float32]]:
+def filter_track(
+    frames: Iterable[tuple[int, UInt8, UInt8 | Float32]], radius: int = RADIUS_FRAMES
+) -> Iterator[tuple[int, Float32]]:
     """The whole filter at once: (pts, source, restored) -> (pts, filtered)."""
     track_filter = TemporalFilter(radius)
     for frame in frames:
