@@ -39,6 +39,10 @@ DISTANCE_FRAMES = 3.0
 MOTION_SIGMA_SHARE, COMPARE_SIGMA_SHARE = 1 / 128, 1 / 64
 """Sigma, as a share of the crop, of the low pass before motion is estimated (DIS bears grain, and is more exact with detail), and
 before pictures are compared (there grain would count as change)."""
+FINE_SIGMA_SHARE = 1 / 128
+"""Sigma, as a share of the crop, over which detail is fine: where averaging lowers the contrast."""
+MOST_CONTRAST = 1.25
+"""The fine detail's contrast is given back up to this factor."""
 
 
 @dataclass(eq=False)
@@ -124,7 +128,7 @@ class TemporalFilter:
             weight *= near
             total += weight[..., None] * detail
             weights += weight
-        return np.clip(here.base + total / weights[..., None], 0.0, 255.0)
+        return np.clip(here.base + _with_contrast_of(here.detail, total / weights[..., None]), 0.0, 255.0)
 
     def _compensated(self, here: TrackFrame, other: TrackFrame) -> tuple[Float32, Float32]:
         """The other frame's detail where it would stand in this frame, and how far it can be trusted, (S, S) 0..1."""
@@ -160,6 +164,21 @@ def _flow_estimator() -> cv2.DISOpticalFlow:
 _MEAN_OF_THREE = np.full((1, 3), 1 / 3, np.float32)
 _NO_MAP = np.zeros(0, np.float32)
 """Second map of cv2.remap where the first holds x and y."""
+
+
+def _with_contrast_of(detail: Float32, averaged: Float32) -> Float32:
+    """Frames never fall on each other quite exactly, so their average has less contrast than each of them where detail is
+    fine. What is missing is given back, all over the crop alike: true detail and PSNR rise with it."""
+    edge = detail.shape[0] // 8
+    middle = np.s_[edge:-edge, edge:-edge]
+    fine = _fine(averaged)
+    gain = float(_fine(detail)[middle].std()) / max(float(fine[middle].std()), 1e-3)
+    return averaged + np.float32(np.clip(gain, 1.0, MOST_CONTRAST) - 1.0) * fine
+
+
+def _fine(picture: Float32) -> Float32:
+    smooth = cv2.GaussianBlur(picture, (0, 0), picture.shape[0] * FINE_SIGMA_SHARE)
+    return np.asarray(picture - smooth, np.float32)
 
 
 @lru_cache(maxsize=8)
