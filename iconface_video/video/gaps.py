@@ -118,9 +118,9 @@ def stand_in(picture: av.VideoFrame, color: ColorTags) -> av.VideoFrame:
     planar = planar_name(picture.format.name)
     copy = picture_of(planes_of(picture, planar), planar, picture.width, picture.height, color)
     copy.duration = picture.duration
-    copy.opaque = STAND_IN
+    copy.opaque = StandIn()
     return copy
 
 
-STAND_IN = "stand-in"
-"""`VideoFrame.opaque` of such copies."""
+class StandIn:
+    """`VideoFrame.opaque` of such copies. One each: PyAV forgets an object with the first of the pictures that share it."""

@@ -14,7 +14,7 @@ from iconface_video.settings import ReadSettings
 from iconface_video.types import Frame, Timestamp, VideoInfo
 from iconface_video.video.decode import DecodeReport, decode_pictures
 from iconface_video.video.deinterlace import Deinterlacer
-from iconface_video.video.gaps import STAND_IN
+from iconface_video.video.gaps import StandIn
 from iconface_video.video.planes import DecodedPicture, planes_of
 from iconface_video.video.probe import flags_pictures, has_slots_only, probe
 
@@ -41,7 +41,7 @@ class VideoReader:
         self.settings = settings or ReadSettings()
         self.info: VideoInfo = probe(self.path)
         self._report = DecodeReport()
-        self._flagged_corrupt = 0
+        self._concealed = self._stood_in = 0
 
     def __enter__(self) -> VideoReader:
         return self
@@ -52,7 +52,7 @@ class VideoReader:
     @property
     def corrupt_frames(self) -> int:
         """Frames of the latest `frames` call that were damaged: concealed, or lost altogether."""
-        return self._flagged_corrupt + self._report.lost
+        return self._concealed + self._stood_in + self._report.lost
 
     @property
     def repaired_timestamps(self) -> int:
@@ -68,11 +68,10 @@ class VideoReader:
     def damage(self) -> tuple[str, ...]:
         """What a person should know of the latest `frames` call: damage that was concealed, and what is missing."""
         report, found = self._report, []
-        concealed = self._flagged_corrupt - report.stood_in
-        if concealed:
-            found.append(f"{_counted(concealed)} damaged, concealed by the decoder")
-        if report.stood_in:
-            found.append(f"{_counted(report.stood_in)} could not be decoded; the one before is shown in its place")
+        if self._concealed:
+            found.append(f"{_counted(self._concealed)} damaged, concealed by the decoder")
+        if self._stood_in:
+            found.append(f"{_counted(self._stood_in)} could not be decoded; the one before is shown in its place")
         if report.lost:
             found.append(f"{_counted(report.lost)} could not be decoded and left out")
         if report.repaired_timestamps:
@@ -108,7 +107,7 @@ class VideoReader:
         `Frame.index` counts from the first frame of this call. Each call opens the file anew, so iterations do not
         disturb each other. Raises DecodeError when the picture changes size on the way or decoding fails without end.
         """
-        self._report, self._flagged_corrupt = DecodeReport(), 0
+        self._report, self._concealed, self._stood_in = DecodeReport(), 0, 0
         return self._frames(self._ticks(start), self._ticks(end))
 
     def _ticks(self, time: Timestamp | None) -> Fraction | None:
@@ -167,8 +166,9 @@ class VideoReader:
     def _frame(self, picture: av.VideoFrame, index: int) -> Frame:
         info = self.info
         planes = planes_of(picture, info.pix_fmt)
-        corrupt = bool(picture.is_corrupt) or picture.opaque is STAND_IN
-        self._flagged_corrupt += corrupt
+        is_stand_in, is_concealed = isinstance(picture.opaque, StandIn), bool(picture.is_corrupt)
+        self._stood_in += is_stand_in
+        self._concealed += is_concealed and not is_stand_in
         assert picture.pts is not None
         return Frame(
             pts=picture.pts,
@@ -180,6 +180,6 @@ class VideoReader:
             height=info.height,
             color=info.color,
             index=index,
-            is_corrupt=corrupt,
+            is_corrupt=is_stand_in or is_concealed,
             side_data=(DecodedPicture(picture, planes),),
         )

@@ -24,6 +24,8 @@ _STATISTICS = ("BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATI
 
 _JUMP_SECONDS = 10
 """Sound that jumps this far ahead has to be borne out by the packet after it: a damaged time would push all that follows."""
+_LONGEST_SECONDS, _LONGEST_SOUND_SECONDS, _LONGEST_TICKS = 86400, 60, 2**31 - 1
+"""Of one packet. Beyond it the duration is damage, and muxers refuse the packet, or a later one that waits behind it."""
 
 
 @dataclass
@@ -33,7 +35,7 @@ class CopyReport:
     moved: Counter[str] = field(default_factory=Counter)
     """Packets whose times ran backwards and were set after the one before."""
     left_out: Counter[str] = field(default_factory=Counter)
-    """Packets that are damaged beyond copying: with an impossible time, or refused by the muxer."""
+    """Packets that are damaged beyond copying: with an impossible time or duration, or refused by the muxer."""
     is_truncated: bool = False
     """The input's container was damaged so that the rest could not be reached."""
 
@@ -138,6 +140,9 @@ class Remuxer:
             (self._first is not None and begins < self._first) or (self._end is not None and begins >= self._end)
         ):
             return None
+        if _is_endless(packet):
+            self._report.left_out[packet.stream.type] += 1
+            return None
         if self._shift:
             shift = round(self._shift / packet.time_base)
             packet.pts = None if packet.pts is None else packet.pts - shift
@@ -169,6 +174,12 @@ class Remuxer:
 
 def _has_no_time(packet: Packet) -> bool:
     return packet.pts is None and packet.dts is None
+
+
+def _is_endless(packet: Packet) -> bool:
+    longest = _LONGEST_SOUND_SECONDS if packet.stream.type == "audio" else _LONGEST_SECONDS
+    duration = packet.duration or 0
+    return not 0 <= duration <= min(_LONGEST_TICKS, longest / packet.time_base)
 
 
 def _begins(packet: Packet) -> Fraction:

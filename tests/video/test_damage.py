@@ -163,3 +163,28 @@ def test_sound_that_jumps_far_ahead_does_not_take_the_rest_along(ffmpeg, tmp_pat
     assert max(times) < 10
     assert len(times) >= 0.7 * len(sound_of(ffmpeg, path))
     assert any("audio packet" in note for note in writer.copying.damage)
+
+
+def test_stand_ins_are_told_apart_while_frames_come_and_go(ffmpeg) -> None:
+    """Nobody holds a frame longer than until the next one, as in a run."""
+    reader = VideoReader(damaged(make(ffmpeg, "prores.mov"), range(20, 23), "zeros"))
+    assert [frame.index for frame in reader.frames() if frame.is_corrupt] == [20, 21, 22]
+    assert reader.damage == ("3 frames could not be decoded; the one before is shown in its place",)
+    assert reader.corrupt_frames == 3
+
+
+def test_sound_of_endless_duration_is_left_out(ffmpeg, tmp_path: Path) -> None:
+    """A fragment that says its first packet of sound lasts a day: MP4's muxer would refuse to go on."""
+    fragments = ("-movflags", "frag_keyframe+empty_moov+default_base_moof")
+    path = ffmpeg.with_sound("whole.mp4", "-c:v", "libx264", "-g", "12", "-c:a", "pcm_s16le", "-f", "mov", *fragments)
+    data = bytearray(path.read_bytes())
+    sound = [place for place in range(len(data)) if data[place : place + 4] == b"tfhd" and data[place + 11] == 2][1]
+    header = data.index(b"tfhd", sound)
+    flags = int.from_bytes(data[header + 5 : header + 8], "big")
+    duration = header + 12 + 8 * (flags & 1) + 4 * (flags >> 1 & 1)
+    assert flags & 8
+    data[duration : duration + 4] = b"\xf0\0\0\0"
+    (tmp_path / "endless.mov").write_bytes(data)
+    _, writer, made = rewritten(tmp_path / "endless.mov", tmp_path / "out.mov")
+    assert len(ffmpeg.times(made)) == 25
+    assert any("audio packet" in note and "left out" in note for note in writer.copying.damage)
