@@ -5,7 +5,6 @@ A preset holds only what differs from the defaults in `iconface_video.settings`,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,25 +12,14 @@ from typing import Any, get_type_hints
 
 import yaml
 
-from iconface_video.errors import InputError, UsageError
+from iconface_video.errors import UsageError
 from iconface_video.settings import RunSettings, from_mapping, nearest
+from iconface_video.yaml_file import read_mapping
 
 SettingValues = Mapping[str, Mapping[str, Any]]
 """Section of RunSettings -> setting -> value."""
 
 _FOLDER = Path(__file__).parent
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which only true and false are booleans: `deinterlace: on` is the word "on", as a person means it."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML reads it from the class)
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false|True|False)$"), list("tTfF"))
 
 
 @dataclass(frozen=True)
@@ -102,16 +90,7 @@ def load_preset(name: str) -> Preset:
 
 
 def _read(path: Path) -> Preset:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: the preset file cannot be read ({getattr(error, 'strerror', None) or 'not a text'})"
-        ) from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: a preset holds sections such as 'render:' with settings below, got {content!r}")
+    content = read_mapping(path, "a preset")
     description = content.pop("description", "")
     if not isinstance(description, str):
         raise UsageError(f"{path}: description must be a text, got {description!r}")

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
-
-from iconface_video.errors import InputError, UsageError
+from iconface_video.errors import UsageError
 from iconface_video.settings import nearest
 from iconface_video.train.data import FaceSettings, MixSettings
 from iconface_video.train.loss_settings import LossSettings
 from iconface_video.train.trainer import TrainSettings
+from iconface_video.yaml_file import read_mapping
 
 T = TypeVar("T")
 
@@ -69,14 +68,4 @@ def build(kind: type[T], values: dict[str, Any], where: str) -> T:
 
 def read_config(kind: type[T], path: Path) -> T:
     """Read a YAML config file."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}). Name a training config, see `configs/training/`."
-        ) from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise UsageError(f"{path}: a training config is a mapping of settings, got {type(values).__name__}")
-    return build(kind, values, str(path))
+    return build(kind, read_mapping(path, "a training config (see configs/training)"), str(path))

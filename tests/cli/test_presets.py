@@ -45,7 +45,7 @@ def test_options_win_over_the_preset():
         ("render:\n  color_match: 1\n", r"color_match is 1, must be true or false"),
         ("encode:\n  codec: h265\n", r"codec is 'h265', must be one of h264, hevc, prores, ffv1"),
         ("render: 3\n", r"section 'render' must hold settings, got 3"),
-        ("- a\n", r"a preset holds sections"),
+        ("- a\n", r"a preset holds settings by name"),
         ("a: [\n", r"not valid YAML"),
     ],
 )
