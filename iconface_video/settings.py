@@ -150,6 +150,11 @@ class RestoreSettings(Validated):
     )
     device: str = setting("auto", help="auto, cpu, cuda, cuda:N or mps; several with commas (cuda:0,cuda:1).")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting("auto", help="Number format of the model.")
+    compile: bool = setting(False, help="torch.compile the model's blocks: a slow beginning, faster afterwards.")
+    quantize: Literal["none", "int8", "nf4"] = setting(
+        "none", help="Weights of a large model in 8 bit (torchao) or 4 bit (bitsandbytes), for a GPU with little memory."
+    )
+    offload: bool = setting(False, help="Keep a large model in main memory and bring each layer to the GPU when it is run.")
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,9 @@ class EncodeSettings(Validated):
     codec: Literal["h264", "hevc", "prores", "ffv1"] = setting("h264", help="Video codec of the output.")
     crf: int = setting(16, low=0, high=51, help="Quality of h264 and hevc; lower is better.")
     preset: str = setting("medium", help="Encoder preset of h264 and hevc.")
+    hardware: Literal["off", "nvenc"] = setting(
+        "off", help="nvenc: encode h264 and hevc on an NVIDIA GPU; faster, larger files, other bytes on another GPU."
+    )
     encoder_threads: int = setting(0, low=0, high=256, help="0: the usual number, the same on every machine.")
 
 

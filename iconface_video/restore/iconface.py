@@ -11,6 +11,7 @@ import torch
 
 from iconface_video.models.checkpoints import load_model
 from iconface_video.models.context import ReferenceContext
+from iconface_video.models.load_options import LoadOptions
 from iconface_video.models.model import IConFaceModel
 from iconface_video.restore.noise import Shape
 from iconface_video.settings import RestoreSettings
@@ -70,4 +71,5 @@ class IConFaceRestorer:
 
 def load_face_model(settings: RestoreSettings) -> IConFaceRestorer:
     """Load what the settings name. Raises CheckpointError, or UsageError for a device or number format that is not there."""
-    return IConFaceRestorer(load_model(settings.model, settings.device, settings.dtype), settings)
+    options = LoadOptions(settings.dtype, compile=settings.compile, quantize=settings.quantize, offload=settings.offload)
+    return IConFaceRestorer(load_model(settings.model, settings.device, options=options), settings)

@@ -9,15 +9,30 @@ from functools import cache
 from typing import Any
 
 import av
+from av.codec.context import CodecContext
 from av.sidedata.sidedata import Type as SideDataType
 from av.video.codeccontext import VideoCodecContext
 
-from iconface_video.errors import EncodeError
+from iconface_video.errors import EncodeError, UsageError
 from iconface_video.settings import EncodeSettings
 from iconface_video.types import ColorTags
 from iconface_video.video.planes import PlaneLayout, layout_of, packed_form, planar_name
 
 ENCODERS = {"h264": "libx264", "hevc": "libx265", "prores": "prores_ks", "ffv1": "ffv1"}
+_NVENC = {"h264": "h264_nvenc", "hevc": "hevc_nvenc"}
+_NVENC_PRESETS = {
+    "ultrafast": "p1",
+    "superfast": "p2",
+    "veryfast": "p3",
+    "faster": "p3",
+    "fast": "p4",
+    "medium": "p5",
+    "slow": "p6",
+    "slower": "p7",
+    "veryslow": "p7",
+    "placebo": "p7",
+}
+"""NVENC's for x264's and x265's, by what they are for."""
 _CHROMA_LOCATIONS = {1: "left", 2: "center", 3: "topleft", 4: "top", 5: "bottomleft", 6: "bottom"}
 _FIELD_ORDERS = {"progressive": 1, "tt": 2, "bb": 3, "tb": 4, "bt": 5}
 
@@ -43,12 +58,12 @@ class EncoderChoice:
         return self.planar != source
 
 
-def choose_encoder(codec: str, source: str) -> EncoderChoice:
-    """The encoder for `codec` and the format nearest to the planar format `source`.
+def choose_encoder(settings: EncodeSettings, source: str) -> EncoderChoice:
+    """The encoder that is asked for and the format nearest to the planar format `source`.
 
-    Raises EncodeError where this FFmpeg lacks the encoder.
+    Raises EncodeError where this FFmpeg lacks the encoder, UsageError where the GPU that is asked for is not there.
     """
-    name = ENCODERS[codec]
+    name = ENCODERS[settings.codec] if settings.hardware == "off" else _on_gpu(settings.codec)
     formats = _formats(name)
     if source in formats:
         return EncoderChoice(name, source, source)
@@ -60,6 +75,25 @@ def choose_encoder(codec: str, source: str) -> EncoderChoice:
     candidates = [pix_fmt for pix_fmt in formats if planar_name(pix_fmt) == pix_fmt and _is_kept(pix_fmt)]
     nearest = min(candidates, key=lambda pix_fmt: _loss(layout_of(source), layout_of(pix_fmt)))
     return EncoderChoice(name, nearest, nearest)
+
+
+def _on_gpu(codec: str) -> str:
+    """The GPU's encoder for `codec`, once it was seen to open: better now than after hours of restoring."""
+    if codec not in _NVENC:
+        raise UsageError(f"hardware is 'nvenc', which has no {codec}: choose h264 or hevc, or leave --hardware out")
+    name = _NVENC[codec]
+    _formats(name)
+    try:
+        context = CodecContext.create(name, "w")
+        assert isinstance(context, VideoCodecContext)
+        context.width, context.height, context.pix_fmt, context.time_base = 256, 256, "yuv420p", Fraction(1, 25)
+        context.open()
+    except (av.error.FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(
+            f"{name}: no NVIDIA GPU that encodes can be used here ({reason}); leave --hardware out to encode on the processor"
+        ) from error
+    return name
 
 
 @cache
@@ -135,6 +169,8 @@ def set_up(
 def _options(encoder: str, settings: EncodeSettings, pix_fmt: str) -> dict[str, str]:
     if encoder in ("libx264", "libx264rgb", "libx265"):
         return {"crf": str(settings.crf), "preset": settings.preset}
+    if encoder in _NVENC.values():
+        return {"rc": "vbr", "cq": str(settings.crf), "preset": _NVENC_PRESETS.get(settings.preset, "p5")}
     if encoder == "prores_ks":
         return {"profile": "4444" if "444" in pix_fmt else "hq", "vendor": "apl0"}
     # FFV1 version 3, every frame a keyframe, checksummed slices: what archives ask for.

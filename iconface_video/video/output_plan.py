@@ -68,7 +68,7 @@ def plan_output(info: VideoInfo, out: Path | str | None, settings: EncodeSetting
     Raises OutputError: exists (without `force`), is the input itself, unknown suffix, missing or unwritable folder.
     """
     out = None if out is None else Path(out)
-    encoder = choose_encoder(settings.codec, info.pix_fmt)
+    encoder = choose_encoder(settings, info.pix_fmt)
     wanted = _wanted_container(info, out)
     notes = []
     if encoder.changes(info.pix_fmt):

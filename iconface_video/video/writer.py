@@ -21,6 +21,7 @@ from iconface_video.durable import sync_path
 from iconface_video.errors import EncodeError
 from iconface_video.settings import EncodeSettings
 from iconface_video.types import Frame, Timestamp, VideoInfo
+from iconface_video.video.clock import Mender
 from iconface_video.video.container import open_input
 from iconface_video.video.encoders import set_up
 from iconface_video.video.limits import local_url
@@ -148,7 +149,7 @@ class VideoWriter:
         self._output.metadata.update(container_metadata(info.metadata, self._metadata))
         self._output.set_chapters(trimmed_chapters(source.chapters(), self._first, self._end, self._shift * info.time_base))
         shift, tick = self._shift * info.time_base, _CLOCKS.get(plan.container, Fraction(0))
-        self._remuxer = Remuxer(source, pairs, self._first, self._end, shift, self.copying, tick)
+        self._remuxer = Remuxer(source, pairs, self._first, self._end, shift, self.copying, tick, Mender(info))
 
     def _add_film(self, frame: Frame, source: av.container.InputContainer) -> VideoStream:
         assert self._output is not None
@@ -165,7 +166,7 @@ class VideoWriter:
         own_picture = picture.picture if picture is not None else None
         is_interlaced = own_picture is not None and own_picture.interlaced_frame
         set_up(context, self._settings, frame.color, info.field_order if is_interlaced else None, own_picture)
-        if context.name == "libx265" and plan.container in ("mp4", "mov"):
+        if context.name in ("libx265", "hevc_nvenc") and plan.container in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # Apple's players want it; the default is hev1.
         if info.display_matrix is not None:
             film.set_display_matrix(info.display_matrix)

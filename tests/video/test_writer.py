@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -9,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from iconface_video.errors import EncodeError, OutputError
+from iconface_video.errors import EncodeError, OutputError, UsageError
 from iconface_video.settings import EncodeSettings, ReadSettings
 from iconface_video.types import Timestamp
 from iconface_video.video.color import blend_rgb, grow_box
@@ -315,7 +316,28 @@ def test_prores_is_ten_bit_in_mov(ffmpeg):
 def test_nearest_format_that_the_encoder_holds(codec, source, held):
     from iconface_video.video.encoders import choose_encoder
 
-    assert choose_encoder(codec, source).planar == held
+    assert choose_encoder(EncodeSettings(codec=codec), source).planar == held
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_is_told_before_the_work(ffmpeg):
+    """On a machine with an NVIDIA GPU the file is written by it instead."""
+    path = ffmpeg.picture("clip.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", size="160x120", seconds=0.2)
+    with pytest.raises(UsageError, match="nvenc', which has no prores"):
+        rewrite(path, EncodeSettings(codec="prores", hardware="nvenc"))
+    if _has_gpu_encoder():
+        plan = rewrite(path, EncodeSettings(hardware="nvenc"))
+        assert ffmpeg.film(plan.path)["codec_name"] == "h264"
+        return
+    with pytest.raises(UsageError, match="h264_nvenc: no NVIDIA GPU that encodes can be used here"):
+        rewrite(path, EncodeSettings(hardware="nvenc"))
+    assert [item.name for item in path.parent.iterdir()] == [path.name]
+
+
+def _has_gpu_encoder() -> bool:
+    """As the ffmpeg program sees it."""
+    source = ["-f", "lavfi", "-i", "color=size=256x256:duration=0.1"]
+    command = ["ffmpeg", "-v", "quiet", *source, "-c:v", "h264_nvenc", "-f", "null", "-"]
+    return subprocess.run(command, check=False).returncode == 0
 
 
 def test_interlaced_stays_interlaced_when_not_deinterlaced(ffmpeg):
