@@ -112,6 +112,10 @@ class PerceptualLoss(nn.Module):
         return torch.stack([(a - b).square().sum(1).flatten(1).mean(1) for a, b in pairs]).sum(0)
 
 
+_DETAIL_GAIN = 8.0
+"""Fine detail is a few grey levels high; spectrally normalised layers would take thousands of steps to see it."""
+
+
 class PatchDiscriminator(nn.Module):
     """A small convolutional judge of patches, seeing the picture beside its degraded source.
 
@@ -128,14 +132,15 @@ class PatchDiscriminator(nn.Module):
             return [spectral_norm(nn.Conv2d(before, after, side, stride=stride, padding=1)), nn.LeakyReLU(0.2)]
 
         fine, coarse = 2 * width, 4 * width
-        self.trunk = nn.Sequential(nn.Conv2d(24, width, 3, padding=1), nn.LeakyReLU(0.2), *block(width, fine, 2))
+        self.trunk = nn.Sequential(nn.Conv2d(36, width, 3, padding=1), nn.LeakyReLU(0.2), *block(width, fine, 2))
         self.texture = nn.Sequential(*block(fine, fine, 1), nn.Conv2d(fine, 1, 3, padding=1))
         deeper = [*block(fine, coarse, 2), *block(coarse, coarse, 2), *block(coarse, coarse, 1)]
         self.features = nn.Sequential(*deeper, nn.Conv2d(coarse, 1, 3, padding=1))
 
     def forward(self, picture: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S) twice -> logits (B, 1, S / 4, S / 4) and (B, 1, S / 16, S / 16), positive for real."""
-        seen = self.trunk(F.pixel_unshuffle(torch.cat([picture, source], 1), 2))
+        detail = _DETAIL_GAIN * (picture - F.avg_pool2d(picture, 3, stride=1, padding=1, count_include_pad=False))
+        seen = self.trunk(F.pixel_unshuffle(torch.cat([picture, source, detail], 1), 2))
         return self.texture(seen).float(), self.features(seen).float()
 
 
