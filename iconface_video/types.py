@@ -66,6 +66,20 @@ class StreamInfo:
     """For people: "48000 Hz stereo"."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClockReset:
+    """Where the recorder's clock starts anew inside a file, as in two recordings that were joined."""
+
+    pts: int
+    """When the first frame behind it is shown, by the clock that goes on: all times of frames are told by that one."""
+    offset: int
+    """Ticks of the film that are added to the container's times from here on, until the next reset."""
+    position: int
+    """Byte of the file from which on this counts for streams that are not in `starts`."""
+    starts: tuple[tuple[int, int], ...] = ()
+    """(stream index, byte of its first packet by the new clock)."""
+
+
 @dataclass(frozen=True)
 class VideoInfo:
     """What `probe` found. Header values and counted values have different names, so that nobody trusts a header by accident."""
@@ -105,6 +119,8 @@ class VideoInfo:
     """Of the video stream inside the container."""
     display_matrix: tuple[int, ...] | None = None
     """The container's nine numbers (FFmpeg's AV_PKT_DATA_DISPLAYMATRIX) behind `rotation`; None where it has none."""
+    clock_resets: tuple[ClockReset, ...] = ()
+    """In file order; found in containers that carry a recorder's clock (MPEG transport and program streams) only."""
 
     @property
     def display_size(self) -> tuple[int, int]:

@@ -20,7 +20,7 @@ import yaml
 from iconface_video.array_file import read_arrays
 from iconface_video.durable import write_whole
 from iconface_video.errors import StoreError
-from iconface_video.types import ColorTags, Shot, StreamInfo, Survey, Track, VideoInfo
+from iconface_video.types import ClockReset, ColorTags, Shot, StreamInfo, Survey, Track, VideoInfo
 
 FORMAT = 1
 _SUMMARY, _SHOTS = "survey.json", "shots.yaml"
@@ -120,7 +120,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, ColorTags):
         return asdict(value)
     if isinstance(value, tuple):
-        return [asdict(item) if isinstance(item, StreamInfo) else item for item in value]
+        return [asdict(item) if isinstance(item, (StreamInfo, ClockReset)) else item for item in value]
     return value
 
 
@@ -131,9 +131,15 @@ def _info_from(values: dict[str, Any]) -> VideoInfo:
         known[name] = None if known[name] is None else Fraction(known[name])
     known["color"] = ColorTags(**known["color"])
     known["streams"] = tuple(StreamInfo(**item) for item in known["streams"])
+    known["clock_resets"] = tuple(_reset_from(item) for item in known.get("clock_resets", ()))
     if known.get("display_matrix") is not None:
         known["display_matrix"] = tuple(known["display_matrix"])
     return VideoInfo(**known)
+
+
+def _reset_from(values: dict[str, Any]) -> ClockReset:
+    starts = tuple((int(stream), int(position)) for stream, position in values["starts"])
+    return ClockReset(int(values["pts"]), int(values["offset"]), int(values["position"]), starts)
 
 
 def _load_tracks(folder: Path, entries: list[dict[str, Any]], shots: int) -> tuple[Track, ...]:

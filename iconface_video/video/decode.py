@@ -18,10 +18,11 @@ from av.video.stream import VideoStream
 
 from iconface_video.errors import DecodeError
 from iconface_video.types import VideoInfo
+from iconface_video.video.clock import Mender, seek
 from iconface_video.video.container import open_input
 from iconface_video.video.gaps import Gaps, stand_in
 from iconface_video.video.probe import default_step, has_slots_only
-from iconface_video.video.timestamps import PtsGuesser
+from iconface_video.video.timestamps import PtsGuesser, without_wild_times
 
 _log = logging.getLogger(__name__)
 
@@ -61,14 +62,13 @@ def decode_pictures(info: VideoInfo, report: DecodeReport, seek_to: int | None =
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
-        if seek_to is not None:
-            container.seek(seek_to, stream=stream, backward=True)
+        mender = Mender(info) if seek_to is None else seek(container, stream, info, seek_to)
         guesser = PtsGuesser(default_step(stream))
         slots: deque[int | None] | None = deque() if has_slots_only(info.container) else None
         gaps = Gaps(info.codec, is_timed=slots is None, from_beginning=seek_to is None)
         sizes = _Sizes(info, report)
         before: av.VideoFrame | None = None
-        with closing(_pictures(info.path, container, stream, report, seek_to is not None, slots, gaps)) as pictures:
+        with closing(_pictures(info, container, stream, report, mender, seek_to is not None, slots, gaps)) as pictures:
             for picture in pictures:
                 if not sizes.fits(picture):
                     gaps.failed()
@@ -100,10 +100,11 @@ def decode_pictures(info: VideoInfo, report: DecodeReport, seek_to: int | None =
 
 
 def _pictures(
-    path: Path,
+    info: VideoInfo,
     container: av.container.InputContainer,
     stream: VideoStream,
     report: DecodeReport,
+    mender: Mender,
     from_keyframe: bool,
     slots: deque[int | None] | None,
     gaps: Gaps,
@@ -111,7 +112,7 @@ def _pictures(
     errors_in_a_row = 0
     last: int | None = None
     waiting = from_keyframe
-    for packet in _packets(path, container, stream, report, gaps):
+    for packet in _packets(info.path, container, stream, report, mender, gaps):
         if packet is not None and waiting and not packet.is_keyframe:
             continue
         waiting = False
@@ -128,10 +129,10 @@ def _pictures(
             errors_in_a_row += 1
             gaps.failed(slots.pop() if slots else None)
             if packet is None and slots is None:
-                yield from _tail(path, stream.index, last)
+                yield from _tail(info, last)
             if errors_in_a_row >= _MAX_ERRORS_IN_A_ROW:
                 raise DecodeError(
-                    f"{path}: {errors_in_a_row} pictures in a row could not be decoded (FFmpeg: {error.strerror}). "
+                    f"{info.path}: {errors_in_a_row} pictures in a row could not be decoded (FFmpeg: {error.strerror}). "
                     "The file is damaged from here on; restore the part before with --end."
                 ) from error
             continue
@@ -141,19 +142,18 @@ def _pictures(
             yield picture
 
 
-def _tail(path: Path, index: int, after: int | None) -> Iterator[av.VideoFrame]:
+def _tail(info: VideoInfo, after: int | None) -> Iterator[av.VideoFrame]:
     """The film's last pictures once more, those after a time (None: all), decoded without threads.
 
     A decoder that works on several pictures at once gives up those it still holds when it meets damage at the very end.
     """
     try:
-        with open_input(path) as container:
-            stream = container.streams[index]
+        with open_input(info.path) as container:
+            stream = container.streams[info.stream_index]
             assert isinstance(stream, VideoStream)
             stream.thread_type = "NONE"
-            if after is not None:
-                container.seek(after, stream=stream, backward=True)
-            for packet in container.demux(stream):
+            mender = Mender(info) if after is None else seek(container, stream, info, after)
+            for packet in mender.mended(container.demux(stream)):
                 try:
                     pictures = stream.decode(packet if packet.size else None)
                 except EOFError:
@@ -166,11 +166,12 @@ def _tail(path: Path, index: int, after: int | None) -> Iterator[av.VideoFrame]:
 
 
 def _packets(
-    path: Path, container: av.container.InputContainer, stream: VideoStream, report: DecodeReport, gaps: Gaps
+    path: Path, container: av.container.InputContainer, stream: VideoStream, report: DecodeReport, mender: Mender, gaps: Gaps
 ) -> Iterator[Packet | None]:
     """The film's packets, then None to drain the decoder, also when the demuxer stops at damage."""
     try:
-        for packet in container.demux(stream):
+        packets = mender.mended(container.demux(stream))
+        for packet in packets if has_slots_only(container.format.name) else without_wild_times(packets):
             if packet.size:
                 yield packet
             else:  # AVI's "show the last frame again", damage elsewhere, and at the very end PyAV's own mark

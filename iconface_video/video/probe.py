@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from av.video.stream import VideoStream
 
 from iconface_video.errors import VideoOpenError
 from iconface_video.types import ColorTags, StreamInfo, VideoInfo
+from iconface_video.video.clock import has_recorder_clock, read_clock
 from iconface_video.video.container import film_stream, open_input
 from iconface_video.video.planes import FULL_RANGE, layout_of, planar_name
 from iconface_video.video.timestamps import PtsGuesser
@@ -37,6 +39,8 @@ _ABSURD_FRAMES = 10**8
 def probe(path: Path | str) -> VideoInfo:
     """Look at a video file; decodes its first pictures only.
 
+    Where the container carries the clock of what recorded it, all packets are walked through (see `video.clock`).
+
     Raises InputError (missing, empty, a directory, unreadable) or VideoOpenError (text, an image, audio only, damaged).
     """
     path = Path(path)
@@ -50,7 +54,17 @@ def probe(path: Path | str) -> VideoInfo:
                 f"{path}: not one picture of its {stream.codec_context.name} video could be decoded. "
                 "The file is damaged or cut short; copy it again from the source."
             )
-        return _info(path, container, stream, pictures, chroma_location, slots)
+        info = _info(path, container, stream, pictures, chroma_location, slots)
+        step = default_step(stream)
+    return _with_clock(info, step) if has_recorder_clock(info.container) else info
+
+
+def _with_clock(info: VideoInfo, step: int) -> VideoInfo:
+    """With the places where the clock starts anew; FFmpeg's own idea of the length is wrong then."""
+    clock = read_clock(info.path, info.stream_index, step)
+    if not clock.resets or clock.end_pts is None:
+        return info
+    return replace(info, clock_resets=clock.resets, duration_seconds=float((clock.end_pts - info.first_pts) * info.time_base))
 
 
 def _decodable(container: av.container.InputContainer, stream: VideoStream, slots: list[int]) -> Iterable[av.VideoFrame]:

@@ -22,6 +22,7 @@ from av.stream import Discard
 from iconface_video.errors import DecodeError
 from iconface_video.settings import ReadSettings
 from iconface_video.types import Frame, Timestamp, UInt8, VideoInfo
+from iconface_video.video.clock import Mender
 from iconface_video.video.color import to_rgb
 from iconface_video.video.container import open_input
 from iconface_video.video.limits import local_url
@@ -127,6 +128,8 @@ class RandomAccess:
         info = self.info
         if info.bit_depth != 8:
             return f"{info.bit_depth} bits per sample"
+        if info.clock_resets:
+            return "the recording's clock was reset"
         if info.rotation or info.display_matrix is not None:
             return "the film is rotated"
         if self._reader.deinterlaces:
@@ -170,7 +173,7 @@ def _packet_times(info: VideoInfo) -> list[int]:
             for other in container.streams:
                 if other.index != stream.index:
                     other.discard = Discard.all
-            for packet in container.demux(stream):
+            for packet in Mender(info).mended(container.demux(stream)):
                 if packet.size == 0:
                     continue
                 if packet.pts is None or has_slots_only(info.container):

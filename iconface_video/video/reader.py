@@ -12,6 +12,7 @@ import av
 
 from iconface_video.settings import ReadSettings
 from iconface_video.types import Frame, Timestamp, VideoInfo
+from iconface_video.video.clock import told_resets
 from iconface_video.video.decode import DecodeReport, decode_pictures
 from iconface_video.video.deinterlace import Deinterlacer
 from iconface_video.video.gaps import StandIn
@@ -22,6 +23,7 @@ _SEEK_MARGINS_SECONDS = (0, 2, 10)
 """How far before the wanted frame a seek aims; where even the last lands too late, reading begins at the beginning."""
 _SHORT_SECONDS, _SHORT_SHARE = 0.3, 0.03
 """A film that ends this much before its promised length is said to end early; sound often is a little longer."""
+_NAMED_RESETS = 5
 
 
 def _counted(number: int) -> str:
@@ -42,6 +44,7 @@ class VideoReader:
         self.info: VideoInfo = probe(self.path)
         self._report = DecodeReport()
         self._concealed = self._stood_in = 0
+        self._read: tuple[int, int] | None = None
 
     def __enter__(self) -> VideoReader:
         return self
@@ -67,7 +70,7 @@ class VideoReader:
     @property
     def damage(self) -> tuple[str, ...]:
         """What a person should know of the latest `frames` call: damage that was concealed, and what is missing."""
-        report, found = self._report, []
+        report, found = self._report, list(self._clock_notes())
         if self._concealed:
             found.append(f"{_counted(self._concealed)} damaged, concealed by the decoder")
         if self._stood_in:
@@ -83,6 +86,19 @@ class VideoReader:
                 f"the film ends early, at {self._seconds_read():.2f} s: the file promises {self.info.duration_seconds:.2f} s"
             )
         return tuple(found)
+
+    def _clock_notes(self) -> Iterator[str]:
+        """Of the clock's resets between the first and the last frame that were read."""
+        if self._read is None:
+            return
+        first, last = self._read
+        met = [reset for reset in told_resets(self.info) if first < reset.pts <= last]
+        places = [f"{float((reset.pts - self.info.first_pts) * self.info.time_base):.1f} s" for reset in met[:_NAMED_RESETS]]
+        if len(met) == 1:
+            yield f"the recording's clock was reset at {places[0]}; what follows goes on from there"
+        elif met:
+            named = ", ".join(places) + (" ..." if len(met) > len(places) else "")
+            yield f"the recording's clock was reset {len(met)} times (at {named}); what follows each goes on from there"
 
     def _seconds_read(self) -> float:
         return float(((self._report.end_pts or 0) - self.info.first_pts) * self.info.time_base)
@@ -107,7 +123,7 @@ class VideoReader:
         `Frame.index` counts from the first frame of this call. Each call opens the file anew, so iterations do not
         disturb each other. Raises DecodeError when the picture changes size on the way or decoding fails without end.
         """
-        self._report, self._concealed, self._stood_in = DecodeReport(), 0, 0
+        self._report, self._concealed, self._stood_in, self._read = DecodeReport(), 0, 0, None
         return self._frames(self._ticks(start), self._ticks(end))
 
     def _ticks(self, time: Timestamp | None) -> Fraction | None:
@@ -121,6 +137,7 @@ class VideoReader:
                 continue
             if end is not None and picture.pts > end:
                 return
+            self._read = (picture.pts if self._read is None else self._read[0], picture.pts)
             yield self._frame(picture, index)
             index += 1
 

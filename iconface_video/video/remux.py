@@ -14,6 +14,8 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Discard, Stream
 
+from iconface_video.video.clock import Mender
+
 if TYPE_CHECKING:
     from av.container.core import Chapter  # exists in PyAV's stubs only
 
@@ -24,6 +26,7 @@ _STATISTICS = ("BPS", "DURATION", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATI
 
 _JUMP_SECONDS = 10
 """Sound that jumps this far ahead has to be borne out by the packet after it: a damaged time would push all that follows."""
+_MOST_DOUBTED = 64
 _LONGEST_SECONDS, _LONGEST_SOUND_SECONDS, _LONGEST_TICKS = 86400, 60, 2**31 - 1
 """Of one packet. Beyond it the duration is damage, and muxers refuse the packet, or a later one that waits behind it."""
 
@@ -69,12 +72,14 @@ class Remuxer:
         shift: Fraction,
         report: CopyReport,
         tick: Fraction,
+        mender: Mender,
     ) -> None:
         """`pairs`: each copied stream of the source with its stream in the output.
         tick: of the output's clock in seconds, by which sound has to move on from packet to packet; 0 where it may stand.
+        mender: keeps the packets to the clock that the film goes by.
         """
         self._targets = {stream.index: target for stream, target in pairs}
-        self._report, self._tick = report, tick
+        self._report, self._tick, self._mender = report, tick, mender
         self._first, self._end, self._shift = first, end, shift
         self._last_dts: dict[int, int] = {}
         for stream in source.streams:
@@ -102,7 +107,7 @@ class Remuxer:
         if not streams:
             return
         try:
-            for packet in source.demux(*streams):
+            for packet in self._mender.mended(source.demux(*streams)):
                 if packet.dts is None and packet.pts is None and packet.size == 0:
                     continue  # PyAV's own end mark
                 yield packet
@@ -112,25 +117,29 @@ class Remuxer:
     def _plausible(self, packets: Iterator[Packet]) -> Iterator[Packet]:
         """Without sound that jumps far ahead while the packet after it does not."""
         ends: dict[int, Fraction] = {}
-        doubted: dict[int, Packet] = {}
+        doubted: dict[int, list[Packet]] = {}
         for packet in packets:
             if packet.stream.type != "audio" or _has_no_time(packet):
                 yield packet
                 continue
             index, begins = packet.stream_index, _begins(packet)
-            held = doubted.pop(index, None)
-            if held is not None:
-                if begins < _begins(held):
-                    self._report.left_out["audio"] += 1
-                else:
-                    yield held
-                    ends[index] = _begins(held)
+            held = doubted.get(index, [])
+            if held and packet.pos is None and len(held) < _MOST_DOUBTED:
+                held.append(packet)  # cut out of the same piece of the container: it has no time of its own
+                continue
+            doubted.pop(index, None)
+            if held and begins < _begins(held[0]):
+                self._report.left_out["audio"] += len(held)
+            elif held:
+                yield from held
+                ends[index] = _begins(held[-1])
             if index in ends and begins > ends[index] + _JUMP_SECONDS:
-                doubted[index] = packet
+                doubted[index] = [packet]
                 continue
             ends[index] = begins
             yield packet
-        yield from doubted.values()
+        for held in doubted.values():
+            yield from held
 
     def _prepared(self, packet: Packet) -> Packet | None:
         target = self._targets[packet.stream_index]
@@ -179,7 +188,7 @@ def _has_no_time(packet: Packet) -> bool:
 def _is_endless(packet: Packet) -> bool:
     longest = _LONGEST_SOUND_SECONDS if packet.stream.type == "audio" else _LONGEST_SECONDS
     duration = packet.duration or 0
-    return not 0 <= duration <= min(_LONGEST_TICKS, longest / packet.time_base)
+    return not 0 <= duration <= _LONGEST_TICKS or duration * packet.time_base > longest
 
 
 def _begins(packet: Packet) -> Fraction:

@@ -2,6 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from av.error import FFmpegError
+from av.packet import Packet
+
+_JUMP_SECONDS = 10
+"""A picture that jumps this far ahead has to be borne out by the next one."""
+_REORDERED_SECONDS = 600
+"""Presentation and decode time are not farther apart, not even in a show of slides."""
+_MOST_HELD = 8
+
+
+def without_wild_times(packets: Iterator[Packet]) -> Iterator[Packet]:
+    """A film's packets. Times that jump far ahead and are not borne out by the packets after them are taken away, else all
+    that follows would seem to run backwards.
+    """
+    held: list[Packet] = []
+    sure: int | None = None
+    doubted = 0
+    try:
+        for packet in packets:
+            time = _time(packet)
+            jump = _JUMP_SECONDS / packet.time_base if packet.time_base else 0
+            if time is not None and sure is not None and time <= sure + jump:
+                _take_away(held)
+            elif time is not None and held and abs(time - doubted) <= jump:
+                _take_away([item for item in held if (_time(item) or 0) > time + jump])
+            elif packet.size and len(held) < _MOST_HELD and (held if time is None else sure is not None):
+                held.append(packet)
+                doubted = doubted if time is None else time
+                continue
+            sure = time if time is not None else doubted if held else sure
+            yield from (*held, packet)
+            held = []
+    except FFmpegError:
+        yield from held
+        raise
+    yield from held
+
+
+def _time(packet: Packet) -> int | None:
+    """Decode time or what comes nearest; None also where presentation and decode time contradict each other."""
+    if packet.pts is None or packet.dts is None:
+        return packet.dts if packet.dts is not None else packet.pts
+    if abs(packet.pts - packet.dts) > _REORDERED_SECONDS / packet.time_base:
+        _take_away([packet])
+    return packet.dts
+
+
+def _take_away(packets: list[Packet]) -> None:
+    for packet in packets:
+        packet.pts = packet.dts = None
+
 
 class PtsGuesser:
     """Chooses each picture's PTS and keeps the sequence strictly rising.
