@@ -113,7 +113,9 @@ def _pictures(
     last: int | None = None
     waiting = from_keyframe
     for packet in _packets(info.path, container, stream, report, mender, gaps):
-        if packet is not None and waiting and not packet.is_keyframe:
+        # Cut into by bytes, a program stream gives pictures without a time of their own a wrong one until the next that has one.
+        is_start = packet is None or (packet.is_keyframe and (packet.pos is not None or not info.clock_resets))
+        if waiting and not is_start:
             continue
         waiting = False
         if packet is not None:

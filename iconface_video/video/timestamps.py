@@ -8,10 +8,11 @@ from av.error import FFmpegError
 from av.packet import Packet
 
 _JUMP_SECONDS = 10
-"""A picture that jumps this far ahead has to be borne out by the next one."""
+"""A picture that jumps this far ahead has to be borne out by the next ones."""
 _REORDERED_SECONDS = 600
 """Presentation and decode time are not farther apart, not even in a show of slides."""
-_MOST_HELD = 8
+_BORNE_OUT, _MOST_HELD = 3, 8
+"""Packets: so many after the first one that agree with it; so many that are waited for."""
 
 
 def without_wild_times(packets: Iterator[Packet]) -> Iterator[Packet]:
@@ -20,14 +21,16 @@ def without_wild_times(packets: Iterator[Packet]) -> Iterator[Packet]:
     """
     held: list[Packet] = []
     sure: int | None = None
-    doubted = 0
+    doubted = agreeing = 0
     try:
         for packet in packets:
             time = _time(packet)
             jump = _JUMP_SECONDS / packet.time_base if packet.time_base else 0
+            if time is not None:
+                agreeing = agreeing + 1 if held and abs(time - doubted) <= jump else 1
             if time is not None and sure is not None and time <= sure + jump:
                 _take_away(held)
-            elif time is not None and held and abs(time - doubted) <= jump:
+            elif time is not None and agreeing > _BORNE_OUT:
                 _take_away([item for item in held if (_time(item) or 0) > time + jump])
             elif packet.size and len(held) < _MOST_HELD and (held if time is None else sure is not None):
                 held.append(packet)

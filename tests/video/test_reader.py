@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from av.packet import Packet
 
 from iconface_video.errors import DecodeError
 from iconface_video.settings import ReadSettings
 from iconface_video.types import Timestamp
 from iconface_video.video.reader import VideoReader
-from iconface_video.video.timestamps import PtsGuesser
+from iconface_video.video.timestamps import PtsGuesser, without_wild_times
 
 
 def times_of(path: Path, **settings: str) -> list[Fraction]:
@@ -248,3 +249,36 @@ def test_memory_does_not_grow_with_the_clip(ffmpeg):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0] + 2**20
+
+
+def packets_at(*times: int | None) -> list[Packet]:
+    """Decode times in seconds."""
+    made = []
+    for time in times:
+        packet = Packet(b"picture")
+        packet.time_base = Fraction(1)
+        packet.pts = packet.dts = time
+        made.append(packet)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ((0, 1, 2, 3), (0, 1, 2, 3)),
+        ((0, 1, 5000, 3, 4), (0, 1, None, 3, 4)),
+        ((0, 1, 5000, 4000, 9000, 5, 6), (0, 1, None, None, None, 5, 6)),
+        ((0, 1, 5000, None, 4, 5), (0, 1, None, None, 4, 5)),
+        ((0, 1, 60, 61, 62, 63), (0, 1, 60, 61, 62, 63)),
+        ((0, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200, 220), (0, 20, 40, 60, 80, 100, 120, 140, 160, 180, 200, 220)),
+        ((0, 1, 9000, 60, 61, 62, 63, 64), (0, 1, None, 60, 61, 62, 63, 64)),
+        ((5000, 1, 2), (5000, 1, 2)),
+        ((0, 1, 5000), (0, 1, 5000)),
+        ((None, None), (None, None)),
+    ],
+)
+def test_times_that_jump_ahead_alone_are_taken_away(given: tuple[int | None, ...], kept: tuple[int | None, ...]):
+    packets = packets_at(*given)
+    found = list(without_wild_times(iter(packets)))
+    assert found == packets
+    assert tuple(packet.pts for packet in found) == kept
