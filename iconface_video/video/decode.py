@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from iconface_video.errors import DecodeError
 from iconface_video.types import VideoInfo
-from iconface_video.video.clock import Mender, seek
+from iconface_video.video.clock import Mender, has_recorder_clock, seek
 from iconface_video.video.container import open_input
 from iconface_video.video.gaps import Gaps, stand_in
 from iconface_video.video.probe import default_step, has_slots_only
@@ -173,7 +173,7 @@ def _packets(
     """The film's packets, then None to drain the decoder, also when the demuxer stops at damage."""
     try:
         packets = mender.mended(container.demux(stream))
-        for packet in packets if has_slots_only(container.format.name) else without_wild_times(packets):
+        for packet in without_wild_times(packets) if has_recorder_clock(container.format.name) else packets:
             if packet.size:
                 yield packet
             else:  # AVI's "show the last frame again", damage elsewhere, and at the very end PyAV's own mark

@@ -16,8 +16,10 @@ _BORNE_OUT, _MOST_HELD = 3, 8
 
 
 def without_wild_times(packets: Iterator[Packet]) -> Iterator[Packet]:
-    """A film's packets. Times that jump far ahead and are not borne out by the packets after them are taken away, else all
-    that follows would seem to run backwards.
+    """A film's packets, in containers where each has a time of its own, and one of them may be damaged.
+
+    Times that jump far ahead and are not borne out by the packets after them are taken away; else all that follows would
+    seem to run backwards.
     """
     held: list[Packet] = []
     sure: int | None = None

@@ -18,7 +18,7 @@ from iconface_video.cli.main import main
 from iconface_video.errors import StoreError
 from iconface_video.restore.crop_store import SegmentCrops, SegmentWriter, StoredCrop, StoreHeader, read_header, write_header
 from iconface_video.tracking.store import load_survey, save_survey
-from iconface_video.types import ColorTags, Segment, Shot, Survey, Track, VideoInfo
+from iconface_video.types import ClockReset, ColorTags, Segment, Shot, Survey, Track, VideoInfo
 
 Rng = np.random.Generator
 SIZE = 32
@@ -137,7 +137,7 @@ def some_survey(tmp_path: Path) -> Survey:
         path=tmp_path / "clip.mp4", container="mp4", codec="h264", width=64, height=48, pix_fmt="yuv420p",
         time_base=Fraction(1, 1000), average_rate=Fraction(25), is_vfr=False, first_pts=0, duration_seconds=1.0,
         frame_count_declared=25, sample_aspect_ratio=Fraction(1), rotation=0, color=ColorTags(), bit_depth=8,
-        field_order="progressive",
+        field_order="progressive", clock_resets=(ClockReset(500, -40, 7000, ((0, 7000), (1, 7188))),),
     )  # fmt: skip
     rows, rng = 9, np.random.default_rng(0)
     track = Track(

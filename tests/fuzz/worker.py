@@ -177,7 +177,10 @@ def _exercise(path: Path, out: Path, folder: Path, is_full: bool) -> dict[str, A
     written = sorted(str(item) for item in out.rglob("*"))
     answer = {"probe": probed, "run": ran, "written": written}
     if ran["code"] == 0 and len(written) == 1:
-        answer["frames"], answer["damage"] = _frames_in(Path(written[0]))
+        try:
+            answer["frames"], answer["damage"] = _frames_in(Path(written[0]))
+        except Exception as error:
+            answer["unreadable"] = f"{type(error).__name__}: {error}"
     return answer
 
 
@@ -229,6 +232,8 @@ def _judge(outcome: Outcome, item: Mutant, answer: dict[str, Any], path: Path, o
     outcome.sentence = " / ".join(report["notes"])
     if [Path(name).name[:1] == "." for name in written] != [False]:
         outcome.problems.append(f"wrote {written}")
+    elif "unreadable" in answer:
+        outcome.problems.append(f"wrote what cannot be read: {answer['unreadable']}")
     elif answer["frames"] != report["frames"] or answer["damage"]:
         outcome.problems.append(f"reports {report['frames']} frames, wrote {answer['frames']} ({answer['damage']} damaged)")
     expected = (25 if item.seed.path.suffix == ".ts" else FRAMES) // (2 if _is_full(item.number) else 1)  # half is previewed
