@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from av.video.stream import VideoStream
 
 from iconface_video.run.display import to_display
 from iconface_video.types import Frame, Survey, UInt8, VideoInfo
+from iconface_video.video.clock import Mender
 from iconface_video.video.color import to_rgb
 from iconface_video.video.container import open_input
 
@@ -76,7 +78,7 @@ def write_comparison(
             if stream is None or first is None:
                 first = before.pts
                 stream = _film(output, both)
-                audio = _Sound(info.path, output, float(first * info.time_base)) if with_sound else None
+                audio = _Sound(info, output, float(first * info.time_base)) if with_sound else None
             seconds = (before.pts - first) * info.time_base
             if audio is not None:
                 audio.write_until(float(seconds))
@@ -108,11 +110,11 @@ def _film(output: av.container.OutputContainer, picture: UInt8) -> VideoStream:
 class _Sound:
     """The input's first audio stream as AAC, written in step with the picture. Sound that cannot be decoded is left out."""
 
-    def __init__(self, source: Path, output: av.container.OutputContainer, begin: float) -> None:
+    def __init__(self, info: VideoInfo, output: av.container.OutputContainer, begin: float) -> None:
         """begin: seconds at which the picture begins in the file."""
         self._output = output
         self._stream = output.add_stream("aac", rate=48000, layout="stereo")
-        self._frames = _decoded(source, begin)
+        self._frames = _decoded(info, begin)
         self._waiting: Any = None
 
     def write_until(self, seconds: float) -> None:
@@ -129,11 +131,13 @@ class _Sound:
         self._frames.close()
 
 
-def _decoded(source: Path, begin: float) -> Generator[Any, None, None]:
+def _decoded(info: VideoInfo, begin: float) -> Generator[Any, None, None]:
     resampler = AudioResampler("fltp", "stereo", 48000)
     try:
-        with open_input(source) as container:
-            for frame in container.decode(audio=0):
+        with open_input(info.path) as container:
+            stream = container.streams.audio[0]
+            packets = Mender(info).mended(container.demux(stream))
+            for frame in chain.from_iterable(stream.decode(packet) for packet in packets):
                 for piece in resampler.resample(frame):
                     seconds = float(piece.time or 0.0) - begin
                     if seconds >= 0:
