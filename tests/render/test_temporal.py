@@ -92,7 +92,7 @@ def test_a_blink_in_noise_stays_in_its_frames(face):
     opened = rms_of(face[lids], shut[lids])
     for t in range(3, 9):
         left = cv2.GaussianBlur(filtered[t] - np.float32(clean[t]), (0, 0), 2)[lids]  # without the noise itself
-        assert np.sqrt((left**2).mean()) < 0.15 * opened
+        assert np.sqrt((left**2).mean()) < 0.05 * opened
     assert rms(filtered[2], clean[2]) < 0.6 * rms(noisy[2], clean[2])
 
 
