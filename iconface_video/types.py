@@ -121,6 +121,8 @@ class VideoInfo:
     """The container's nine numbers (FFmpeg's AV_PKT_DATA_DISPLAYMATRIX) behind `rotation`; None where it has none."""
     clock_resets: tuple[ClockReset, ...] = ()
     """In file order; found in containers that carry a recorder's clock (MPEG transport and program streams) only."""
+    film_share: float = 1.0
+    """Where in the file the film's last packet begins, 0..1; looked at in the same containers only, and 1 where little follows."""
 
     @property
     def display_size(self) -> tuple[int, int]:

@@ -22,12 +22,12 @@ from av.stream import Discard
 from av.video.stream import VideoStream
 
 from iconface_video.types import ClockReset, VideoInfo
-from iconface_video.video.container import open_input
+from iconface_video.video.container import demuxed, open_input
 
 _CLOCKED = frozenset({"mpegts", "mpeg"})
 _SECOND = 90000
 """Ticks: all streams of these containers count so."""
-_BACK = _SECOND // 2
+_BACK = _SECOND // 5
 """A stream's decode times run back by less only through sloppy muxing."""
 _AHEAD = 60 * _SECOND
 """A longer gap of picture and sound alike is taken for a reset clock, if the packets after it bear it out."""
@@ -53,6 +53,8 @@ class Clock:
     resets: tuple[ClockReset, ...] = ()
     end_pts: int | None = None
     """Where the film ends, in the clock that goes on. None: not one packet has a time."""
+    last_position: int = 0
+    """Byte of the file at which the film's last packet begins."""
 
 
 def has_recorder_clock(container: str) -> bool:
@@ -79,7 +81,7 @@ def _read_clock(path: Path, film: int, step: int, _size: int, _changed: int) -> 
             else:
                 stream.discard = Discard.all
         try:
-            for packet in container.demux():
+            for packet in demuxed(container):
                 if packet.stream_index in followed:
                     followed[packet.stream_index].add(packet)
         except FFmpegError:
@@ -215,7 +217,7 @@ def _compared(film: int, followed: dict[int, _Followed]) -> Clock:
             offset += _WRAP if abs(moved - _WRAP) < _SECOND else moved
             starts = tuple((index, after.position) for index, (_, after) in sorted(jumps.items()))
             resets.append(ClockReset(later.begins + offset, offset, min(position for _, position in starts), starts))
-    return Clock(tuple(resets), runs[-1].ends + offset if runs else None)
+    return Clock(tuple(resets), runs[-1].ends + offset if runs else None, followed[film].position)
 
 
 def told_resets(info: VideoInfo) -> list[ClockReset]:
@@ -294,7 +296,7 @@ def _time_at(container: av.container.InputContainer, stream: VideoStream, info: 
     container.seek(position, unsupported_byte_offset=True)
     mender = Mender(info, position)
     try:
-        for packet in mender.mended(container.demux(stream)):
+        for packet in mender.mended(demuxed(container, stream)):
             if packet.pos is not None and packet.pos >= position and packet.pts is not None:
                 return packet.pts
     except FFmpegError:

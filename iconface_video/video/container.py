@@ -9,7 +9,8 @@ from pathlib import Path
 import av
 import av.container
 from av.error import FFmpegError
-from av.stream import Disposition
+from av.packet import Packet
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from iconface_video.errors import InputError, VideoOpenError
@@ -58,6 +59,21 @@ def open_input(path: Path) -> Iterator[av.container.InputContainer]:
         yield container
     finally:
         container.close()
+
+
+def demuxed(container: av.container.InputContainer, *streams: Stream) -> Iterator[Packet]:
+    """Packets of these streams (none given: of all) as PyAV's `demux` hands them out.
+
+    Streams that turn up only on the way (another recording was appended) make PyAV 18 read past its list of streams at the
+    end of the file, behind the last packet of those that were asked for; here that is the end.
+    """
+    packets = container.demux(*streams)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, IndexError):
+            return
+        yield packet
 
 
 def _reason(error: Exception) -> str:

@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from iconface_video.errors import DecodeError
 from iconface_video.types import VideoInfo
 from iconface_video.video.clock import Mender, has_recorder_clock, seek
-from iconface_video.video.container import open_input
+from iconface_video.video.container import demuxed, open_input
 from iconface_video.video.gaps import Gaps, stand_in
 from iconface_video.video.probe import default_step, has_slots_only
 from iconface_video.video.timestamps import PtsGuesser, without_wild_times
@@ -155,7 +155,7 @@ def _tail(info: VideoInfo, after: int | None) -> Iterator[av.VideoFrame]:
             assert isinstance(stream, VideoStream)
             stream.thread_type = "NONE"
             mender = Mender(info) if after is None else seek(container, stream, info, after)
-            for packet in mender.mended(container.demux(stream)):
+            for packet in mender.mended(demuxed(container, stream)):
                 try:
                     pictures = stream.decode(packet if packet.size else None)
                 except EOFError:
@@ -172,7 +172,7 @@ def _packets(
 ) -> Iterator[Packet | None]:
     """The film's packets, then None to drain the decoder, also when the demuxer stops at damage."""
     try:
-        packets = mender.mended(container.demux(stream))
+        packets = mender.mended(demuxed(container, stream))
         for packet in without_wild_times(packets) if has_recorder_clock(container.format.name) else packets:
             if packet.size:
                 yield packet

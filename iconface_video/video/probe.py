@@ -22,7 +22,7 @@ from av.video.stream import VideoStream
 from iconface_video.errors import VideoOpenError
 from iconface_video.types import ColorTags, StreamInfo, VideoInfo
 from iconface_video.video.clock import has_recorder_clock, read_clock
-from iconface_video.video.container import film_stream, open_input
+from iconface_video.video.container import demuxed, film_stream, open_input
 from iconface_video.video.planes import FULL_RANGE, layout_of, planar_name
 from iconface_video.video.timestamps import PtsGuesser
 
@@ -32,6 +32,8 @@ _PROBED_PICTURES = 30
 _PROBED_ERRORS = 300
 """Undecodable packets at the beginning after which a file is given up."""
 _FIELD_ORDERS: dict[int, FieldOrder] = {0: "unknown", 1: "progressive", 2: "tt", 3: "bb", 4: "tb", 5: "bt"}
+_LEAST_REST_BYTES = 4 << 20
+"""Behind the film's last packet: it may be a large one, and sound may follow."""
 _ABSURD_FRAMES = 10**8
 """A header that claims more frames than 46 days at 25 per second is not believed."""
 
@@ -60,8 +62,11 @@ def probe(path: Path | str) -> VideoInfo:
 
 
 def _with_clock(info: VideoInfo, step: int) -> VideoInfo:
-    """With the places where the clock starts anew; FFmpeg's own idea of the length is wrong then."""
+    """With the places where the clock starts anew (FFmpeg's own idea of the length is wrong then), and where the film ends."""
     clock = read_clock(info.path, info.stream_index, step)
+    size = info.path.stat().st_size
+    if size - clock.last_position > _LEAST_REST_BYTES:
+        info = replace(info, film_share=clock.last_position / size)
     if not clock.resets or clock.end_pts is None:
         return info
     return replace(info, clock_resets=clock.resets, duration_seconds=float((clock.end_pts - info.first_pts) * info.time_base))
@@ -71,7 +76,7 @@ def _decodable(container: av.container.InputContainer, stream: VideoStream, slot
     """Decoded pictures; the packets' DTS go into `slots`."""
     errors = 0
     try:
-        for packet in container.demux(stream):
+        for packet in demuxed(container, stream):
             if packet.size and packet.dts is not None:
                 slots.append(packet.dts)
             try:

@@ -24,7 +24,7 @@ from iconface_video.settings import ReadSettings
 from iconface_video.types import Frame, Timestamp, UInt8, VideoInfo
 from iconface_video.video.clock import Mender
 from iconface_video.video.color import to_rgb
-from iconface_video.video.container import open_input
+from iconface_video.video.container import demuxed, open_input
 from iconface_video.video.limits import local_url
 from iconface_video.video.planes import layout_of
 from iconface_video.video.probe import has_slots_only
@@ -173,7 +173,7 @@ def _packet_times(info: VideoInfo) -> list[int]:
             for other in container.streams:
                 if other.index != stream.index:
                     other.discard = Discard.all
-            for packet in Mender(info).mended(container.demux(stream)):
+            for packet in Mender(info).mended(demuxed(container, stream)):
                 if packet.size == 0:
                     continue
                 if packet.pts is None or has_slots_only(info.container):

@@ -24,6 +24,8 @@ _SEEK_MARGINS_SECONDS = (0, 2, 10)
 _SHORT_SECONDS, _SHORT_SHARE = 0.3, 0.03
 """A film that ends this much before its promised length is said to end early; sound often is a little longer."""
 _NAMED_RESETS = 5
+_LEAST_FILM_SHARE = 0.9
+"""Of the file's bytes: sound alone does not take up the rest."""
 
 
 def _counted(number: int) -> str:
@@ -84,6 +86,11 @@ class VideoReader:
         elif self._is_short():
             found.append(
                 f"the film ends early, at {self._seconds_read():.2f} s: the file promises {self.info.duration_seconds:.2f} s"
+            )
+        if report.end_pts is not None and self.info.film_share < _LEAST_FILM_SHARE:
+            found.append(
+                f"the film ends at {self.info.film_share:.0%} of the file: what follows has other streams (another recording that "
+                "was appended?) and is not read"
             )
         return tuple(found)
 

@@ -15,6 +15,7 @@ from av.packet import Packet
 from av.stream import Discard, Stream
 
 from iconface_video.video.clock import Mender
+from iconface_video.video.container import demuxed
 
 if TYPE_CHECKING:
     from av.container.core import Chapter  # exists in PyAV's stubs only
@@ -107,7 +108,7 @@ class Remuxer:
         if not streams:
             return
         try:
-            for packet in self._mender.mended(source.demux(*streams)):
+            for packet in self._mender.mended(demuxed(source, *streams)):
                 if packet.dts is None and packet.pts is None and packet.size == 0:
                     continue  # PyAV's own end mark
                 yield packet

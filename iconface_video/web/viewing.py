@@ -24,7 +24,7 @@ from iconface_video.run.display import to_display
 from iconface_video.types import Frame, Survey, UInt8, VideoInfo
 from iconface_video.video.clock import Mender
 from iconface_video.video.color import to_rgb
-from iconface_video.video.container import open_input
+from iconface_video.video.container import demuxed, open_input
 
 MOST_WIDTH, MOST_HEIGHT = 960, 720
 _CLOCK = 90000
@@ -136,7 +136,7 @@ def _decoded(info: VideoInfo, begin: float) -> Generator[Any, None, None]:
     try:
         with open_input(info.path) as container:
             stream = container.streams.audio[0]
-            packets = Mender(info).mended(container.demux(stream))
+            packets = Mender(info).mended(demuxed(container, stream))
             for frame in chain.from_iterable(stream.decode(packet) for packet in packets):
                 for piece in resampler.resample(frame):
                     seconds = float(piece.time or 0.0) - begin

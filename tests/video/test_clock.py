@@ -240,6 +240,37 @@ def test_slides_keep_their_times(every: int, sound: bool, ffmpeg) -> None:
     assert reader.info.clock_resets == ()
 
 
+def test_a_later_part_with_other_streams_is_told(ffmpeg, tmp_path: Path, monkeypatch) -> None:
+    """Another recorder's streams have other numbers: FFmpeg does not take them for the film going on."""
+    monkeypatch.setattr("iconface_video.video.probe._LEAST_REST_BYTES", 1 << 14)
+    numbers = ("-streamid", "0:600", "-streamid", "1:601", "-mpegts_pmt_start_pid", "4000")
+    parts = [part(ffmpeg, "a.ts", 10, *H264), part(ffmpeg, "b.ts", 90, *H264, *numbers)]
+    (tmp_path / "both.ts").write_bytes(b"".join(item.read_bytes() for item in parts))
+    reader = VideoReader(tmp_path / "both.ts")
+    assert len(list(reader.frames())) == 50
+    assert reader.damage[-1].startswith("the film ends at ")
+    assert "another recording that was appended?" in reader.damage[-1]
+    plain = VideoReader(parts[1])
+    assert len(list(plain.frames())) == 50
+    assert plain.damage == ()
+
+
+def test_a_cut_in_the_middle_of_a_group_and_of_a_packet(ffmpeg, tmp_path: Path) -> None:
+    """As recordings really end and begin."""
+    one, two = (part(ffmpeg, name, start, *H264, "-c:a", "aac") for name, start in (("a.ts", 100), ("b.ts", 10)))
+    path = tmp_path / "cut.ts"
+    head, tail = one.read_bytes(), two.read_bytes()
+    path.write_bytes(head[: len(head) * 3 // 4] + tail[:564] + tail[len(tail) // 3 // 188 * 188 :])
+    reader = VideoReader(path)
+    frames = list(reader.frames())
+    assert len(reader.info.clock_resets) == 1
+    assert 60 < len(frames) < 75
+    assert max(np.diff([frame.pts for frame in frames])) < 90000
+    assert min(np.diff([frame.pts for frame in frames])) == 3600
+    for frame in frames[::9]:
+        assert next(reader.frames(frame.timestamp)).pts == frame.pts
+
+
 def test_other_containers_are_not_walked_through(ffmpeg, monkeypatch) -> None:
     monkeypatch.setattr("iconface_video.video.probe.read_clock", lambda *_: pytest.fail("walked through"))
     assert probe(ffmpeg.picture("clip.mp4")).clock_resets == ()
