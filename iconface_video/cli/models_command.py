@@ -1,4 +1,4 @@
-"""`iconface-video models list|info|pull|verify|prepare`."""
+"""`iconface-video models list|info|pull|verify|prepare|average`."""
 
 from __future__ import annotations
 
@@ -142,3 +142,25 @@ def prepare(
     typer.echo(f"    parameters: {counts.base} of the base, {counts.lora} of LoRA, {counts.adapters} of adapters")
     typer.echo(f"    prompt: {model.prompt.shape[1]} tokens; the text encoder is not needed any more")
     typer.echo("    Its adapters are UNTRAINED: it restores nothing yet. Train them first.")
+
+
+@app.command()
+def average(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="embedded or checkpoint folders, trained from one another.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the checkpoint.")],
+    share: Annotated[
+        list[float] | None, typer.Option(metavar="NUMBER", help="Weight of each model, in their order; equal when not given.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the folder if it exists.")] = False,
+) -> None:
+    """Average the weights of models that were trained from one another: often better than each of them.
+
+    Example: iconface-video models average embedded runs/stage4-model -o averaged --share 0.4 --share 0.6
+    """
+    from iconface_video.models.averaging import average_models
+    from iconface_video.models.registry import size_of
+
+    average_models(sources, output, share or (), overwrite=force)
+    typer.echo(f"{output}: mean of {len(sources)} models, {human_size(size_of(output))}")
