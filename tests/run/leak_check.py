@@ -87,8 +87,15 @@ def judge(samples: dict[str, list[Sample]], minutes: float) -> list[str]:
         lines.append(
             f"{'GREW' if grew else 'flat'} {stage}: memory {memory[0] / 2**20:.0f} -> {memory[1] / 2**20:.0f} MiB ({growth:+.1%}), "
             f"file handles {files[0]} -> {files[1]}, threads {threads[0]} -> {threads[1]} (second -> last minute of {minutes:g})"
+            f"; MiB by tenths of the pass: {_curve(seen)}"
         )
     return lines
+
+
+def _curve(seen: list[Sample]) -> str:
+    """Tells what grows with the clip (a slope) from what only takes its time to warm up (a step)."""
+    tenths = [[item.resident for item in seen if k <= 10 * item.done < k + 1] for k in range(10)]
+    return " ".join(f"{statistics.median(part) / 2**20:.1f}" if part else "-" for part in tenths)
 
 
 def main() -> int:
