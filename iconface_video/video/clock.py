@@ -8,6 +8,7 @@ of the file is read, and picture, sound and subtitles move by the same amount.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -233,6 +234,7 @@ class Mender:
         """position: byte of the file where reading begins."""
         self._resets, self._time_base, self._begins_at = info.clock_resets, info.time_base, position
         self._latest: dict[int, int] = {}
+        self._starts: dict[int, list[int]] = {}
 
     def mended(self, packets: Iterator[Packet]) -> Iterator[Packet]:
         """The packets, each after `mend`."""
@@ -255,12 +257,10 @@ class Mender:
 
     def _part(self, stream: int, position: int) -> tuple[int, int | None]:
         """What is added to times at a byte of the file, and the first PTS behind the latest reset."""
-        part: tuple[int, int | None] = 0, None
-        for reset in self._resets:
-            if position < dict(reset.starts).get(stream, reset.position):
-                break
-            part = reset.offset, reset.pts
-        return part
+        if stream not in self._starts:
+            self._starts[stream] = [dict(reset.starts).get(stream, reset.position) for reset in self._resets]
+        passed = bisect_right(self._starts[stream], position)
+        return (self._resets[passed - 1].offset, self._resets[passed - 1].pts) if passed else (0, None)
 
 
 def _unwrapped(time: int, first: int | None) -> int:
