@@ -37,6 +37,7 @@ USUAL = ("default", *NOISES, "no-filter", RAW, PER_FRAME)
 GRID = (
     "default",
     *(f"{noise}{window}{blend}" for noise in NOISES for window in ("", "+raw") for blend in ("", "+no-filter")),
+    RAW,
     PER_FRAME,
 )
 """All noise models, with and without smoothing and filter."""
