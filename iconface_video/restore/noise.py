@@ -158,7 +158,7 @@ class TrackNoise:
     What is kept only saves time: the values depend on the arguments alone.
     """
 
-    def __init__(self, kind: NoiseKind, seed: int, kept_bytes: int = 256 << 20) -> None:
+    def __init__(self, kind: NoiseKind, seed: int, kept_bytes: int = 32 << 20) -> None:
         self.kind = kind
         self.seed = seed
         self._kept: OrderedDict[tuple[object, ...], Float32] = OrderedDict()

@@ -139,6 +139,10 @@ class SegmentRestorer:
         self._writer.finish()
         return self.counts
 
+    def discard(self) -> None:
+        """Give up: what was written of the segment is removed, unless it is finished."""
+        self._writer.discard()
+
     def _take(self, frame: Frame, plan: TrackPlan, row: int) -> None:
         """Queue the face for the model, or note that it repeats an earlier one."""
         in_segment = frame.pts >= self._segment.first_pts

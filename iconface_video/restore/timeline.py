@@ -143,15 +143,20 @@ def _restore_stretch(
     with ExitStack() as stack:
         stream = stack.enter_context(prefetch(frames(first, last), context.decode_ahead))
 
+        @stack.callback
+        def discard_unfinished() -> None:
+            for _, restorer in active:
+                restorer.discard()
+
         def close_oldest() -> None:
-            segment, restorer = active.popleft()
+            segment, restorer = active[0]
             made = restorer.finish(check)
+            active.popleft()  # forgotten altogether: a stretch may have thousands of segments
             finished(SegmentDone(segment.index, made.frames, made.restored, made.repeated, tuple(sorted(made.notes))))
 
         def open_next() -> None:
             _, segment = upcoming.popleft()
-            writer = stack.enter_context(SegmentWriter(context.folder, segment.index))
-            active.append((segment, _restorer(context, segment, contexts, noise, writer)))
+            active.append((segment, _restorer(context, segment, contexts, noise)))
 
         for frame in stream:
             check()
@@ -170,7 +175,6 @@ def _restore_stretch(
             close_oldest()
 
 
-def _restorer(
-    context: RestoreContext, segment: Segment, contexts: ContextCache, noise: TrackNoise, writer: SegmentWriter
-) -> SegmentRestorer:
+def _restorer(context: RestoreContext, segment: Segment, contexts: ContextCache, noise: TrackNoise) -> SegmentRestorer:
+    writer = SegmentWriter(context.folder, segment.index)
     return SegmentRestorer(context.plan, segment, context.info, context.model, contexts, noise, context.settings, writer)

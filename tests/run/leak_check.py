@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,10 @@ from iconface_video.video.probe import probe
 from tests.pipelines.conftest import Sharpener, grey_embed
 
 MOST_GROWTH = 0.03
+
+
+_SAMPLE_EVERY_SECONDS = 0.5
+"""More often, the samples themselves would be what grows."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,12 @@ def watch(clip: Path, folder: Path, detection_size: int = 256) -> dict[str, list
     """Samples of each pass."""
     found: dict[str, list[Sample]] = {}
 
+    taken = {"survey": 0.0, "restore": 0.0, "render": 0.0}
+
     def on_progress(event: Progress) -> None:
-        if event.stage in ("survey", "restore", "render") and event.done and event.total:
+        now = time.monotonic()
+        if event.done and event.total and now - taken.get(event.stage, now) >= _SAMPLE_EVERY_SECONDS:
+            taken[event.stage] = now
             found.setdefault(event.stage, []).append(sample(event.done / event.total))
 
     settings = RunSettings(

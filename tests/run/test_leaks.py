@@ -7,13 +7,18 @@ from __future__ import annotations
 import gc
 import os
 import threading
+import weakref
 
 import pytest
 
 from iconface_video.errors import Cancelled
 from iconface_video.pipelines.restore import restore_video
+from iconface_video.restore import timeline
+from iconface_video.restore.crop_store import SegmentWriter
+from iconface_video.run.engines.local import LocalEngine
 from iconface_video.settings import EncodeSettings, RestoreSettings, RunSettings, SurveySettings
 from tests.pipelines.conftest import Sharpener, face_clip, grey_embed, portrait  # noqa: F401 - fixtures
+from tests.run import engine_parts
 from tests.run.leak_check import Sample, judge
 
 SETTINGS = RunSettings(
@@ -62,3 +67,21 @@ def test_the_long_check_sees_what_grows():
     assert judge(passes(0.01, 0), 10)[0].startswith("flat render: memory 96 -> 96 MiB")
     assert judge(passes(0.10, 0), 10)[0].startswith("GREW")
     assert judge(passes(0.0, 3), 10)[0].startswith("GREW")
+
+
+def test_finished_segments_are_forgotten_while_the_next_are_made(found, tmp_path, monkeypatch):
+    alive: weakref.WeakSet[SegmentWriter] = weakref.WeakSet()
+
+    class Noted(SegmentWriter):
+        def __init__(self, folder, index):
+            super().__init__(folder, index)
+            alive.add(self)
+
+    monkeypatch.setattr(timeline, "SegmentWriter", Noted)
+    counted = []
+    work = found.work(tmp_path)
+    LocalEngine(engine_parts.stand_in(engine_parts.SETTINGS)).restore(
+        work, lambda done: counted.append(len(alive)), lambda event: None, lambda: None
+    )
+    assert len(counted) == engine_parts.SEGMENTS
+    assert max(counted) <= 3  # two at work where a handle reaches back, and one under the hands
