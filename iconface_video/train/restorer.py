@@ -36,7 +36,7 @@ from iconface_video.train.validation import ValidationSet, to_tensor, validate_c
 PIXEL_SCALE = 0.05
 """Typical error of a degraded picture; brings the relative pixel loss to the scale of a plain one."""
 
-JUDGE_RATE = 0.3
+JUDGE_RATE = 0.75
 """Of the model's learning rate."""
 
 
