@@ -38,6 +38,7 @@ from iconface_video.cli import (
     train_command,
     train_encoder_command,
 )
+from iconface_video.cli.memory_reuse import reuse_freed_memory
 from iconface_video.cli.run_command import with_report_file
 from iconface_video.cli.stopping import STOPPED
 from iconface_video.errors import IconFaceError, notes_of
@@ -97,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # Before torch is loaded: its threads would wait for each other by spinning, ten times too long on a busy machine.
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    reuse_freed_memory()
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = _take_debug(arguments)
     previous = _let_terminate_interrupt()
