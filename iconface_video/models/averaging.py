@@ -23,8 +23,9 @@ def average_models(sources: Sequence[str], out: Path, shares: Sequence[float] = 
         raise UsageError("an average takes at least two models")
     if len(weights) != len(sources) or min(weights) < 0 or sum(weights) <= 0:
         raise UsageError(f"shares are {weights}, must be one for each of the {len(sources)} models, none below 0")
+    weights = [weight / sum(weights) for weight in weights]
     model = load_model(sources[0], dtype="float32")
-    mean = {name: (weights[0] / sum(weights)) * value.float() for name, value in model.state_dict().items()}
+    mean = {name: weights[0] * value.float() for name, value in model.state_dict().items()}
     for source, weight in zip(sources[1:], weights[1:]):
         other = load_model(source, dtype="float32").state_dict()
         unlike = [name for name in mean if name not in other or other[name].shape != mean[name].shape]
@@ -33,7 +34,7 @@ def average_models(sources: Sequence[str], out: Path, shares: Sequence[float] = 
                 f"{source}: another architecture than {sources[0]} (first difference: {(unlike or sorted(other))[0]})"
             )
         for name, value in other.items():
-            mean[name] += (weight / sum(weights)) * value.float()
+            mean[name] += weight * value.float()
     model.load_state_dict(mean)
     save_model(model, out, storage_dtype=torch.float16, overwrite=overwrite)
     return out

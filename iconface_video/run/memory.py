@@ -71,8 +71,7 @@ def plan_memory(settings: RunSettings, info: VideoInfo) -> MemoryPlan:
             f"--max-memory {wish} is too small for {info.path.name} ({info.width}x{info.height}): "
             f"it takes at least {-(-(fixed + frame + face) >> 20)}M."
         )
-    beside = frame * (_OVERLAP_HOLDS + DECODE_AHEAD_FRAMES)
-    overlap = limit >= fixed + beside + frame * DECODE_AHEAD_FRAMES + face * restore.batch
+    overlap = limit >= fixed + frame * (_OVERLAP_HOLDS + 2 * DECODE_AHEAD_FRAMES) + face * restore.batch
     ahead = min(DECODE_AHEAD_FRAMES, (limit - fixed - face) // frame)
     batch = min(restore.batch, (limit - fixed - ahead * frame) // face)
     notes = () if batch == restore.batch else (f"--max-memory {wish}: {batch} faces per model call instead of {restore.batch}",)
