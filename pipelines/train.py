@@ -33,7 +33,7 @@ def train_restorer(config: RestorerConfig, run_folder: Path, on_log: OnLog | Non
     mixer = FaceMixer(faces, config.mix)
     folders = config.validation.folders or config.faces.folders[:1]
     held_out = FaceSet.load(replace(config.faces, folders=folders), "val")
-    size = max(config.mix.size, config.mix.larger_size)
+    size = config.validation.size or max(config.mix.sizes)
     validation = ValidationSet.build(held_out, size, config.validation.count, config.validation.strengths)
     torch.manual_seed(config.trainer.seed)
     task: Task

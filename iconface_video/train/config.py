@@ -21,6 +21,8 @@ T = TypeVar("T")
 class ValidationSettings:
     """Which faces every validation restores."""
 
+    size: int = 0
+    """Of the faces (px); 0: the largest of the mix."""
     count: int = 32
     strengths: tuple[float, ...] = (6.0, 12.0, 18.0)
     folders: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from iconface_video.errors import InputError
+from iconface_video.errors import InputError, UsageError
 from iconface_video.train.degradations import degrade, sample_strength
 
 UInt8 = NDArray[np.uint8]
@@ -41,13 +41,12 @@ class FaceSettings:
 class MixSettings:
     """How a training batch is mixed (IConFace section 4; the curriculum is ours)."""
 
-    size: int = 128
-    batch: int = 16
-    larger_size: int = 0
-    """A second size for some batches, of pictures that are nearly as large at least; 0: none."""
-    larger_batch: int = 4
-    larger_share: float = 0.5
-    """Share of the batches that have the second size."""
+    sizes: tuple[int, ...] = (128,)
+    """Crop sizes (px), one of them a batch. The first takes every picture, the others those that are nearly as large at least."""
+    batches: tuple[int, ...] = (16,)
+    """Faces a batch at each size."""
+    size_shares: tuple[float, ...] = (1.0,)
+    """Share of the batches that have each size."""
     reference_shares: tuple[float, ...] = (0.3, 0.3, 0.2, 0.2)
     """Probability of 0, 1, 2, 3 references. One count per batch, so that no compute is spent on absent ones."""
     truth_share: float = 0.5
@@ -63,6 +62,15 @@ class MixSettings:
     """Of the buckets 0-3, 4-8, 9-16."""
     extreme_share: float = 0.0
     """Probability of a strength of 16-20 instead."""
+
+    def __post_init__(self) -> None:
+        if not self.sizes or not len(self.sizes) == len(self.batches) == len(self.size_shares):
+            raise UsageError(
+                f"the mix names {len(self.sizes)} sizes, {len(self.batches)} batches and {len(self.size_shares)} size_shares: "
+                "give one of each for every size"
+            )
+        if abs(sum(self.size_shares) - 1) > 1e-6 or min(self.size_shares) < 0:
+            raise UsageError(f"the mix's size_shares must be at least 0 and add up to 1, got {list(self.size_shares)}")
 
 
 @dataclass
@@ -185,22 +193,26 @@ class FaceMixer:
 
     def __init__(self, faces: FaceSet, mix: MixSettings) -> None:
         self.faces, self.mix = faces, mix
-        self._pools = {size: self._pool(size) for size in (mix.size, mix.larger_size) if size}
+        self._pools = {size: self._pool(size) for size in mix.sizes}
 
     def _pool(self, size: int) -> tuple[list[int], list[int]]:
         """Pictures for crops of `size` px (at the first size all of them are), and those whose person has other photos."""
-        least = 0.97 * size if size != self.mix.size else 0
+        least = 0.97 * size if size != self.mix.sizes[0] else 0
         able = [i for i, image in enumerate(self.faces.images) if image.shape[0] >= least]
         if not able:
-            raise InputError(f"no training picture is large enough for crops of {size} px: set larger_size to 0")
+            raise InputError(
+                f"no training picture is large enough for crops of {size} px: add larger ones, raise max_side, or leave that size out"
+            )
         return able, [i for i in able if self.faces.others(i)]
 
     def batch(self, seed: int, step: int) -> FaceBatch:
         rng = np.random.default_rng((seed, step))
         mix = self.mix
-        larger = mix.larger_size > 0 and rng.random() < mix.larger_share
-        size, number = (mix.larger_size, mix.larger_batch) if larger else (mix.size, mix.batch)
+        kind = int(rng.choice(len(mix.sizes), p=mix.size_shares)) if len(mix.sizes) > 1 else 0
+        size, number = mix.sizes[kind], mix.batches[kind]
         count = int(rng.choice(len(mix.reference_shares), p=mix.reference_shares))
+        if kind and not self._pools[size][1]:
+            count = 0  # nobody has a second photo of this size: the truth alone as a reference teaches to copy it
         moves = [_small_move(rng, size) for _ in range(number // 2)] if rng.random() < mix.pair_share else []
         if moves:
             pairs = [self._pair(rng, size, count, move) for move in moves]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from skimage import data
 
+from iconface_video.errors import InputError, UsageError
 from iconface_video.faces.identity_encoder import load_identity_encoder
 from iconface_video.models.embedded import build_embedded
 from iconface_video.models.model import IConFaceModel
@@ -63,7 +64,7 @@ def trained(
     request: pytest.FixtureRequest, faces: dict[str, FaceSet], tmp_path_factory: pytest.TempPathFactory
 ) -> RestorerTask:
     """After a few steps with every loss that needs no extra package."""
-    mixer = FaceMixer(faces["train"], MixSettings(size=32, batch=2, reference_shares=(0.25, 0.75), pair_share=0.5))
+    mixer = FaceMixer(faces["train"], MixSettings(sizes=(32,), batches=(2,), reference_shares=(0.25, 0.75), pair_share=0.5))
     held_out = ValidationSet.build(faces["val"], 32, 2, (6.0,))
     losses = LossSettings(stage=request.param, steps=2, identity=0.3, truth_identity=0.1, adversarial=0.01, steady=0.5)
     task = RestorerTask(small_model(), mixer, held_out, losses, load_identity_encoder("embedded", "cpu"), workers=0)
@@ -105,7 +106,9 @@ def test_noise_anchor_and_references_reach_the_picture(trained: RestorerTask) ->
 
 
 def test_a_pair_shows_one_face_moved_and_the_steady_loss_knows_where(faces: dict[str, FaceSet]) -> None:
-    batch = FaceMixer(faces["train"], MixSettings(size=64, batch=6, pair_share=1.0, reference_shares=(1.0,))).batch(3, 0)
+    batch = FaceMixer(faces["train"], MixSettings(sizes=(64,), batches=(6,), pair_share=1.0, reference_shares=(1.0,))).batch(
+        3, 0
+    )
     assert batch.moves.shape == (3, 2, 3)
     assert batch.strength[:3].tolist() == batch.strength[3:].tolist()
     first, second = to_tensor(batch.truth[:3]), to_tensor(batch.truth[3:])
@@ -115,3 +118,35 @@ def test_a_pair_shows_one_face_moved_and_the_steady_loss_knows_where(faces: dict
     assert (right < 0.4 * still).all()
     assert (right < 0.4 * backwards).all()
     assert not np.array_equal(batch.source[:3], batch.source[3:])
+
+
+def test_a_mix_of_sizes_takes_the_pictures_that_are_large_enough(faces: dict[str, FaceSet]) -> None:
+    large = np.asarray(cv2.resize(data.astronaut()[10:250, 105:345], (128, 128)), np.uint8)
+    mixed = FaceSet([*faces["train"].images, large], [*faces["train"].identities, ""], [], faces["train"].people)
+    mix = MixSettings(sizes=(32, 128), batches=(5, 2), size_shares=(0.5, 0.5), reference_shares=(0.0, 1.0), wrong_share=0.0)
+    mixer = FaceMixer(mixed, mix)
+    batches = [mixer.batch(1, step) for step in range(12)]
+    assert {batch.truth.shape for batch in batches} == {(5, 32, 32, 3), (2, 128, 128, 3)}
+    for batch in batches:
+        if batch.truth.shape[1] == 128:
+            assert (batch.truth_index == len(mixed) - 1).all()
+            assert batch.references.shape[1] == 0  # nobody has a second photo of this size
+        else:
+            assert batch.references.shape[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sizes": (32, 64)}, "2 sizes, 1 batches"),
+        ({"sizes": (32, 64), "batches": (4, 4), "size_shares": (0.5, 0.6)}, "add up to 1"),
+    ],
+)
+def test_a_mix_that_does_not_add_up_is_refused(settings: dict[str, tuple[float, ...]], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        MixSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_a_size_without_pictures_is_refused(faces: dict[str, FaceSet]) -> None:
+    with pytest.raises(InputError, match="no training picture is large enough for crops of 256 px"):
+        FaceMixer(faces["train"], MixSettings(sizes=(32, 256), batches=(2, 2), size_shares=(0.5, 0.5)))

@@ -101,7 +101,7 @@ def test_hard_example_loss_weighs_truth_and_reference() -> None:
 
 
 def test_a_mistyped_training_setting_gets_the_nearest_name() -> None:
-    with pytest.raises(UsageError, match=r"mix: unknown setting 'batsh'\. Did you mean 'batch'\?"):
+    with pytest.raises(UsageError, match=r"mix: unknown setting 'batsh'\. Did you mean 'batches'\?"):
         build(RestorerConfig, {"mix": {"batsh": 3}}, "x.yaml")
 
 
@@ -111,5 +111,5 @@ def test_a_mistyped_training_setting_gets_the_nearest_name() -> None:
 def test_every_shipped_restorer_config_is_valid(path: Path) -> None:
     config = read_config(RestorerConfig, path).with_data(("faces",))
     assert config.faces.folders == ("faces",)
-    assert config.mix.size % 16 == 0
+    assert all(size % 16 == 0 for size in config.mix.sizes)
     assert abs(sum(config.mix.reference_shares) - 1) < 1e-9
