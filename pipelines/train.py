@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from iconface_video.errors import CheckpointError, InputError, UsageError
 from iconface_video.faces.identity_encoder import load_identity_encoder
 from iconface_video.models.checkpoints import load_model, save_model
-from iconface_video.models.embedded import build_embedded
+from iconface_video.models.embedded import EMBEDDED_PIXELS, build_embedded
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder
 from iconface_video.train.autoencoder import AutoencoderTask
@@ -62,7 +62,7 @@ def newest_weights(run_folder: Path) -> Path:
 
 
 def _autoencoder(config: RestorerConfig) -> PixelAutoencoder:
-    model = PixelAutoencoder()
+    model = PixelAutoencoder(EMBEDDED_PIXELS)
     if config.start_from:
         model.load_state_dict(load_file(newest_weights(Path(config.start_from))))
     # Nothing of the transformer is there yet: its two doors stay as they are.

@@ -28,6 +28,7 @@ EMBEDDED_BASE: dict[str, Any] = {
     "rope_theta": 2000,
     "guidance_embeds": False,
 }
+EMBEDDED_PIXELS = PixelAutoencoderSettings(reference_detail=128, queries_from_state=True)
 EMBEDDED_CONDITIONING = ConditioningSettings(memory_tokens=32, identity_width=256, causal_references=True)
 EMBEDDED_SCHEDULER: dict[str, Any] = {"num_train_timesteps": 1000, "shift": 1.0, "use_dynamic_shifting": False}
 EMBEDDED_TRAITS = RestorerTraits(
@@ -52,7 +53,7 @@ def build_embedded(
 
     base: arguments of diffusers' transformer that differ from `EMBEDDED_BASE`. The prompt is learned (no text encoder).
     """
-    pixels = autoencoder or PixelAutoencoderSettings()
+    pixels = autoencoder or EMBEDDED_PIXELS
     channels = {"in_channels": pixels.token_channels, "out_channels": pixels.feature_channels}
     transformer = IConFaceTransformer.from_config({**EMBEDDED_BASE, **channels, **(base or {})}, conditioning)
     with torch.no_grad():

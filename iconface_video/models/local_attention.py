@@ -26,9 +26,19 @@ class ReferenceAttention(nn.Module):
 
     offset_index: Tensor
 
-    def __init__(self, width: int, channels: int, heads: int, window: int) -> None:
+    def __init__(
+        self,
+        width: int,
+        channels: int,
+        heads: int,
+        window: int,
+        queries_from_state: bool = False,
+        detail: int = 0,
+        finer_width: int = 0,
+    ) -> None:
+        """detail: channels taken over from the reference's map of twice the resolution (finer_width channels); 0: none."""
         super().__init__()
-        self.channels, self.heads, self.radius = channels, heads, window // 2
+        self.channels, self.heads, self.radius, self.detail = channels, heads, window // 2, detail
         self.to_query = nn.Conv2d(width, channels, 1, bias=False)
         self.to_key = nn.Conv2d(width, channels, 1, bias=False)
         self.to_value = nn.Conv2d(width, channels, 1, bias=False)
@@ -42,6 +52,14 @@ class ReferenceAttention(nn.Module):
         self.to_key.weight.data.copy_(self.to_query.weight.data)
         nn.init.zeros_(self.to_out.weight)
         nn.init.zeros_(self.to_out.bias)  # type: ignore[arg-type]
+        self.to_query_from_state = nn.Conv2d(width, channels, 1, bias=False) if queries_from_state else None
+        if self.to_query_from_state is not None:
+            nn.init.zeros_(self.to_query_from_state.weight)
+        if detail:
+            self.to_detail = nn.Conv2d(4 * finer_width, detail, 1, bias=False)
+            self.to_finer = nn.Conv2d(detail, 4 * finer_width, 1)
+            nn.init.zeros_(self.to_finer.weight)
+            nn.init.zeros_(self.to_finer.bias)  # type: ignore[arg-type]
 
     def _offsets(self, window: int) -> Tensor:
         """(BLOCK^2, side^2) index into the flat window for each query and key of a block; window^2 where out of reach."""
@@ -53,9 +71,21 @@ class ReferenceAttention(nn.Module):
         index = index.where(inside[:, None, :, None] & inside[None, :, None, :], torch.tensor(window * window))
         return index.reshape(BLOCK * BLOCK, side * side)
 
-    def keys_values(self, maps: Tensor) -> Tensor:
-        """(R, width, h, w) encoder maps of references -> (R, 2 channels, h, w), cacheable."""
-        return torch.cat([self.to_key(maps), self.to_value(maps)], 1)
+    def doors(self) -> list[nn.Parameter]:
+        """The weights through which what was seen enters the picture; they start at zero."""
+        layers = [self.to_out, self.to_query_from_state, self.to_finer if self.detail else None]
+        return [layer.weight for layer in layers if layer is not None]
+
+    def keys_values(self, maps: Tensor, finer: Tensor | None = None) -> Tensor:
+        """Encoder maps of references -> (R, 2 channels + detail, h, w), cacheable.
+
+        maps: (R, width, h, w).  finer: (R, finer_width, 2 h, 2 w), where there is detail to be taken over.
+        """
+        parts = [self.to_key(maps), self.to_value(maps)]
+        if self.detail:
+            assert finer is not None
+            parts.append(self.to_detail(F.pixel_unshuffle(finer, 2)))
+        return torch.cat(parts, 1)
 
     def _blocks(self, maps: Tensor) -> Tensor:
         """(N, C, H, W) with H, W multiples of BLOCK -> (N, blocks, heads, side^2, C / heads)."""
@@ -65,13 +95,14 @@ class ReferenceAttention(nn.Module):
         return tiles.permute(0, 4, 1, 3, 2)
 
     def _tiles(self, keys_values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """(B, R, 2 channels, h, w) -> keys of length 1 and values, (B, blocks, heads, R * side^2, channels / heads) each."""
+        """(B, R, 2 channels + detail, h, w) -> keys of length 1, (B, blocks, heads, R * side^2, channels / heads), and values,
+        which have each head's share of the detail behind its own."""
         batch, count = keys_values.shape[:2]
         stored = F.pad(keys_values.flatten(0, 1).to(dtype), _padding(*keys_values.shape[-2:]))
-        key, value = (self._blocks(x).unflatten(0, (batch, count)) for x in stored.chunk(2, 1))
+        parts = stored.split([self.channels, self.channels, *([self.detail] if self.detail else [])], 1)
         # (B, R, blocks, heads, keys, d) -> (B, blocks, heads, R * keys, d)
-        key, value = (x.permute(0, 2, 3, 1, 4, 5).flatten(3, 4) for x in (key, value))
-        return F.normalize(key, dim=-1), value
+        tiles = [self._blocks(x).unflatten(0, (batch, count)).permute(0, 2, 3, 1, 4, 5).flatten(3, 4) for x in parts]
+        return F.normalize(tiles[0], dim=-1), torch.cat(tiles[1:], -1)
 
     def _seen_alike(self, keys_values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """`_tiles`, made once for a batch whose samples share their references, as `batch_references` tells by the stride."""
@@ -79,10 +110,20 @@ class ReferenceAttention(nn.Module):
             return self._tiles(keys_values[:1], dtype)
         return self._tiles(keys_values, dtype)
 
-    def forward(self, query_map: Tensor, keys_values: Tensor, mask: Tensor | None = None) -> Tensor:
-        """query_map (B, width, h, w); keys_values (B, R, 2 channels, h, w); mask (B, R) True where present -> (B, width, h, w)."""
+    def forward(
+        self, query_map: Tensor, keys_values: Tensor, mask: Tensor | None = None, state: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """What the references have to add at this scale, (B, width, h, w), and at twice its resolution.
+
+        query_map: (B, width, h, w) of the degraded picture.  keys_values: (B, R, 2 channels + detail, h, w).
+        mask: (B, R) True where present.  state: (B, width, h, w), how far the decoder has come, where queries see it.
+        """
         height, width = query_map.shape[-2:]
-        query = F.pad(self.to_query(query_map), _padding(height, width))
+        query = self.to_query(query_map)
+        if self.to_query_from_state is not None:
+            assert state is not None
+            query = query + self.to_query_from_state(state)
+        query = F.pad(query, _padding(height, width))
         count = keys_values.shape[1]
         key, value = self._seen_alike(keys_values, query.dtype)
         rows, columns = query.shape[-2] // BLOCK, query.shape[-1] // BLOCK
@@ -90,12 +131,15 @@ class ReferenceAttention(nn.Module):
         tiles = tiles.permute(0, 3, 5, 1, 4, 6, 2).flatten(4, 5).flatten(1, 2)  # (B, blocks, heads, BLOCK^2, d)
         weights = self._weights(F.normalize(tiles, dim=-1), key, count, mask)
         seen = weights.to(value.dtype) @ value
-        seen = seen.unflatten(1, (rows, columns)).unflatten(4, (BLOCK, BLOCK))
-        seen = seen.permute(0, 3, 6, 1, 4, 2, 5).flatten(1, 2).flatten(2, 3).flatten(3, 4)
-        out: Tensor = self.to_out(seen[..., :height, :width])
+        seen = seen.unflatten(1, (rows, columns)).unflatten(4, (BLOCK, BLOCK)).permute(0, 3, 6, 1, 4, 2, 5)
+        seen = seen.flatten(3, 4).flatten(4, 5)[..., :height, :width]  # (B, heads, d, h, w)
+        own = self.channels // self.heads
+        out: Tensor = self.to_out(seen[:, :, :own].flatten(1, 2))
+        finer: Tensor | None = F.pixel_shuffle(self.to_finer(seen[:, :, own:].flatten(1, 2)), 2) if self.detail else None
         if mask is not None:  # a face without references is untouched, as if it were alone: not even the bias is added
-            out = out * mask.any(1)[:, None, None, None]
-        return out
+            shown = mask.any(1)[:, None, None, None]
+            out, finer = out * shown, None if finer is None else finer * shown
+        return out, finer
 
     def _weights(self, query: Tensor, key: Tensor, count: int, mask: Tensor | None) -> Tensor:
         """Softmax over all references' windows and the null key; the null's share is dropped."""

@@ -41,6 +41,10 @@ class PixelAutoencoderSettings:
     attention_heads: int = 4
     attention_channels: tuple[int, int] = (64, 128)
     """Query channels of the local attention at 1/8 and 1/16."""
+    reference_detail: int = 0
+    """Channels that the attention at 1/8 takes over from a reference's map at 1/4, with the same weights; 0: none."""
+    queries_from_state: bool = False
+    """The attention's queries see how far the decoder has come, too."""
     window: int = 5
     """Side of the neighbourhood that a place sees in an aligned reference, in cells of its scale."""
 
@@ -73,7 +77,7 @@ class ReferenceFeatures:
     grid: int
     """g."""
     maps: tuple[Tensor, ...]
-    """(R, 2 C, h, w) keys and values of the local attention at 1/8 and 1/16."""
+    """(R, 2 C + detail, h, w) keys and values of the local attention at 1/8, and (R, 2 C, h, w) at 1/16."""
 
 
 class ChannelNorm(nn.Module):
@@ -170,10 +174,13 @@ class PixelAutoencoder(nn.Module):
         self.encoder = PictureEncoder(self.settings)
         self.decoder = PictureDecoder(self.settings)
         self.to_tokens = nn.Conv2d(widths[3], self.settings.token_channels, 1)
+        heads, window, from_state = self.settings.attention_heads, self.settings.window, self.settings.queries_from_state
+        eighth, bottom = self.settings.attention_channels
+        detail = self.settings.reference_detail
         self.attention = nn.ModuleList(
             [
-                ReferenceAttention(width, channels, self.settings.attention_heads, self.settings.window)
-                for width, channels in zip(widths[2:], self.settings.attention_channels)
+                ReferenceAttention(widths[2], eighth, heads, window, from_state, detail, widths[1]),
+                ReferenceAttention(widths[3], bottom, heads, window, from_state),
             ]
         )
 
@@ -201,7 +208,7 @@ class PixelAutoencoder(nn.Module):
         grid = min(maps[3].shape[-1], self.settings.reference_grid)
         small = maps[3] if grid == maps[3].shape[-1] else F.adaptive_avg_pool2d(maps[3], grid)
         tokens = self.to_tokens(small).flatten(2).transpose(1, 2)
-        keys_values = tuple(layer.keys_values(m) for layer, m in zip(self.attention, maps[2:]))  # type: ignore[operator]
+        keys_values = (self.attention[0].keys_values(maps[2], maps[1]), self.attention[1].keys_values(maps[3]))  # type: ignore[operator]
         return ReferenceFeatures(tokens, grid, keys_values)
 
     def decode(
@@ -214,7 +221,7 @@ class PixelAutoencoder(nn.Module):
         """Clean picture (B, 3, S, S).
 
         features: (B, N, feature_channels) from the transformer; None: the encoder and decoder alone.
-        reference_maps: two of (B, R, 2 C, h, w); reference_mask: (B, R) bool, True where there is a reference.
+        reference_maps: two of (B, R, 2 C + detail, h, w); reference_mask: (B, R) bool, True where there is a reference.
         """
         half, quarter, eighth, bottom = source.maps
         decoder = self.decoder
@@ -223,12 +230,14 @@ class PixelAutoencoder(nn.Module):
             grid = features.transpose(1, 2).unflatten(2, source.grid)
             x = x + decoder.fuse_features(grid)
         if reference_maps is not None:
-            x = x + self.attention[1](bottom, reference_maps[1], reference_mask)
+            x = x + self.attention[1](bottom, reference_maps[1], reference_mask, x)[0]
         x = decoder.stages[3](x)
         x = decoder.enlarge(2, x, eighth)
+        finer = None
         if reference_maps is not None:
-            x = x + self.attention[0](eighth, reference_maps[0], reference_mask)
-        x = decoder.stages[2](x)
-        x = decoder.stages[1](decoder.enlarge(1, x, quarter))
+            added, finer = self.attention[0](eighth, reference_maps[0], reference_mask, x)
+            x = x + added
+        x = decoder.enlarge(1, decoder.stages[2](x), quarter)
+        x = decoder.stages[1](x if finer is None else x + finer)
         x = decoder.stages[0](decoder.enlarge(0, x, half))
         return source.picture + decoder.residual(x, source.picture).to(source.picture.dtype)
