@@ -42,18 +42,19 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(
         self,
-        weights: Iterable[nn.Parameter],
+        weights: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
         lr: float,
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.01,
         momentum: float = 0.95,
     ) -> None:
-        """betas: AdamW's, for what is no matrix."""
-        weights = list(weights)
-        groups = [
-            {"params": [w for w in weights if is_matrix(w)], "matrices": True},
-            {"params": [w for w in weights if not is_matrix(w)], "matrices": False},
-        ]
+        """weights: all of them, or groups as torch's optimizers take them.  betas: AdamW's, for what is no matrix."""
+        given: list[Any] = list(weights)
+        groups = []
+        for group in given if given and isinstance(given[0], dict) else [{"params": given}]:
+            matrices = [w for w in group["params"] if is_matrix(w)]
+            others = [w for w in group["params"] if not is_matrix(w)]
+            groups += [{**group, "params": matrices, "matrices": True}, {**group, "params": others, "matrices": False}]
         defaults = {"lr": lr, "betas": betas, "weight_decay": weight_decay, "momentum": momentum}
         super().__init__([group for group in groups if group["params"]], defaults)
 

@@ -75,6 +75,10 @@ class Task(ABC):
         """Optimizer name -> factor on the learning rate."""
         return {}
 
+    def faster(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """Weights that learn at a multiple of their optimizer's rate, by that factor."""
+        return []
+
     @abstractmethod
     def batches(self, seed: int, start_step: int) -> Iterator[Any]:
         """Endless batches from `start_step` on, the same for the same seed and step."""
@@ -176,9 +180,14 @@ class Trainer:
 
     def _optimizer(self, name: str, parameters: list[nn.Parameter], rate: float) -> torch.optim.Optimizer:
         settings = self.settings
+        factors = {id(weight): factor for factor, weights in self.task.faster() for weight in weights}
+        by_factor: dict[float, list[nn.Parameter]] = {}
+        for weight in parameters:
+            by_factor.setdefault(factors.get(id(weight), 1.0), []).append(weight)
+        groups = [{"params": weights, "factor": factor} for factor, weights in by_factor.items()]
         if settings.optimizer == "muon" and name == self.main:
-            return Muon(parameters, rate, settings.betas, settings.weight_decay)
-        return torch.optim.AdamW(parameters, lr=rate, betas=settings.betas, weight_decay=settings.weight_decay)
+            return Muon(groups, rate, settings.betas, settings.weight_decay)
+        return torch.optim.AdamW(groups, lr=rate, betas=settings.betas, weight_decay=settings.weight_decay)
 
     def run(self, on_log: Callable[[int, dict[str, float]], None] | None = None) -> dict[str, float]:
         """Train until max_steps, max_minutes or early stop; returns the last validation's figures."""
@@ -237,7 +246,7 @@ class Trainer:
                 norm = nn.utils.clip_grad_norm_(parameters, settings.gradient_clip)
                 logged[f"{name}_norm"] = float(norm)
                 for group in optimizer.param_groups:
-                    group["lr"] = self.base_rates[name] * rate
+                    group["lr"] = self.base_rates[name] * rate * group["factor"]
                 optimizer.step()
                 for every in self.optimizers.values():  # one player's loss also leaves gradients on the other's weights
                     every.zero_grad(set_to_none=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,3 +114,16 @@ def test_every_shipped_restorer_config_is_valid(path: Path) -> None:
     assert config.faces.folders == ("faces",)
     assert all(size % 16 == 0 for size in config.mix.sizes)
     assert abs(sum(config.mix.reference_shares) - 1) < 1e-9
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_weights_that_must_learn_faster_do(tmp_path: Path, optimizer: str) -> None:
+    class Hurried(LineTask):
+        def faster(self) -> list[tuple[float, list[nn.Parameter]]]:
+            return [(8.0, [self.modules["line"].bias])]
+
+    task = Hurried()
+    before = {name: value.detach().clone() for name, value in task.modules["line"].named_parameters()}
+    Trainer(task, replace(settings(1), weight_decay=0.0, learning_rate=1e-3, optimizer=optimizer), tmp_path).run()
+    moved = {name: (value - before[name]).abs().item() for name, value in task.modules["line"].named_parameters()}
+    assert moved["bias"] == pytest.approx(8 * moved["weight"], rel=0.01)
