@@ -14,6 +14,8 @@ class LossSettings:
     steps: int = 1
     """Sampler steps of the few-step stage."""
     pixel: float = 1.0
+    pixel_scales: tuple[float, ...] = (1.0,)
+    """Weights of the pixel loss at full, half, quarter ... resolution."""
     flow: float = 0.75
     """L_fm of IConFace (flow stage only)."""
     identity: float = 0.30
@@ -26,6 +28,9 @@ class LossSettings:
     perceptual_share: float = 0.5
     """Share of a batch that the perceptual loss looks at."""
     adversarial: float = 0.0
+    texture_error: float = 0.0
+    """Input error (`charbonnier` in [-1, 1]; 0.05 at about 29 dB) above which a picture's adversarial weight falls in proportion: where little
+    is known, a judge of texture teaches to tear features. 0: nowhere."""
     full_noise_share: float = 0.5
     """Flow stage: probability of sigma 1, where few-step sampling starts."""
     smallest_sigma: float = 0.2

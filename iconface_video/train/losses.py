@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,18 @@ def charbonnier(difference: Tensor) -> Tensor:
     """Smooth absolute error plus squared error, per sample: (B, ...) -> (B,)."""
     squared = difference.float().square()
     return ((squared + 1e-5).sqrt() + squared).flatten(1).mean(1)
+
+
+def charbonnier_at_scales(difference: Tensor, weights: Sequence[float]) -> Tensor:
+    """`charbonnier` at full, half, quarter ... resolution, weighted, per sample: (B, C, S, S) -> (B,).
+
+    Coarse errors are what a face is mistaken for another by, and punishing them costs no texture, as fine ones do.
+    """
+    total = weights[0] * charbonnier(difference)
+    for weight in weights[1:]:
+        difference = F.avg_pool2d(difference.float(), 2)
+        total = total + weight * charbonnier(difference)
+    return total
 
 
 def identity_loss(
@@ -153,6 +165,7 @@ def hinge_judge(real: Judged, fake: Judged) -> Tensor:
     return torch.stack([F.relu(1 - a).mean() + F.relu(1 + b).mean() for a, b in zip(real, fake)]).mean()
 
 
-def hinge_restorer(fake: Judged) -> Tensor:
-    """The restorer's side of it: to be taken for real at every scale."""
-    return -torch.stack([logits.mean() for logits in fake]).mean()
+def hinge_restorer(fake: Judged, weight: Tensor | None = None) -> Tensor:
+    """The restorer's side of it: to be taken for real at every scale. weight: (B,) of each picture; None: all alike."""
+    per_picture = torch.stack([logits.flatten(1).mean(1) for logits in fake])
+    return -(per_picture if weight is None else per_picture * weight).mean()

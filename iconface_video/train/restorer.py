@@ -7,6 +7,7 @@ the steps that the sampler will run, the last of them with gradient, under a per
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from iconface_video.faces.identity_encoder import IdentityEncoder, arcface_from_ffhq
+from iconface_video.faces.identity_encoder import ENCODER_SIZE, IdentityEncoder, arcface_from_ffhq
+from iconface_video.models.local_attention import ReferenceAttention
 from iconface_video.models.model import Conditioning, IConFaceModel
 from iconface_video.models.parametrisation import add_noise
+from iconface_video.models.pixel_autoencoder import PixelAutoencoder
 from iconface_video.models.sampler import sample_euler
 from iconface_video.train.data import FaceBatch, FaceMixer, UInt8, stream
 from iconface_video.train.loss_settings import LossSettings
@@ -24,6 +27,7 @@ from iconface_video.train.losses import (
     PatchDiscriminator,
     PerceptualLoss,
     charbonnier,
+    charbonnier_at_scales,
     hard_example_loss,
     hinge_judge,
     hinge_restorer,
@@ -38,6 +42,27 @@ PIXEL_SCALE = 0.05
 
 JUDGE_RATE = 0.75
 """Of the model's learning rate."""
+
+SCALAR_RATE, DOOR_RATE = 15.0, 4.0
+"""Of the model's learning rate: the attention's scalars, and the layers through which references and transformer enter."""
+
+
+LOOK_MARGIN = 3
+"""Px of the encoder's 112 by which its view is shifted at random, each way at most."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How the identity encoder looks at a batch, another way in every step: what pleases it in one view alone is no likeness."""
+
+    top: int
+    left: int
+    mirrored: bool
+
+    @classmethod
+    def draw(cls, generator: torch.Generator) -> Look:
+        top, left, mirrored = torch.randint(2 * LOOK_MARGIN + 1, (3,), generator=generator).tolist()
+        return cls(top, left, mirrored % 2 == 1)
 
 
 class RestorerTask(Task):
@@ -68,6 +93,17 @@ class RestorerTask(Task):
     def rates(self) -> dict[str, float]:
         return {"judge": JUDGE_RATE}
 
+    def faster(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """A rate that suits matrices leaves the attention's few scalars (units: logits) where they began; and what the
+        transformer and the references add starts at nothing beside maps ten times as large as a step."""
+        if not isinstance(self.model.autoencoder, PixelAutoencoder):
+            return []
+        autoencoder = self.model.autoencoder
+        layers = [layer for layer in autoencoder.attention if isinstance(layer, ReferenceAttention)]
+        scalars = [weight for layer in layers for weight in (layer.scale, layer.null_logit, layer.position_bias)]
+        doors = [autoencoder.decoder.fuse_features.weight, *(w for layer in layers for w in layer.doors())]
+        return [(SCALAR_RATE, scalars), (DOOR_RATE, doors)]
+
     def to(self, device: torch.device) -> None:
         super().to(device)
         for helper in (self.perceptual, self.identity_encoder):
@@ -91,7 +127,8 @@ class RestorerTask(Task):
             restored = self.model.predict_clean(add_noise(truth, noise, sigma), sigma, conditioning)
         else:
             restored, sigma = self._last_step(noise, conditioning, generator)
-        parts, figures = self._parts(restored, truth, source, sigma, anchor if references is not None else None)
+        look = Look.draw(generator)
+        parts, figures = self._parts(restored, truth, source, sigma, anchor if references is not None else None, look)
         if len(batch.moves) and self.weights.steady:
             moves = torch.from_numpy(batch.moves).to(self.device)
             first, second = restored.chunk(2)
@@ -104,13 +141,15 @@ class RestorerTask(Task):
             yield "judge", loss, {"judge": loss.item()}
 
     def _parts(
-        self, restored: Tensor, truth: Tensor, source: Tensor, sigma: Tensor, anchor: Tensor | None
+        self, restored: Tensor, truth: Tensor, source: Tensor, sigma: Tensor, anchor: Tensor | None, look: Look
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """The model's losses by name, and figures beside them."""
         weights = self.weights
         # Relative to (the root of) what the degradation cost: else the hopeless faces drown what can be learnt.
-        share = (PIXEL_SCALE / (charbonnier(source - truth) + 0.2 * PIXEL_SCALE)).sqrt()
-        parts = {"pixel": weights.pixel * (share * charbonnier(restored - truth)).mean()}
+        damage = charbonnier(source - truth)
+        share = (PIXEL_SCALE / (damage + 0.2 * PIXEL_SCALE)).sqrt()
+        error = charbonnier_at_scales(restored - truth, weights.pixel_scales)
+        parts = {"pixel": weights.pixel * (share * error).mean()}
         if weights.stage == "flow" and weights.flow:
             # |u - u*|^2 = |x0_hat - x0|^2 / sigma^2 (eq. 1): the velocity's loss on the predicted picture.
             squared = (restored - truth).float().square().flatten(1).mean(1)
@@ -119,17 +158,20 @@ class RestorerTask(Task):
             some = max(1, round(weights.perceptual_share * len(truth)))  # it costs more than the model itself
             parts["perceptual"] = weights.perceptual * self.perceptual(restored[:some], truth[:some]).mean()
         if self.judge is not None:
-            parts["adversarial"] = weights.adversarial * hinge_restorer(self.judge(restored, source))
+            known = (weights.texture_error / damage).clamp(max=1) if weights.texture_error else None
+            parts["adversarial"] = weights.adversarial * hinge_restorer(self.judge(restored, source), known)
         figures: dict[str, float] = {}
         if self.identity_encoder is not None and (weights.identity or weights.truth_identity):
-            parts["identity"], figures["id_cos"] = self._identity_part(restored, truth, sigma, anchor)
+            parts["identity"], figures["id_cos"] = self._identity_part(restored, truth, sigma, anchor, look)
         return parts, figures
 
-    def _identity_part(self, restored: Tensor, truth: Tensor, sigma: Tensor, anchor: Tensor | None) -> tuple[Tensor, float]:
+    def _identity_part(
+        self, restored: Tensor, truth: Tensor, sigma: Tensor, anchor: Tensor | None, look: Look
+    ) -> tuple[Tensor, float]:
         weights = self.weights
         with torch.no_grad():
-            target = F.normalize(self.embed(truth), dim=1)
-        embedding = self.embed(restored)
+            target = F.normalize(self.embed(truth, look), dim=1)
+        embedding = self.embed(restored, look)
         cosine = (F.normalize(embedding, dim=1) * target).sum(1)
         if anchor is None:
             return weights.truth_identity * (1 - cosine).mean(), cosine.mean().item()
@@ -159,10 +201,16 @@ class RestorerTask(Task):
 
     # ---- what the model sees
 
-    def embed(self, pictures: Tensor) -> Tensor:
+    def embed(self, pictures: Tensor, look: Look | None = None) -> Tensor:
         """(B, 3, S, S) in the FFHQ frame -> (B, 512) raw embeddings, float32, differentiable."""
         assert self.identity_encoder is not None
-        out: Tensor = self.identity_encoder(arcface_from_ffhq(pictures.float())).float()
+        if look is None:
+            seen = arcface_from_ffhq(pictures.float())
+        else:
+            wide = arcface_from_ffhq(pictures.float(), LOOK_MARGIN)
+            seen = wide[..., look.top : look.top + ENCODER_SIZE, look.left : look.left + ENCODER_SIZE]
+            seen = seen.flip(-1) if look.mirrored else seen
+        out: Tensor = self.identity_encoder(seen).float()
         return out
 
     @torch.no_grad()

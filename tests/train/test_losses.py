@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from iconface_video.train.losses import PatchDiscriminator, hinge_judge, hinge_restorer
+from iconface_video.train.losses import PatchDiscriminator, charbonnier_at_scales, hinge_judge, hinge_restorer
 
 
 def test_the_judge_learns_to_tell_blurred_from_sharp_at_both_scales():
@@ -24,3 +25,19 @@ def test_the_judge_learns_to_tell_blurred_from_sharp_at_both_scales():
     for taken_for_real, found_out in zip(real, fake):
         assert taken_for_real.mean() > found_out.mean() + 0.2
     assert hinge_restorer(fake) > hinge_restorer(real)  # the restorer's loss is higher where it is found out
+
+
+def test_the_pixel_loss_at_scales_punishes_coarse_errors_more() -> None:
+    coarse = torch.full((1, 3, 16, 16), 0.1)
+    fine = coarse * (1 - 2 * (torch.arange(16) % 2))  # the same size, cancelling out at half resolution
+    plain, scaled = ([charbonnier_at_scales(d, w).item() for d in (coarse, fine)] for w in ((1.0,), (1.0, 0.5, 0.5)))
+    assert plain[0] == pytest.approx(plain[1])
+    assert scaled[0] == pytest.approx(2 * plain[0])
+    assert scaled[1] == pytest.approx(plain[1], rel=0.05)
+
+
+def test_a_picture_without_weight_is_not_judged() -> None:
+    logits = (torch.randn(2, 1, 8, 8), torch.randn(2, 1, 2, 2))
+    first = tuple(scale[:1] for scale in logits)
+    torch.testing.assert_close(hinge_restorer(logits, torch.tensor([1.0, 0.0])), hinge_restorer(first) / 2)
+    torch.testing.assert_close(hinge_restorer(logits, torch.ones(2)), hinge_restorer(logits))
