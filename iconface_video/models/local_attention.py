@@ -71,7 +71,7 @@ class ReferenceAttention(nn.Module):
         index = index.where(inside[:, None, :, None] & inside[None, :, None, :], torch.tensor(window * window))
         return index.reshape(BLOCK * BLOCK, side * side)
 
-    def doors(self) -> list[nn.Parameter]:
+    def doors(self) -> list[Tensor]:
         """The weights through which what was seen enters the picture; they start at zero."""
         layers = [self.to_out, self.to_query_from_state, self.to_finer if self.detail else None]
         return [layer.weight for layer in layers if layer is not None]

@@ -93,14 +93,14 @@ class RestorerTask(Task):
     def rates(self) -> dict[str, float]:
         return {"judge": JUDGE_RATE}
 
-    def faster(self) -> list[tuple[float, list[nn.Parameter]]]:
+    def faster(self) -> list[tuple[float, list[Tensor]]]:
         """A rate that suits matrices leaves the attention's few scalars (units: logits) where they began; and what the
         transformer and the references add starts at nothing beside maps ten times as large as a step."""
         if not isinstance(self.model.autoencoder, PixelAutoencoder):
             return []
         autoencoder = self.model.autoencoder
         layers = [layer for layer in autoencoder.attention if isinstance(layer, ReferenceAttention)]
-        scalars = [weight for layer in layers for weight in (layer.scale, layer.null_logit, layer.position_bias)]
+        scalars: list[Tensor] = [weight for layer in layers for weight in (layer.scale, layer.null_logit, layer.position_bias)]
         doors = [autoencoder.decoder.fuse_features.weight, *(w for layer in layers for w in layer.doors())]
         return [(SCALAR_RATE, scalars), (DOOR_RATE, doors)]
 

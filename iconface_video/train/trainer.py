@@ -75,7 +75,7 @@ class Task(ABC):
         """Optimizer name -> factor on the learning rate."""
         return {}
 
-    def faster(self) -> list[tuple[float, list[nn.Parameter]]]:
+    def faster(self) -> list[tuple[float, list[Tensor]]]:
         """Weights that learn at a multiple of their optimizer's rate, by that factor."""
         return []
 

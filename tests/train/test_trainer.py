@@ -119,7 +119,7 @@ def test_every_shipped_restorer_config_is_valid(path: Path) -> None:
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_weights_that_must_learn_faster_do(tmp_path: Path, optimizer: str) -> None:
     class Hurried(LineTask):
-        def faster(self) -> list[tuple[float, list[nn.Parameter]]]:
+        def faster(self) -> list[tuple[float, list[Tensor]]]:
             return [(8.0, [self.modules["line"].bias])]
 
     task = Hurried()
