@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from iconface_video.errors import CheckpointError, InputError, UsageError
 from iconface_video.faces.identity_encoder import load_identity_encoder
 from iconface_video.models.checkpoints import load_model, save_model
 from iconface_video.models.embedded import EMBEDDED_PIXELS, build_embedded
 from iconface_video.models.model import IConFaceModel
-from iconface_video.models.pixel_autoencoder import PixelAutoencoder
+from iconface_video.models.pixel_autoencoder import PixelAutoencoder, PixelAutoencoderSettings
 from iconface_video.train.autoencoder import AutoencoderTask
 from iconface_video.train.config import RestorerConfig
 from iconface_video.train.data import FaceMixer, FaceSet
@@ -47,9 +48,7 @@ def train_restorer(config: RestorerConfig, run_folder: Path, on_log: OnLog | Non
 
 def export_restorer(run_folder: Path, out: Path) -> Path:
     """Write the averaged weights of a run's newest checkpoint as a model folder, in half precision."""
-    model = build_embedded()
-    _load_run(model, run_folder)
-    save_model(model, out, storage_dtype=torch.float16, overwrite=True)
+    save_model(_load_run(run_folder), out, storage_dtype=torch.float16, overwrite=True)
     return out
 
 
@@ -64,7 +63,9 @@ def newest_weights(run_folder: Path) -> Path:
 def _autoencoder(config: RestorerConfig) -> PixelAutoencoder:
     model = PixelAutoencoder(EMBEDDED_PIXELS)
     if config.start_from:
-        model.load_state_dict(load_file(newest_weights(Path(config.start_from))))
+        weights = load_file(newest_weights(Path(config.start_from)))
+        model = PixelAutoencoder(_pixels_of(weights))
+        model.load_state_dict(weights)
     # Nothing of the transformer is there yet: its two doors stay as they are.
     model.decoder.fuse_features.requires_grad_(False)
     model.to_tokens.requires_grad_(False)
@@ -77,17 +78,24 @@ def _restorer(config: RestorerConfig) -> IConFaceModel:
     folder = Path(config.start_from)
     if config.start_from == "embedded" or (folder / "model_index.json").is_file():
         return load_model(config.start_from)
-    model = build_embedded()
-    _load_run(model, folder)
-    return model
+    return _load_run(folder)
 
 
-def _load_run(model: IConFaceModel, run_folder: Path) -> None:
-    """Of a whole model, or of its autoencoder alone (the first stage)."""
+def _pixels_of(weights: Mapping[str, Tensor], prefix: str = "") -> PixelAutoencoderSettings:
+    """The embedded size's settings, but for what older runs have not: an older run goes on as it began."""
+    detail = weights.get(f"{prefix}attention.0.to_detail.weight")
+    from_state = f"{prefix}attention.0.to_query_from_state.weight" in weights
+    return replace(EMBEDDED_PIXELS, reference_detail=0 if detail is None else len(detail), queries_from_state=from_state)
+
+
+def _load_run(run_folder: Path) -> IConFaceModel:
+    """The model of a run, of the whole of it or of its autoencoder alone (the first stage)."""
     path = newest_weights(run_folder)
     weights = load_file(path)
     alone = not any(name.startswith("autoencoder.") for name in weights)
+    model = build_embedded(_pixels_of(weights, "" if alone else "autoencoder."))
     try:
         (model.autoencoder if alone else model).load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(f"{path}: not weights of the embedded model ({error}). Name a run of `train restorer`.") from None
+    return model

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from iconface_video.errors import UsageError
 from iconface_video.models.checkpoints import load_model, save_model
@@ -28,13 +29,15 @@ def average_models(sources: Sequence[str], out: Path, shares: Sequence[float] = 
     mean = {name: weights[0] * value.float() for name, value in model.state_dict().items()}
     for source, weight in zip(sources[1:], weights[1:]):
         other = load_model(source, dtype="float32").state_dict()
-        unlike = [name for name in mean if name not in other or other[name].shape != mean[name].shape]
-        if unlike or len(other) != len(mean):
-            raise UsageError(
-                f"{source}: another architecture than {sources[0]} (first difference: {(unlike or sorted(other))[0]})"
-            )
+        unlike = [name for name in sorted({*mean, *other}) if _shape(mean, name) != _shape(other, name)]
+        if unlike:
+            raise UsageError(f"{source}: another architecture than {sources[0]} (first difference: {unlike[0]})")
         for name, value in other.items():
             mean[name] += weight * value.float()
     model.load_state_dict(mean)
     save_model(model, out, storage_dtype=torch.float16, overwrite=overwrite)
     return out
+
+
+def _shape(weights: Mapping[str, Tensor], name: str) -> torch.Size | None:
+    return weights[name].shape if name in weights else None

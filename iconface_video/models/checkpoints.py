@@ -13,6 +13,7 @@ manifest.json                  SHA-256 of all of them
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -310,7 +311,7 @@ def save_model(
     }
     files.write_json(aside / INDEX, index)
     if base is None:
-        transformer.base.save_config(str(aside / "transformer"))
+        _save_config(transformer.base, aside / "transformer")
         weights = aside / "transformer" / files.DIFFUSERS_WEIGHTS
         files.write_tensors(weights, lora.merged_base_state(transformer), storage_dtype)
     elif kept_apart:
@@ -328,9 +329,18 @@ def save_model(
     os.replace(aside, folder)
 
 
+def _save_config(module: Any, folder: Path) -> None:
+    """diffusers' config.json, without the folder on this machine that the module was loaded from."""
+    module.save_config(str(folder))
+    path = folder / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config.pop("_name_or_path", None)
+    files.write_json(path, config)
+
+
 def _save_autoencoder(autoencoder: torch.nn.Module, folder: Path, storage_dtype: torch.dtype | None) -> None:
     if isinstance(autoencoder, LatentAutoencoder):
-        autoencoder.vae.save_config(str(folder))
+        _save_config(autoencoder.vae, folder)
         files.write_tensors(folder / files.DIFFUSERS_WEIGHTS, autoencoder.vae.state_dict(), storage_dtype)
     elif isinstance(autoencoder, PixelAutoencoder):
         files.write_json(folder / "config.json", autoencoder.settings.to_dict())

@@ -55,9 +55,9 @@ class ReferenceAttention(nn.Module):
         self.to_query_from_state = nn.Conv2d(width, channels, 1, bias=False) if queries_from_state else None
         if self.to_query_from_state is not None:
             nn.init.zeros_(self.to_query_from_state.weight)
-        if detail:
-            self.to_detail = nn.Conv2d(4 * finer_width, detail, 1, bias=False)
-            self.to_finer = nn.Conv2d(detail, 4 * finer_width, 1)
+        self.to_detail = nn.Conv2d(4 * finer_width, detail, 1, bias=False) if detail else None
+        self.to_finer = nn.Conv2d(detail, 4 * finer_width, 1) if detail else None
+        if self.to_finer is not None:
             nn.init.zeros_(self.to_finer.weight)
             nn.init.zeros_(self.to_finer.bias)  # type: ignore[arg-type]
 
@@ -72,8 +72,8 @@ class ReferenceAttention(nn.Module):
         return index.reshape(BLOCK * BLOCK, side * side)
 
     def doors(self) -> list[Tensor]:
-        """The weights through which what was seen enters the picture; they start at zero."""
-        layers = [self.to_out, self.to_query_from_state, self.to_finer if self.detail else None]
+        """The weights that start at zero: what was seen enters the picture through them, and the state the queries."""
+        layers = [self.to_out, self.to_query_from_state, self.to_finer]
         return [layer.weight for layer in layers if layer is not None]
 
     def keys_values(self, maps: Tensor, finer: Tensor | None = None) -> Tensor:
@@ -82,7 +82,7 @@ class ReferenceAttention(nn.Module):
         maps: (R, width, h, w).  finer: (R, finer_width, 2 h, 2 w), where there is detail to be taken over.
         """
         parts = [self.to_key(maps), self.to_value(maps)]
-        if self.detail:
+        if self.to_detail is not None:
             assert finer is not None
             parts.append(self.to_detail(F.pixel_unshuffle(finer, 2)))
         return torch.cat(parts, 1)
@@ -102,7 +102,7 @@ class ReferenceAttention(nn.Module):
         parts = stored.split([self.channels, self.channels, *([self.detail] if self.detail else [])], 1)
         # (B, R, blocks, heads, keys, d) -> (B, blocks, heads, R * keys, d)
         tiles = [self._blocks(x).unflatten(0, (batch, count)).permute(0, 2, 3, 1, 4, 5).flatten(3, 4) for x in parts]
-        return F.normalize(tiles[0], dim=-1), torch.cat(tiles[1:], -1)
+        return F.normalize(tiles[0], dim=-1), tiles[1] if len(tiles) == 2 else torch.cat(tiles[1:], -1)
 
     def _seen_alike(self, keys_values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """`_tiles`, made once for a batch whose samples share their references, as `batch_references` tells by the stride."""
@@ -135,7 +135,7 @@ class ReferenceAttention(nn.Module):
         seen = seen.flatten(3, 4).flatten(4, 5)[..., :height, :width]  # (B, heads, d, h, w)
         own = self.channels // self.heads
         out: Tensor = self.to_out(seen[:, :, :own].flatten(1, 2))
-        finer: Tensor | None = F.pixel_shuffle(self.to_finer(seen[:, :, own:].flatten(1, 2)), 2) if self.detail else None
+        finer = None if self.to_finer is None else F.pixel_shuffle(self.to_finer(seen[:, :, own:].flatten(1, 2)), 2)
         if mask is not None:  # a face without references is untouched, as if it were alone: not even the bias is added
             shown = mask.any(1)[:, None, None, None]
             out, finer = out * shown, None if finer is None else finer * shown

@@ -12,11 +12,27 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from iconface_video.models.local_attention import ReferenceAttention
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder
 from iconface_video.train.data import FaceBatch, FaceMixer, stream
 from iconface_video.train.losses import charbonnier
 from iconface_video.train.trainer import Task
 from iconface_video.train.validation import ValidationSet, to_tensor, validate_columns
+
+SCALAR_RATE, DOOR_RATE = 15.0, 4.0
+"""Of the model's learning rate: the attention's scalars, and the layers through which references and transformer enter."""
+
+
+def faster_parts(model: PixelAutoencoder) -> list[tuple[float, list[Tensor]]]:
+    """(factor, weights): what a rate that suits matrices leaves where it began.
+
+    The attention's scalars are logits, which must move by whole units; the layers through which references and transformer enter
+    start at zero, beside maps so large that a normal step hardly shows.
+    """
+    layers = [layer for layer in model.attention if isinstance(layer, ReferenceAttention)]
+    scalars: list[Tensor] = [weight for layer in layers for weight in (layer.scale, layer.null_logit, layer.position_bias)]
+    doors = [model.decoder.fuse_features.weight, *(weight for layer in layers for weight in layer.doors())]
+    return [(SCALAR_RATE, scalars), (DOOR_RATE, doors)]
 
 
 class AutoencoderTask(Task):
@@ -25,6 +41,9 @@ class AutoencoderTask(Task):
     def __init__(self, model: PixelAutoencoder, mixer: FaceMixer, validation: ValidationSet, workers: int = 1) -> None:
         self.model, self.mixer, self.validation, self.workers = model, mixer, validation, workers
         self.modules: dict[str, nn.Module] = {"autoencoder": model}
+
+    def faster(self) -> list[tuple[float, list[Tensor]]]:
+        return faster_parts(self.model)
 
     def batches(self, seed: int, start_step: int) -> Iterator[FaceBatch]:
         return stream(self.mixer, seed, start_step, self.workers)

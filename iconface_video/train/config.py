@@ -63,6 +63,8 @@ def build(kind: type[T], values: dict[str, Any], where: str) -> T:
             if not isinstance(value, dict):
                 raise UsageError(f"{where}: '{key}' is a group of settings, got {value!r}")
             arguments[key] = build(typing.cast(type, hint), value, f"{where}: {key}")
+        elif typing.get_origin(hint) is tuple and not isinstance(value, list):
+            raise UsageError(f"{where}: '{key}' is a list, as in [{value}], got {value!r}")
         else:
             arguments[key] = tuple(value) if isinstance(value, list) else value
     return kind(**arguments)

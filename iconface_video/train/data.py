@@ -69,6 +69,10 @@ class MixSettings:
                 f"the mix names {len(self.sizes)} sizes, {len(self.batches)} batches and {len(self.size_shares)} size_shares: "
                 "give one of each for every size"
             )
+        if min(self.batches) < 1 or any(size < 16 or size % 16 for size in self.sizes):
+            raise UsageError(
+                f"the mix's sizes must be multiples of 16 px and its batches at least 1, got {self.sizes}, {self.batches}"
+            )
         if abs(sum(self.size_shares) - 1) > 1e-6 or min(self.size_shares) < 0:
             raise UsageError(f"the mix's size_shares must be at least 0 and add up to 1, got {list(self.size_shares)}")
 
@@ -179,6 +183,9 @@ def _small_move(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     return np.asarray(matrix + shift, np.float32)
 
 
+_LEAST_WITH_OTHERS = 0.05
+"""Share of the pictures of a size whose person must have other photos; below it that size is trained without references."""
+
 _Sample = tuple[UInt8, UInt8, UInt8, float, int, NDArray[np.int64], bool]
 """Truth, source, references, strength, row of the FaceSet, rows of the references, whether they are the truth itself."""
 
@@ -203,7 +210,9 @@ class FaceMixer:
             raise InputError(
                 f"no training picture is large enough for crops of {size} px: add larger ones, raise max_side, or leave that size out"
             )
-        return able, [i for i in able if self.faces.others(i)]
+        with_others = [i for i in able if self.faces.others(i)]
+        # A handful of people would be seen again and again: better no references at this size.
+        return able, with_others if len(with_others) >= _LEAST_WITH_OTHERS * len(able) else []
 
     def batch(self, seed: int, step: int) -> FaceBatch:
         rng = np.random.default_rng((seed, step))
@@ -212,7 +221,7 @@ class FaceMixer:
         size, number = mix.sizes[kind], mix.batches[kind]
         count = int(rng.choice(len(mix.reference_shares), p=mix.reference_shares))
         if kind and not self._pools[size][1]:
-            count = 0  # nobody has a second photo of this size: the truth alone as a reference teaches to copy it
+            count = 0  # hardly anybody here has a second photo: the truth alone as a reference teaches to copy it
         moves = [_small_move(rng, size) for _ in range(number // 2)] if rng.random() < mix.pair_share else []
         if moves:
             pairs = [self._pair(rng, size, count, move) for move in moves]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from iconface_video.errors import UsageError
+
 
 @dataclass(frozen=True)
 class LossSettings:
@@ -23,17 +25,21 @@ class LossSettings:
     hard_weight: float = 0.25
     """lambda_h of IConFace eq. 11."""
     truth_identity: float = 0.0
-    """Weight of 1 - cos to the truth for samples without references (the paper has none there)."""
+    """Weight of 1 - cos to the truth, with and without references (the paper has none without)."""
     perceptual: float = 0.0
     perceptual_share: float = 0.5
     """Share of a batch that the perceptual loss looks at."""
     adversarial: float = 0.0
     texture_error: float = 0.0
-    """Input error (`charbonnier` in [-1, 1]; 0.05 at about 29 dB) above which a picture's adversarial weight falls in proportion: where little
-    is known, a judge of texture teaches to tear features. 0: nowhere."""
+    """Input error (`charbonnier` in [-1, 1]; 0.05 at about 29 dB) above which a picture's adversarial weight falls in
+    proportion: where little is known, a judge of texture teaches to tear features. 0: nowhere."""
     full_noise_share: float = 0.5
     """Flow stage: probability of sigma 1, where few-step sampling starts."""
     smallest_sigma: float = 0.2
     """Below it the velocity's weight 1 / sigma^2 on the clean picture grows no further."""
     steady: float = 0.0
     """Weight of what a face and the same face moved differ by once restored (pairs only, see `MixSettings.pair_share`)."""
+
+    def __post_init__(self) -> None:
+        if not self.pixel_scales or min(self.pixel_scales) < 0:
+            raise UsageError(f"the losses' pixel_scales are one weight or more, none below 0, got {list(self.pixel_scales)}")

@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iconface_video.faces.identity_encoder import ENCODER_SIZE, IdentityEncoder, arcface_from_ffhq
-from iconface_video.models.local_attention import ReferenceAttention
 from iconface_video.models.model import Conditioning, IConFaceModel
 from iconface_video.models.parametrisation import add_noise
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder
 from iconface_video.models.sampler import sample_euler
+from iconface_video.train.autoencoder import faster_parts
 from iconface_video.train.data import FaceBatch, FaceMixer, UInt8, stream
 from iconface_video.train.loss_settings import LossSettings
 from iconface_video.train.losses import (
@@ -43,10 +43,6 @@ PIXEL_SCALE = 0.05
 JUDGE_RATE = 0.75
 """Of the model's learning rate."""
 
-SCALAR_RATE, DOOR_RATE = 15.0, 4.0
-"""Of the model's learning rate: the attention's scalars, and the layers through which references and transformer enter."""
-
-
 LOOK_MARGIN = 3
 """Px of the encoder's 112 by which its view is shifted at random, each way at most."""
 
@@ -61,8 +57,8 @@ class Look:
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Look:
-        top, left, mirrored = torch.randint(2 * LOOK_MARGIN + 1, (3,), generator=generator).tolist()
-        return cls(top, left, mirrored % 2 == 1)
+        top, left = torch.randint(2 * LOOK_MARGIN + 1, (2,), generator=generator).tolist()
+        return cls(top, left, bool(torch.randint(2, (1,), generator=generator)))
 
 
 class RestorerTask(Task):
@@ -94,15 +90,8 @@ class RestorerTask(Task):
         return {"judge": JUDGE_RATE}
 
     def faster(self) -> list[tuple[float, list[Tensor]]]:
-        """A rate that suits matrices leaves the attention's few scalars (units: logits) where they began; and what the
-        transformer and the references add starts at nothing beside maps ten times as large as a step."""
-        if not isinstance(self.model.autoencoder, PixelAutoencoder):
-            return []
-        autoencoder = self.model.autoencoder
-        layers = [layer for layer in autoencoder.attention if isinstance(layer, ReferenceAttention)]
-        scalars: list[Tensor] = [weight for layer in layers for weight in (layer.scale, layer.null_logit, layer.position_bias)]
-        doors = [autoencoder.decoder.fuse_features.weight, *(w for layer in layers for w in layer.doors())]
-        return [(SCALAR_RATE, scalars), (DOOR_RATE, doors)]
+        coder = self.model.autoencoder
+        return faster_parts(coder) if isinstance(coder, PixelAutoencoder) else []
 
     def to(self, device: torch.device) -> None:
         super().to(device)

@@ -76,7 +76,7 @@ class Task(ABC):
         return {}
 
     def faster(self) -> list[tuple[float, list[Tensor]]]:
-        """Weights that learn at a multiple of their optimizer's rate, by that factor."""
+        """(factor, weights) of those that learn at a multiple of their optimizer's rate; all others have 1."""
         return []
 
     @abstractmethod
@@ -129,24 +129,23 @@ class Averaged:
             self.module.load_state_dict(trained)
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimizer's moments as flat tensors, for safetensors."""
-    flat: dict[str, Tensor] = {}
-    for index, values in optimizer.state_dict()["state"].items():
-        for name, value in values.items():
-            flat[f"{index}.{name}"] = torch.as_tensor(value).contiguous()
-    return flat
+def optimizer_state(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """An optimizer's moments as flat tensors, for safetensors: "name of the weight/moment". weights: by name."""
+    return {
+        f"{name}/{moment}": torch.as_tensor(value).contiguous()
+        for name, weight in weights.items()
+        for moment, value in optimizer.state.get(weight, {}).items()
+    }
 
 
-def load_optimizer_state(optimizer: torch.optim.Optimizer, flat: Mapping[str, Tensor]) -> None:
-    """Inverse of `optimizer_state`."""
-    state: dict[int, dict[str, Tensor]] = {}
+def load_optimizer_state(optimizer: torch.optim.Optimizer, flat: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    """Inverse of `optimizer_state`. ValueError for a moment that fits no weight."""
     for key, value in flat.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    whole = optimizer.state_dict()
-    whole["state"] = state
-    optimizer.load_state_dict(whole)
+        name, _, moment = key.partition("/")
+        weight = weights.get(name)
+        if weight is None or (value.ndim and value.shape != weight.shape):
+            raise ValueError(f"the optimizer's '{key}' fits no weight")
+        optimizer.state[weight][moment] = value.to(weight.device) if value.ndim else value
 
 
 class Trainer:
@@ -184,7 +183,9 @@ class Trainer:
         by_factor: dict[float, list[nn.Parameter]] = {}
         for weight in parameters:
             by_factor.setdefault(factors.get(id(weight), 1.0), []).append(weight)
-        groups = [{"params": weights, "factor": factor} for factor, weights in by_factor.items()]
+        # Decay is per rate: without the division a faster weight would be pulled to zero faster as well.
+        decay = settings.weight_decay
+        groups = [{"params": w, "factor": factor, "weight_decay": decay / factor} for factor, w in by_factor.items()]
         if settings.optimizer == "muon" and name == self.main:
             return Muon(groups, rate, settings.betas, settings.weight_decay)
         return torch.optim.AdamW(groups, lr=rate, betas=settings.betas, weight_decay=settings.weight_decay)
@@ -306,7 +307,7 @@ class Trainer:
             save_file({k: v.contiguous() for k, v in module.state_dict().items()}, aside / f"{name}.safetensors")
         save_file({k: v.contiguous() for k, v in self.average.weights.items()}, aside / "average.safetensors")
         for name, optimizer in self.optimizers.items():
-            save_file(optimizer_state(optimizer), aside / f"optimizer-{name}.safetensors")
+            save_file(optimizer_state(optimizer, self._weights()), aside / f"optimizer-{name}.safetensors")
         state = {"step": self.step, "best": self.best, "stale": self.stale}
         (aside / "state.json").write_text(json.dumps(state), encoding="utf-8")
         shutil.rmtree(final, ignore_errors=True)
@@ -319,6 +320,11 @@ class Trainer:
         """Whole checkpoints, oldest first."""
         return sorted(self.folder.glob("checkpoint-*"))
 
+    def _weights(self) -> dict[str, Tensor]:
+        """Every trained weight by name."""
+        modules = self.task.modules.items()
+        return {f"{module}.{name}": weight for module, owner in modules for name, weight in owner.named_parameters()}
+
     def _resume(self) -> None:
         found = self.checkpoints()
         if not found:
@@ -329,7 +335,8 @@ class Trainer:
                 module.load_state_dict(load_file(folder / f"{name}.safetensors", device=str(self.device)))
             self.average.weights = load_file(folder / "average.safetensors", device=str(self.device))
             for name, optimizer in self.optimizers.items():
-                load_optimizer_state(optimizer, load_file(folder / f"optimizer-{name}.safetensors"))
+                moments = load_file(folder / f"optimizer-{name}.safetensors")
+                load_optimizer_state(optimizer, moments, self._weights())
             state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         except (OSError, RuntimeError, ValueError) as error:
             raise CheckpointError(

@@ -43,6 +43,8 @@ TINY_PIXELS = PixelAutoencoderSettings(
     attention_heads=2,
     attention_channels=(4, 4),
     window=3,
+    reference_detail=4,
+    queries_from_state=True,
 )
 
 

@@ -54,7 +54,8 @@ def test_it_learns_and_a_reloaded_state_goes_on_to_the_bit() -> None:
     first = Muon(half.parameters(), lr=5e-3)
     _train(half, first, 0, 15)
     second = Muon(half.parameters(), lr=5e-3)
-    load_optimizer_state(second, optimizer_state(first))
+    names = dict(half.named_parameters())
+    load_optimizer_state(second, optimizer_state(first, names), names)
     _train(half, second, 15, 40)
     for a, b in zip(whole.parameters(), half.parameters()):
         assert torch.equal(a, b)

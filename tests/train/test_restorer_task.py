@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from iconface_video.errors import InputError, UsageError
 from iconface_video.faces.identity_encoder import load_identity_encoder
 from iconface_video.models.embedded import build_embedded
 from iconface_video.models.model import IConFaceModel
+from iconface_video.train.autoencoder import DOOR_RATE, SCALAR_RATE
 from iconface_video.train.data import FaceMixer, FaceSet, FaceSettings, MixSettings
 from iconface_video.train.loss_settings import LossSettings
 from iconface_video.train.losses import steady_loss
@@ -87,6 +89,18 @@ def test_every_weight_moves(trained: RestorerTask) -> None:
     before = dict(small_model().named_parameters())
     still = [name for name, now in trained.model.named_parameters() if torch.equal(now, before[name])]
     assert not still
+
+
+def test_every_weight_is_in_one_group_and_the_slow_learners_in_faster_ones(trained: RestorerTask, tmp_path: Path) -> None:
+    trainer = Trainer(trained, TrainSettings(optimizer="muon", precision="no", cpu=True), tmp_path)
+    groups = trainer.optimizers["model"].param_groups
+    factors = {id(weight): group["factor"] for group in groups for weight in group["params"]}
+    named = {name: factors[id(weight)] for name, weight in trained.model.named_parameters()}
+    assert sum(len(group["params"]) for group in groups) == len(named) == len(factors)
+    scalars = {name for name, factor in named.items() if factor == SCALAR_RATE}
+    assert {name.rpartition(".")[2] for name in scalars} == {"scale", "null_logit", "position_bias"}
+    doors = {name for name, factor in named.items() if factor == DOOR_RATE}
+    assert {name.split(".")[-2] for name in doors} == {"fuse_features", "to_out", "to_finer", "to_query_from_state"}
 
 
 def test_noise_anchor_and_references_reach_the_picture(trained: RestorerTask) -> None:
