@@ -61,10 +61,9 @@ def newest_weights(run_folder: Path) -> Path:
 
 
 def _autoencoder(config: RestorerConfig) -> PixelAutoencoder:
-    model = PixelAutoencoder(EMBEDDED_PIXELS)
-    if config.start_from:
-        weights = load_file(newest_weights(Path(config.start_from)))
-        model = PixelAutoencoder(_pixels_of(weights))
+    weights = load_file(newest_weights(Path(config.start_from))) if config.start_from else None
+    model = PixelAutoencoder(EMBEDDED_PIXELS if weights is None else _pixels_of(weights))
+    if weights is not None:
         model.load_state_dict(weights)
     # Nothing of the transformer is there yet: its two doors stay as they are.
     model.decoder.fuse_features.requires_grad_(False)

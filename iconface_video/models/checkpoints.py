@@ -13,7 +13,6 @@ manifest.json                  SHA-256 of all of them
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -333,7 +332,7 @@ def _save_config(module: Any, folder: Path) -> None:
     """diffusers' config.json, without the folder on this machine that the module was loaded from."""
     module.save_config(str(folder))
     path = folder / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = files.read_json(path)
     config.pop("_name_or_path", None)
     files.write_json(path, config)
 

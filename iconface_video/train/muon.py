@@ -49,14 +49,13 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
     ) -> None:
         """weights: all of them, or groups as torch's optimizers take them.  betas: AdamW's, for what is no matrix."""
-        given: list[Any] = list(weights)
-        groups = []
-        for group in given if given and isinstance(given[0], dict) else [{"params": given}]:
-            matrices = [w for w in group["params"] if is_matrix(w)]
-            others = [w for w in group["params"] if not is_matrix(w)]
-            groups += [{**group, "params": matrices, "matrices": True}, {**group, "params": others, "matrices": False}]
-        defaults = {"lr": lr, "betas": betas, "weight_decay": weight_decay, "momentum": momentum}
-        super().__init__([group for group in groups if group["params"]], defaults)
+        super().__init__(weights, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "momentum": momentum})
+        self.param_groups = [
+            {**group, "params": chosen, "matrices": matrices}
+            for group in self.param_groups
+            for matrices in (True, False)
+            if (chosen := [weight for weight in group["params"] if is_matrix(weight) == matrices])
+        ]
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]

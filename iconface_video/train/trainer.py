@@ -306,8 +306,9 @@ class Trainer:
         for name, module in self.task.modules.items():
             save_file({k: v.contiguous() for k, v in module.state_dict().items()}, aside / f"{name}.safetensors")
         save_file({k: v.contiguous() for k, v in self.average.weights.items()}, aside / "average.safetensors")
+        weights = self._weights()
         for name, optimizer in self.optimizers.items():
-            save_file(optimizer_state(optimizer, self._weights()), aside / f"optimizer-{name}.safetensors")
+            save_file(optimizer_state(optimizer, weights), aside / f"optimizer-{name}.safetensors")
         state = {"step": self.step, "best": self.best, "stale": self.stale}
         (aside / "state.json").write_text(json.dumps(state), encoding="utf-8")
         shutil.rmtree(final, ignore_errors=True)
@@ -334,9 +335,9 @@ class Trainer:
             for name, module in self.task.modules.items():
                 module.load_state_dict(load_file(folder / f"{name}.safetensors", device=str(self.device)))
             self.average.weights = load_file(folder / "average.safetensors", device=str(self.device))
+            weights = self._weights()
             for name, optimizer in self.optimizers.items():
-                moments = load_file(folder / f"optimizer-{name}.safetensors")
-                load_optimizer_state(optimizer, moments, self._weights())
+                load_optimizer_state(optimizer, load_file(folder / f"optimizer-{name}.safetensors"), weights)
             state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         except (OSError, RuntimeError, ValueError) as error:
             raise CheckpointError(

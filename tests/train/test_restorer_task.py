@@ -116,7 +116,7 @@ def test_noise_anchor_and_references_reach_the_picture(trained: RestorerTask) ->
 
     plain = restored(noise, anchor, None)
     for changed in (restored(other, anchor, None), restored(noise, another, None), restored(noise, anchor, references)):
-        assert (changed - plain).abs().max() > 2e-7  # a dead path changes no bit; these few steps open it a little
+        assert (changed - plain).abs().max() > 1e-6
 
 
 def test_a_pair_shows_one_face_moved_and_the_steady_loss_knows_where(faces: dict[str, FaceSet]) -> None:
