@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from iconface_video.errors import InputError, UsageError
 from iconface_video.train.degradations import degrade, sample_strength
+from iconface_video.train.degradations.filmed import filmed_pair
+from iconface_video.train.degradations.picture import BUCKETS
 
 UInt8 = NDArray[np.uint8]
 ReferenceKind = Literal["none", "right", "wrong", "truth"]
@@ -57,6 +59,8 @@ class MixSettings:
     """Probability that the references show another person."""
     pair_share: float = 0.0
     """Share of the batches whose second half shows the first half's faces moved a little and degraded the same way."""
+    filmed_share: float = 0.0
+    """Share of the batches that are pairs, too, but of neighbouring frames of damaged clips, real codecs included."""
     grey_share: float = 0.12
     strength_weights: tuple[float, float, float] = (0.5, 0.3, 0.2)
     """Of the buckets 0-3, 4-8, 9-16."""
@@ -72,6 +76,10 @@ class MixSettings:
         if min(self.batches) < 1 or any(size < 16 or size % 16 for size in self.sizes):
             raise UsageError(
                 f"the mix's sizes must be multiples of 16 px and its batches at least 1, got {self.sizes}, {self.batches}"
+            )
+        if min(self.pair_share, self.filmed_share) < 0 or self.pair_share + self.filmed_share > 1:
+            raise UsageError(
+                f"the mix's pair_share and filmed_share must be at least 0 and at most 1 together, got {self.pair_share} and {self.filmed_share}"
             )
         if abs(sum(self.size_shares) - 1) > 1e-6 or min(self.size_shares) < 0:
             raise UsageError(f"the mix's size_shares must be at least 0 and add up to 1, got {list(self.size_shares)}")
@@ -183,11 +191,37 @@ def _small_move(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     return np.asarray(matrix + shift, np.float32)
 
 
+def _moved(picture: UInt8, move: NDArray[np.float32]) -> UInt8:
+    size = picture.shape[0]
+    warped = cv2.warpAffine(picture, move, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(warped, np.uint8)
+
+
 _LEAST_WITH_OTHERS = 0.05
 """Share of the pictures of a size whose person must have other photos; below it that size is trained without references."""
 
-_Sample = tuple[UInt8, UInt8, UInt8, float, int, NDArray[np.int64], bool]
+_Row = tuple[UInt8, UInt8, UInt8, float, int, NDArray[np.int64], bool]
 """Truth, source, references, strength, row of the FaceSet, rows of the references, whether they are the truth itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """One face that was drawn, before it is damaged."""
+
+    truth: UInt8
+    references: UInt8
+    """(R, S, S, 3)."""
+    strength: float
+    index: int
+    reference_index: NDArray[np.int64]
+    is_truth_reference: bool
+    is_grey: bool
+
+    def row(self, source: UInt8, truth: UInt8 | None = None) -> _Row:
+        """truth: another one than the face's own."""
+        shown = self.truth if truth is None else truth
+        seen = grey(source) if self.is_grey else source
+        return shown, seen, self.references, self.strength, self.index, self.reference_index, self.is_truth_reference
 
 
 def grey(image: UInt8) -> UInt8:
@@ -222,12 +256,16 @@ class FaceMixer:
         count = int(rng.choice(len(mix.reference_shares), p=mix.reference_shares))
         if kind and not self._pools[size][1]:
             count = 0  # hardly anybody here has a second photo: the truth alone as a reference teaches to copy it
-        moves = [_small_move(rng, size) for _ in range(number // 2)] if rng.random() < mix.pair_share else []
-        if moves:
-            pairs = [self._pair(rng, size, count, move) for move in moves]
+        draw = float(rng.random())
+        moves: list[NDArray[np.float32]] = []
+        if draw < mix.pair_share + mix.filmed_share:
+            make = self._pair if draw < mix.pair_share else self._filmed_pair
+            moves = [_small_move(rng, size) for _ in range(number // 2)]
+            pairs = [make(rng, self._sample(rng, size, count), move) for move in moves]
             rows = [first for first, _ in pairs] + [second for _, second in pairs]
         else:
-            rows = [self._sample(rng, size, count) for _ in range(number)]
+            samples = (self._sample(rng, size, count) for _ in range(number))
+            rows = [sample.row(degrade(sample.truth, sample.strength, rng)) for sample in samples]
         truth, source, references, strength, index, others, same = zip(*rows)
         return FaceBatch(
             truth=np.stack(truth),
@@ -240,19 +278,19 @@ class FaceMixer:
             moves=np.stack(moves) if moves else np.zeros((0, 2, 3), np.float32),
         )
 
-    def _pair(self, rng: np.random.Generator, size: int, count: int, move: NDArray[np.float32]) -> tuple[_Sample, _Sample]:
+    def _pair(self, rng: np.random.Generator, sample: _Sample, move: NDArray[np.float32]) -> tuple[_Row, _Row]:
         """One face twice: noise, blocks and sampling grid stay where they are while the face moves, as in a video."""
         seed = int(rng.integers(2**63))
-        first = self._sample(rng, size, count, seed)
-        truth, source, *rest = first
-        warped = cv2.warpAffine(truth, move, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-        moved = np.asarray(warped, np.uint8)
-        damaged = degrade(moved, first[3], np.random.default_rng(seed))
-        is_grey = bool((source[..., :1] == source).all())
-        return first, (moved, grey(damaged) if is_grey else damaged, *rest)  # type: ignore[return-value]
+        moved = _moved(sample.truth, move)
+        first, second = (degrade(shown, sample.strength, np.random.default_rng(seed)) for shown in (sample.truth, moved))
+        return sample.row(first), sample.row(second, moved)
 
-    def _sample(self, rng: np.random.Generator, size: int, count: int, seed: int | None = None) -> _Sample:
-        """seed: of the truth's degradation; drawn from `rng` when None."""
+    def _filmed_pair(self, rng: np.random.Generator, sample: _Sample, move: NDArray[np.float32]) -> tuple[_Row, _Row]:
+        """One face in two neighbouring frames of a clip that was damaged as a whole."""
+        first, second = filmed_pair(sample.truth, move, sample.strength / BUCKETS[-1][1], rng)
+        return sample.row(first), sample.row(second, _moved(sample.truth, move))
+
+    def _sample(self, rng: np.random.Generator, size: int, count: int) -> _Sample:
         mix, faces = self.mix, self.faces
         able, with_others = self._pools[size]
         pool = with_others if count and rng.random() < 0.8 and with_others else able
@@ -266,10 +304,8 @@ class FaceMixer:
             truth, pictures = truth[:, ::-1].copy(), [p[:, ::-1] for p in pictures]
         extreme = rng.random() < mix.extreme_share
         strength = float(rng.uniform(16, 20)) if extreme else sample_strength(rng, mix.strength_weights)
-        source = degrade(truth, strength, rng if seed is None else np.random.default_rng(seed))
-        source = grey(source) if is_grey else source
-        empty = np.zeros((0, size, size, 3), np.uint8)
-        return truth, source, np.stack(pictures) if pictures else empty, strength, index, chosen, same
+        references = np.stack(pictures) if pictures else np.zeros((0, size, size, 3), np.uint8)
+        return _Sample(truth, references, strength, index, chosen, same, is_grey)
 
     def _choose_references(self, rng: np.random.Generator, index: int, count: int) -> tuple[NDArray[np.int64], bool]:
         others = self.faces.others(index)

@@ -29,6 +29,7 @@ from iconface_video.train.degradations.clip import (
 from iconface_video.train.degradations.codec import Codec
 from iconface_video.train.degradations.files import degrade_clip, degrade_pictures
 from iconface_video.train.degradations.film import FilmGrain, GateWeave, Scratches
+from iconface_video.train.degradations.filmed import filmed_pair
 from iconface_video.train.degradations.presets import EFFECTS, PRESETS, effects_named
 
 FORMAT = ClipFormat(144, 96, 25.0)
@@ -301,3 +302,25 @@ def test_folders_are_refused_where_work_would_be_lost(tmp_path):
     degrade_pictures(tmp_path / "in", tmp_path / "out", 1, strength=3)
     with pytest.raises(OutputError, match="exists already"):
         degrade_pictures(tmp_path / "in", tmp_path / "out", 1, strength=3)
+
+
+def test_a_filmed_pair_shows_the_face_where_it_is_and_what_the_codec_did_to_it():
+    face = cv2.resize(data.astronaut()[10:250, 105:345], (128, 128), interpolation=cv2.INTER_AREA)
+    move = np.array([[1, 0, 5], [0, 1, -3]], np.float32)
+    truth = cv2.warpAffine(face, move, (128, 128), borderMode=cv2.BORDER_REFLECT_101)
+    inner = np.s_[12:-12, 12:-12]
+
+    def error(picture: np.ndarray, clean: np.ndarray) -> float:
+        return float(np.abs(picture[inner].astype(float) - clean[inner]).mean())
+
+    errors = {}
+    for level in (0.0, 0.9):
+        pairs = [filmed_pair(face, move, level, np.random.default_rng(seed)) for seed in range(8)]
+        for first, second in pairs:
+            assert first.shape == second.shape == face.shape
+            assert error(first, face) < error(first, truth)
+            assert error(second, truth) < error(second, face)
+        errors[level] = np.median([error(first, face) for first, _ in pairs])
+    assert errors[0.9] > 1.5 * errors[0.0]
+    again = filmed_pair(face, move, 0.9, np.random.default_rng(7))
+    assert all(np.array_equal(a, b) for a, b in zip(again, pairs[7]))

@@ -119,10 +119,12 @@ def test_noise_anchor_and_references_reach_the_picture(trained: RestorerTask) ->
         assert (changed - plain).abs().max() > 1e-6
 
 
-def test_a_pair_shows_one_face_moved_and_the_steady_loss_knows_where(faces: dict[str, FaceSet]) -> None:
-    batch = FaceMixer(faces["train"], MixSettings(sizes=(64,), batches=(6,), pair_share=1.0, reference_shares=(1.0,))).batch(
-        3, 0
-    )
+@pytest.mark.parametrize("shares", [(1.0, 0.0), (0.0, 1.0)])
+def test_a_pair_shows_one_face_moved_and_the_steady_loss_knows_where(
+    faces: dict[str, FaceSet], shares: tuple[float, float]
+) -> None:
+    mix = MixSettings((64,), (6,), reference_shares=(1.0,), pair_share=shares[0], filmed_share=shares[1])
+    batch = FaceMixer(faces["train"], mix).batch(3, 0)
     assert batch.moves.shape == (3, 2, 3)
     assert batch.strength[:3].tolist() == batch.strength[3:].tolist()
     first, second = to_tensor(batch.truth[:3]), to_tensor(batch.truth[3:])
