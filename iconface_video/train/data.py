@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +22,8 @@ from iconface_video.train.degradations.filmed import filmed_pair
 from iconface_video.train.degradations.picture import BUCKETS
 
 UInt8 = NDArray[np.uint8]
+SOFT_SIGMA_SHARE = (1 / 1000, 1 / 160)
+"""Sigma of a soft truth's blur as a share of its side, least and most."""
 ReferenceKind = Literal["none", "right", "wrong", "truth"]
 
 
@@ -61,6 +63,8 @@ class MixSettings:
     """Share of the batches whose second half shows the first half's faces moved a little and degraded the same way."""
     filmed_share: float = 0.0
     """Share of the batches that are pairs, too, but of neighbouring frames of damaged clips, real codecs included."""
+    soft_share: float = 0.0
+    """Share of the filmed faces whose truth is soft, as most video is: what was never sharp must not be made so."""
     grey_share: float = 0.12
     strength_weights: tuple[float, float, float] = (0.5, 0.3, 0.2)
     """Of the buckets 0-3, 4-8, 9-16."""
@@ -197,6 +201,11 @@ def _moved(picture: UInt8, move: NDArray[np.float32]) -> UInt8:
     return np.asarray(warped, np.uint8)
 
 
+def _softened(picture: UInt8, rng: np.random.Generator) -> UInt8:
+    sigma = float(rng.uniform(*SOFT_SIGMA_SHARE)) * picture.shape[0]
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8)
+
+
 _LEAST_WITH_OTHERS = 0.05
 """Share of the pictures of a size whose person must have other photos; below it that size is trained without references."""
 
@@ -287,6 +296,8 @@ class FaceMixer:
 
     def _filmed_pair(self, rng: np.random.Generator, sample: _Sample, move: NDArray[np.float32]) -> tuple[_Row, _Row]:
         """One face in two neighbouring frames of a clip that was damaged as a whole."""
+        if rng.random() < self.mix.soft_share:
+            sample = replace(sample, truth=_softened(sample.truth, rng))
         first, second = filmed_pair(sample.truth, move, sample.strength / BUCKETS[-1][1], rng)
         return sample.row(first), sample.row(second, _moved(sample.truth, move))
 

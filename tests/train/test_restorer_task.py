@@ -166,3 +166,16 @@ def test_a_mix_that_does_not_add_up_is_refused(settings: dict[str, tuple[float, 
 def test_a_size_without_pictures_is_refused(faces: dict[str, FaceSet]) -> None:
     with pytest.raises(InputError, match="no training picture is large enough for crops of 256 px"):
         FaceMixer(faces["train"], MixSettings(sizes=(32, 256), batches=(2, 2), size_shares=(0.5, 0.5)))
+
+
+def test_soft_truths_are_soft_and_only_filmed_ones(faces: dict[str, FaceSet]) -> None:
+    def detail(**shares: float) -> list[float]:
+        """Of the first face of some batches: what is drawn before it is the same whatever is done to it."""
+        mix = MixSettings((64,), (6,), reference_shares=(1.0,), **shares)  # type: ignore[arg-type]
+        pictures = [FaceMixer(faces["train"], mix).batch(3, step).truth[0] for step in range(6)]
+        return [float(cv2.Laplacian(picture, cv2.CV_64F).std()) for picture in pictures]
+
+    sharp, soft = detail(filmed_share=1.0), detail(filmed_share=1.0, soft_share=1.0)
+    assert all(a <= b for a, b in zip(soft, sharp))
+    assert min(a / b for a, b in zip(soft, sharp)) < 0.9
+    assert detail(soft_share=1.0) == detail()

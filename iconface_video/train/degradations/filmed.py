@@ -19,9 +19,9 @@ from iconface_video.types import Float64, UInt8
 
 SEEN_SHARE = (0.8, 2.4)
 """Px of the video per px of the crop, least and most: large faces are shrunk on the way to the model."""
-LARGEST_PX = 640
+LARGEST_PX = 512
 """Side of the moving picture at most; it is what takes time."""
-FRAMES = (3, 12)
+FRAMES = (3, 9)
 """Frames up to the second of the pair, least and most: a codec needs some to get into its stride."""
 
 
