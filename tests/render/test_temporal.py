@@ -175,3 +175,16 @@ def test_a_clean_turning_face_stays_as_it_is(face):
     filtered = [picture for _, picture in filter_track(zip(range(12), pictures, pictures))]
     assert np.mean([rms(f, p) for f, p in zip(filtered, pictures)]) < 1.6
     assert np.mean([sharpness(f) / sharpness(p) for f, p in zip(filtered, pictures)]) > 0.96
+
+
+def test_a_clean_moving_face_is_left_as_it_is(face):
+    """Nothing was restored and nothing is noisy: what would change is only what comes of neighbours that do not quite fall on it."""
+    middle, pictures = (SIZE - 1) / 2, []
+    for t in range(9):
+        turn = cv2.getRotationMatrix2D((middle, middle), 2.5 * t, 1 + 0.015 * t)
+        turn[:, 2] += (1.7 * t, 0.15 * t * t)
+        pictures.append(cv2.warpAffine(face, turn, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101))
+    filtered = [picture for _, picture in filter_track(zip(range(9), pictures, pictures))]
+    for t in (3, 4, 5):
+        assert rms(filtered[t], pictures[t]) < 1.35
+        assert sharpness(filtered[t]) > 0.96 * sharpness(pictures[t])
