@@ -28,7 +28,7 @@ EMBEDDED_BASE: dict[str, Any] = {
     "rope_theta": 2000,
     "guidance_embeds": False,
 }
-EMBEDDED_PIXELS = PixelAutoencoderSettings(reference_detail=128, queries_from_state=True)
+EMBEDDED_PIXELS = PixelAutoencoderSettings(reference_detail=128, queries_from_state=True, state_doors=True)
 EMBEDDED_CONDITIONING = ConditioningSettings(memory_tokens=32, identity_width=256, causal_references=True)
 EMBEDDED_SCHEDULER: dict[str, Any] = {"num_train_timesteps": 1000, "shift": 1.0, "use_dynamic_shifting": False}
 EMBEDDED_TRAITS = RestorerTraits(

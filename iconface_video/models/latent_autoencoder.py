@@ -98,6 +98,7 @@ class LatentAutoencoder(nn.Module):
         source: LatentFeatures,
         reference_maps: tuple[Tensor, ...] | None = None,
         reference_mask: Tensor | None = None,
+        state: Tensor | None = None,
     ) -> Tensor:
         """(B, N, C) velocity tokens -> (B, C, h, w)."""
         return features.transpose(1, 2).unflatten(2, source.grid)

@@ -122,7 +122,7 @@ class IConFaceModel(nn.Module):
         )
         maps = None if references is None else references.maps
         mask = None if references is None else references.mask
-        return self.coder.decode(features, source, maps, mask).float()
+        return self.coder.decode(features, source, maps, mask, x).float()
 
     def velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
         """x (B, C, h, w) at noise level sigma (B,) -> velocity noise - clean, the same shape. Gradients flow."""

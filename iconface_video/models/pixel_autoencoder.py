@@ -45,6 +45,8 @@ class PixelAutoencoderSettings:
     """Channels that the attention at 1/8 takes over from a reference's map at 1/4, with the same weights; 0: none."""
     queries_from_state: bool = False
     """The attention's queries see how far the decoder has come, too."""
+    state_doors: bool = False
+    """The decoder sees the sampler's state, too, at 1/2, 1/4 and 1/8: noise that fine texture is made from."""
     window: int = 5
     """Side of the neighbourhood that a place sees in an aligned reference, in cells of its scale."""
 
@@ -135,6 +137,24 @@ class PictureEncoder(nn.Module):
         return tuple(maps)
 
 
+class StateDoor(nn.Module):
+    """Lets the sampler's state into the decoder, as much of it as the decoder's own map asks for at each place."""
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.look = nn.Conv2d(3 * stride**2, channels, 1, bias=False)
+        self.norm = ChannelNorm(channels)
+        self.gain = nn.Conv2d(channels, channels, 1)
+        nn.init.orthogonal_(self.look.weight)
+        nn.init.zeros_(self.gain.weight)
+        nn.init.constant_(self.gain.bias, 0.1)  # type: ignore[arg-type]  # a little: from none, more is not found
+
+    def forward(self, x: Tensor, state: Tensor) -> Tensor:
+        seen = self.look(F.pixel_unshuffle(state, self.stride))
+        return x + seen * self.gain(self.norm(x))
+
+
 class PictureDecoder(nn.Module):
     """Bottleneck and skips -> residual picture. Enlarges by nearest + convolution (no pixel-shuffle pattern)."""
 
@@ -145,15 +165,19 @@ class PictureDecoder(nn.Module):
         self.stages = nn.ModuleList([_stack(w, n) for w, n in zip(widths, settings.decoder_blocks)])
         self.ups = nn.ModuleList([nn.Conv2d(b, a, 3, padding=1) for a, b in pairwise(widths)])
         self.skips = nn.ModuleList([nn.Conv2d(w, w, 1) for w in widths[:3]])
+        self.doors = nn.ModuleList(
+            [StateDoor(w, 2 ** (i + 1)) for i, w in enumerate(widths[:3])] if settings.state_doors else []
+        )
         self.head_in = nn.Conv2d(widths[0] + 3, settings.head_width, 3, padding=1)
         self.head_out = nn.Conv2d(settings.head_width, 3, 3, padding=1)
         nn.init.zeros_(self.head_out.weight)
         nn.init.zeros_(self.head_out.bias)  # type: ignore[arg-type]
 
-    def enlarge(self, level: int, x: Tensor, skip: Tensor) -> Tensor:
-        """Bring level + 1 up to `level` and add its skip."""
+    def enlarge(self, level: int, x: Tensor, skip: Tensor, state: Tensor | None = None) -> Tensor:
+        """Bring level + 1 up to `level`, add its skip, and the sampler's state where there is a door."""
         up = self.ups[level](F.interpolate(x, scale_factor=2, mode="nearest"))
-        return F.leaky_relu(up, 0.2) + self.skips[level](skip)
+        x = F.leaky_relu(up, 0.2) + self.skips[level](skip)
+        return x if state is None or not len(self.doors) else self.doors[level](x, state)
 
     def residual(self, x: Tensor, picture: Tensor) -> Tensor:
         """Full-resolution residual from the map at 1/2."""
@@ -217,11 +241,13 @@ class PixelAutoencoder(nn.Module):
         source: SourceFeatures,
         reference_maps: tuple[Tensor, ...] | None = None,
         reference_mask: Tensor | None = None,
+        state: Tensor | None = None,
     ) -> Tensor:
         """Clean picture (B, 3, S, S).
 
         features: (B, N, feature_channels) from the transformer; None: the encoder and decoder alone.
         reference_maps: two of (B, R, 2 C + detail, h, w); reference_mask: (B, R) bool, True where there is a reference.
+        state: (B, 3, S, S) of the sampler, for the doors that let it in.
         """
         half, quarter, eighth, bottom = source.maps
         decoder = self.decoder
@@ -232,12 +258,12 @@ class PixelAutoencoder(nn.Module):
         if reference_maps is not None:
             x = x + self.attention[1](bottom, reference_maps[1], reference_mask, x)[0]
         x = decoder.stages[3](x)
-        x = decoder.enlarge(2, x, eighth)
+        x = decoder.enlarge(2, x, eighth, state)
         finer = None
         if reference_maps is not None:
             added, finer = self.attention[0](eighth, reference_maps[0], reference_mask, x)
             x = x + added
-        x = decoder.enlarge(1, decoder.stages[2](x), quarter)
+        x = decoder.enlarge(1, decoder.stages[2](x), quarter, state)
         x = decoder.stages[1](x if finer is None else x + finer)
-        x = decoder.stages[0](decoder.enlarge(0, x, half))
+        x = decoder.stages[0](decoder.enlarge(0, x, half, state))
         return source.picture + decoder.residual(x, source.picture).to(source.picture.dtype)

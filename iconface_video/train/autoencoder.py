@@ -32,6 +32,7 @@ def faster_parts(model: PixelAutoencoder) -> list[tuple[float, list[Tensor]]]:
     layers = [layer for layer in model.attention if isinstance(layer, ReferenceAttention)]
     scalars: list[Tensor] = [weight for layer in layers for weight in (layer.scale, layer.null_logit, layer.position_bias)]
     doors = [model.decoder.fuse_features.weight, *(weight for layer in layers for weight in layer.doors())]
+    doors += [door.gain.weight for door in model.decoder.doors]  # type: ignore[union-attr]
     return [(SCALAR_RATE, scalars), (DOOR_RATE, doors)]
 
 

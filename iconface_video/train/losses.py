@@ -32,6 +32,16 @@ def charbonnier_at_scales(difference: Tensor, weights: Sequence[float]) -> Tenso
     return total
 
 
+def energy_spread(restored: Tensor, other: Tensor, weights: Sequence[float]) -> Tensor:
+    """The energy score's second term, to be subtracted from `charbonnier_at_scales(restored - truth)`, per sample: (B,).
+
+    The score E|x - y| - E|x - x'| / 2 is least when samples x are spread as the truths y that are possible (Gneiting & Raftery
+    2007, 4.2); without its second term the best x is always the same. other: (B, C, S, S) x', restored from other noise; no
+    gradient goes there, and by symmetry the half that stays counts twice.
+    """
+    return charbonnier_at_scales(restored - other.detach(), weights)
+
+
 def identity_loss(
     restored: Tensor, reference: Tensor, truth: Tensor, sigma: Tensor, hard_weight: float = 0.25
 ) -> tuple[Tensor, Tensor]:

@@ -28,6 +28,7 @@ from iconface_video.train.losses import (
     PerceptualLoss,
     charbonnier,
     charbonnier_at_scales,
+    energy_spread,
     hard_example_loss,
     hinge_judge,
     hinge_restorer,
@@ -109,15 +110,23 @@ class RestorerTask(Task):
         references = to_tensor(batch.references, self.device) if batch.references.shape[1] else None
         generator = torch.Generator().manual_seed(step)
         noise = torch.randn(truth.shape, generator=generator).to(self.device)
+        if len(batch.moves) and self.weights.spread:
+            noise = noise[: len(noise) // 2].repeat(2, 1, 1, 1)  # a track's frames share it
         anchor = self.anchor(source, references)
         conditioning = self.condition(source, references, anchor)
+        other: Tensor | None = None
         if self.weights.stage == "flow":
             sigma = self._sigmas(len(truth), generator).to(self.device)
             restored = self.model.predict_clean(add_noise(truth, noise, sigma), sigma, conditioning)
         else:
-            restored, sigma = self._last_step(noise, conditioning, generator)
+            step_to_learn = int(torch.randint(self.weights.steps, (1,), generator=generator))
+            restored, sigma = self._at_step(step_to_learn, noise, conditioning)
+            if self.weights.spread:
+                with torch.no_grad():
+                    fresh = torch.randn(noise.shape, generator=generator).to(noise)
+                    other, _ = self._at_step(step_to_learn, fresh, conditioning)
         look = Look.draw(generator)
-        parts, figures = self._parts(restored, truth, source, sigma, anchor if references is not None else None, look)
+        parts, figures = self._parts(restored, truth, source, sigma, anchor if references is not None else None, look, other)
         if len(batch.moves) and self.weights.steady:
             moves = torch.from_numpy(batch.moves).to(self.device)
             first, second = restored.chunk(2)
@@ -130,26 +139,40 @@ class RestorerTask(Task):
             yield "judge", loss, {"judge": loss.item()}
 
     def _parts(
-        self, restored: Tensor, truth: Tensor, source: Tensor, sigma: Tensor, anchor: Tensor | None, look: Look
+        self,
+        restored: Tensor,
+        truth: Tensor,
+        source: Tensor,
+        sigma: Tensor,
+        anchor: Tensor | None,
+        look: Look,
+        other: Tensor | None = None,
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """The model's losses by name, and figures beside them."""
+        """The model's losses by name, and figures beside them. other: restored from other noise, without gradient."""
         weights = self.weights
         # Relative to (the root of) what the degradation cost: else the hopeless faces drown what can be learnt.
         damage = charbonnier(source - truth)
         share = (PIXEL_SCALE / (damage + 0.2 * PIXEL_SCALE)).sqrt()
         error = charbonnier_at_scales(restored - truth, weights.pixel_scales)
         parts = {"pixel": weights.pixel * (share * error).mean()}
+        figures: dict[str, float] = {}
+        if other is not None:
+            apart = energy_spread(restored, other, weights.pixel_scales)
+            parts["spread"] = -weights.spread * weights.pixel * (share * apart).mean()
+            figures["listens"] = 127.5 * (restored.detach() - other).std().item()
         if weights.stage == "flow" and weights.flow:
             # |u - u*|^2 = |x0_hat - x0|^2 / sigma^2 (eq. 1): the velocity's loss on the predicted picture.
             squared = (restored - truth).float().square().flatten(1).mean(1)
             parts["flow"] = weights.flow * (squared / sigma.clamp(min=weights.smallest_sigma).square()).mean()
         if self.perceptual is not None:
             some = max(1, round(weights.perceptual_share * len(truth)))  # it costs more than the model itself
-            parts["perceptual"] = weights.perceptual * self.perceptual(restored[:some], truth[:some]).mean()
+            distance = self.perceptual(restored[:some], truth[:some])
+            if other is not None:  # squared: what the samples differ by would count as error
+                distance = distance - weights.spread * self.perceptual(restored[:some], other[:some])
+            parts["perceptual"] = weights.perceptual * distance.mean()
         if self.judge is not None:
             known = (weights.texture_error / damage).clamp(max=1) if weights.texture_error else None
             parts["adversarial"] = weights.adversarial * hinge_restorer(self.judge(restored, source), known)
-        figures: dict[str, float] = {}
         if self.identity_encoder is not None and (weights.identity or weights.truth_identity):
             parts["identity"], figures["id_cos"] = self._identity_part(restored, truth, sigma, anchor, look)
         return parts, figures
@@ -176,12 +199,11 @@ class RestorerTask(Task):
         random = torch.rand(count, generator=generator).clamp(min=0.02)
         return random.where(torch.rand(count, generator=generator) > self.weights.full_noise_share, torch.ones(()))
 
-    def _last_step(self, noise: Tensor, conditioning: Conditioning, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Run a random number of the sampler's steps without gradient, then one with: its clean estimate, its sigma."""
+    def _at_step(self, number: int, noise: Tensor, conditioning: Conditioning) -> tuple[Tensor, Tensor]:
+        """Run the sampler up to its step `number` without gradient, then that one with: its clean estimate, its sigma."""
         sigmas = torch.linspace(1, 0, self.weights.steps + 1)
-        last = int(torch.randint(self.weights.steps, (1,), generator=generator))
-        x = self._sampled(noise, conditioning, sigmas[: last + 1])
-        level = sigmas[last].expand(len(x)).to(x.device)
+        x = self._sampled(noise, conditioning, sigmas[: number + 1])
+        level = sigmas[number].expand(len(x)).to(x.device)
         return self.model.predict_clean(x, level, conditioning), level
 
     def _sampled(self, noise: Tensor, conditioning: Conditioning, sigmas: Tensor) -> Tensor:

@@ -45,6 +45,7 @@ TINY_PIXELS = PixelAutoencoderSettings(
     window=3,
     reference_detail=4,
     queries_from_state=True,
+    state_doors=True,
 )
 
 

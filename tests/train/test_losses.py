@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from iconface_video.train.losses import PatchDiscriminator, charbonnier_at_scales, hinge_judge, hinge_restorer
+from iconface_video.train.losses import (
+    PatchDiscriminator,
+    charbonnier_at_scales,
+    energy_spread,
+    hinge_judge,
+    hinge_restorer,
+)
 
 
 def test_the_judge_learns_to_tell_blurred_from_sharp_at_both_scales():
@@ -41,3 +47,18 @@ def test_a_picture_without_weight_is_not_judged() -> None:
     first = tuple(scale[:1] for scale in logits)
     torch.testing.assert_close(hinge_restorer(logits, torch.tensor([1.0, 0.0])), hinge_restorer(first) / 2)
     torch.testing.assert_close(hinge_restorer(logits, torch.ones(2)), hinge_restorer(logits))
+
+
+def test_the_energy_score_is_least_where_samples_are_spread_as_the_truths_are() -> None:
+    """Truths of deviation 1, samples of deviation s: the slope in s is down below 1, up above; without the second term up always."""
+    noise, other, truth = torch.randn(3, 1, 3, 400, 400, generator=torch.Generator().manual_seed(2))
+
+    def slope(deviation: float, share: float) -> float:
+        s = torch.tensor(deviation, requires_grad=True)
+        error = charbonnier_at_scales(s * noise - truth, (1.0, 1.0))
+        (error - share * energy_spread(s * noise, s * other, (1.0, 1.0))).sum().backward()
+        assert s.grad is not None
+        return s.grad.item()
+
+    assert slope(0.6, 1.0) < -0.03 < abs(slope(1.0, 1.0)) < 0.03 < slope(1.4, 1.0)
+    assert slope(0.3, 0.0) > 0.03

@@ -69,6 +69,7 @@ def trained(
     mixer = FaceMixer(faces["train"], MixSettings(sizes=(32,), batches=(2,), reference_shares=(0.25, 0.75), pair_share=0.5))
     held_out = ValidationSet.build(faces["val"], 32, 2, (6.0,))
     losses = LossSettings(stage=request.param, steps=2, identity=0.3, truth_identity=0.1, adversarial=0.01, steady=0.5)
+    losses = replace(losses, spread=0.5 if losses.stage == "few_step" else 0.0)
     task = RestorerTask(small_model(), mixer, held_out, losses, load_identity_encoder("embedded", "cpu"), workers=0)
     settings = TrainSettings(
         max_steps=STEPS,
@@ -100,7 +101,7 @@ def test_every_weight_is_in_one_group_and_the_slow_learners_in_faster_ones(train
     scalars = {name for name, factor in named.items() if factor == SCALAR_RATE}
     assert {name.rpartition(".")[2] for name in scalars} == {"scale", "null_logit", "position_bias"}
     doors = {name for name, factor in named.items() if factor == DOOR_RATE}
-    assert {name.split(".")[-2] for name in doors} == {"fuse_features", "to_out", "to_finer", "to_query_from_state"}
+    assert {name.split(".")[-2] for name in doors} == {"fuse_features", "to_out", "to_finer", "to_query_from_state", "gain"}
 
 
 def test_noise_anchor_and_references_reach_the_picture(trained: RestorerTask) -> None:
@@ -166,6 +167,27 @@ def test_a_mix_that_does_not_add_up_is_refused(settings: dict[str, tuple[float, 
 def test_a_size_without_pictures_is_refused(faces: dict[str, FaceSet]) -> None:
     with pytest.raises(InputError, match="no training picture is large enough for crops of 256 px"):
         FaceMixer(faces["train"], MixSettings(sizes=(32, 256), batches=(2, 2), size_shares=(0.5, 0.5)))
+
+
+def test_spread_teaches_to_listen_to_the_noise(faces: dict[str, FaceSet], tmp_path: Path) -> None:
+    mixer = FaceMixer(faces["train"], MixSettings(sizes=(32,), batches=(4,), reference_shares=(1.0,)))
+    held_out = ValidationSet.build(faces["val"], 32, 2, (6.0,))
+    settings = TrainSettings(max_steps=25, learning_rate=3e-3, warmup_steps=1, validate_every=99, precision="no", cpu=True)
+    heard = []
+    for spread in (0.0, 1.0):
+        task = RestorerTask(small_model(), mixer, held_out, LossSettings("few_step", spread=spread), None, workers=0)
+        Trainer(task, settings, tmp_path / str(spread)).run()
+        source, one = to_tensor(mixer.batch(1, 1).source), torch.Generator().manual_seed(1)
+        noise, sigma = torch.randn(2, *source.shape, generator=one), torch.ones(len(source))
+        with torch.no_grad():
+            first, second = (task.model.predict_clean(n, sigma, task.condition(source, None, None)) for n in noise)
+        heard.append(float((first - second).std()))
+    assert heard[1] > 1.3 * heard[0]
+
+
+def test_spread_needs_pure_noise() -> None:
+    with pytest.raises(UsageError, match="few_step"):
+        LossSettings("flow", spread=0.5)
 
 
 def test_soft_truths_are_soft_and_only_filmed_ones(faces: dict[str, FaceSet]) -> None:
