@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from iconface_video.models.local_attention import ReferenceAttention
-from iconface_video.models.pixel_autoencoder import PixelAutoencoder
+from iconface_video.models.pixel_autoencoder import PixelAutoencoder, StateDoor
 from iconface_video.train.data import FaceBatch, FaceMixer, stream
 from iconface_video.train.losses import charbonnier
 from iconface_video.train.trainer import Task
@@ -32,7 +32,7 @@ def faster_parts(model: PixelAutoencoder) -> list[tuple[float, list[Tensor]]]:
     layers = [layer for layer in model.attention if isinstance(layer, ReferenceAttention)]
     scalars: list[Tensor] = [weight for layer in layers for weight in (layer.scale, layer.null_logit, layer.position_bias)]
     doors = [model.decoder.fuse_features.weight, *(weight for layer in layers for weight in layer.doors())]
-    doors += [door.gain.weight for door in model.decoder.doors]  # type: ignore[union-attr]
+    doors += [door.gain.weight for door in model.decoder.doors if isinstance(door, StateDoor)]
     return [(SCALAR_RATE, scalars), (DOOR_RATE, doors)]
 
 
