@@ -84,7 +84,9 @@ def _pixels_of(weights: Mapping[str, Tensor], prefix: str = "") -> PixelAutoenco
     """The embedded size's settings, but for what older runs have not: an older run goes on as it began."""
     detail = weights.get(f"{prefix}attention.0.to_detail.weight")
     from_state = f"{prefix}attention.0.to_query_from_state.weight" in weights
-    return replace(EMBEDDED_PIXELS, reference_detail=0 if detail is None else len(detail), queries_from_state=from_state)
+    doors = f"{prefix}decoder.doors.0.look.weight" in weights
+    known = replace(EMBEDDED_PIXELS, queries_from_state=from_state, state_doors=doors)
+    return replace(known, reference_detail=0 if detail is None else len(detail))
 
 
 def _load_run(run_folder: Path) -> IConFaceModel:

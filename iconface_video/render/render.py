@@ -88,21 +88,24 @@ class Renderer:
             pending.restored[crop.track_id] = restored
             return
         track_filter = self._filters.setdefault(crop.track_id, TemporalFilter())
+        residual = None
         if self._blends_first:
-            restored = self._blended(restored, source)
-        self._deliver(crop.track_id, track_filter.push(crop.pts, source, restored))
+            residual = self._residual(restored, source)
+            restored = self._blended(residual, source)
+        self._deliver(crop.track_id, track_filter.push(crop.pts, source, restored, residual))
 
     @property
     def _blends_first(self) -> bool:
         """Whether restored face and input are blended before the temporal filter. Where grain is kept, the rim's is wanted."""
         return self._settings.temporal_filter and self._settings.grain == 0
 
-    def _blended(self, restored: Float32, source: UInt8) -> Float32:
+    def _residual(self, restored: Float32, source: UInt8) -> Float32:
+        residual = restored - source
+        return match_color(residual) if self._settings.color_match else residual
+
+    def _blended(self, residual: Float32, source: UInt8) -> Float32:
         """The restored face fading into the input, before it is steadied: half of the face lies in the mask's rim, and the
         input's part there flickers as well."""
-        residual = restored - source
-        if self._settings.color_match:
-            residual = match_color(residual)
         mask = crop_mask(residual.shape[0], self._settings.mask, self._settings.feather)
         return np.asarray(source + mask[..., None] * residual, np.float32)
 

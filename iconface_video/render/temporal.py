@@ -10,8 +10,8 @@ source does not flicker with the model, the restored crop shows where things are
 the less the more its *source* differs from the frame's after compensation, or where flow there and back do not meet
 (occlusion): a mouth that opens or an eye that closes has no neighbours to be mixed with.
 
-Last, the average may differ from the frame no more than the restoration itself or noise does there. Neighbours never fall on
-each other quite exactly: without this bound a clean moving face, which needs no filter, lost a sixth of its fine detail.
+Last, where the average would change more than the restoration itself or noise does around there, less of it is taken. Neighbours
+never fall on each other quite exactly: without this a clean moving face, which needs no filter, lost a sixth of its fine detail.
 docs/steadiness.md has the figures behind these choices.
 """
 
@@ -63,6 +63,8 @@ class TrackFrame:
     """(S, S, 3) RGB, cut from the input."""
     restored: Float32
     """(S, S, 3) 0..255."""
+    restoration: Float32
+    """(S, S, 3) what the restoration changed in the source, whether or not a mask lets all of it through."""
     base: Float32 = field(init=False)
     """(S, S, 3) the source's low frequencies: they follow the source at once."""
     detail: Float32 = field(init=False)
@@ -102,9 +104,15 @@ class TemporalFilter:
         self._flow = _flow_estimator()
         self._flows: OrderedDict[tuple[int, int], Float32] = OrderedDict()
 
-    def push(self, pts: int, source: UInt8, restored: UInt8 | Float32) -> list[tuple[int, Float32]]:
-        """Returns what became ready: (pts, filtered restored crop (S, S, 3) float32 0..255)."""
-        self._frames.append(TrackFrame(pts, source, restored.astype(np.float32)))
+    def push(
+        self, pts: int, source: UInt8, restored: UInt8 | Float32, restoration: Float32 | None = None
+    ) -> list[tuple[int, Float32]]:
+        """Returns what became ready: (pts, filtered restored crop (S, S, 3) float32 0..255).
+
+        restoration: what the model changed, where `restored` has already been blended with the source; None: restored - source.
+        """
+        given = restored.astype(np.float32)
+        self._frames.append(TrackFrame(pts, source, given, given - source if restoration is None else restoration))
         self._waiting += 1
         return [self._next()] if self._waiting > self.delay else []
 
@@ -138,7 +146,7 @@ class TemporalFilter:
             total += weight[..., None] * detail
             weights += weight
         averaged = total / weights[..., None]
-        allowed = _allowed_share(averaged - here.detail, here.restored - here.source)
+        allowed = _allowed_share(averaged - here.detail, here.restoration)
         change = _with_contrast_of(here.detail, averaged) - here.detail
         return np.clip(here.restored + allowed[..., None] * change, 0.0, 255.0)
 

@@ -16,10 +16,10 @@ def _columns(path: Path) -> dict[str, list[float]]:
         reader = csv.reader(rows)
         names = next(reader, [])
         for row in reader:
-            # A resumed run may log other figures; a row that does not fit the header is not drawn.
+            # A row of an older run may not fit its header: it is not drawn. A figure that a row has not is left out.
             if len(row) == len(names):
                 for name, value in zip(names, row):
-                    columns.setdefault(name, []).append(float(value))
+                    columns.setdefault(name, []).append(float(value or "nan"))
     return columns
 
 

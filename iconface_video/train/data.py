@@ -64,7 +64,8 @@ class MixSettings:
     filmed_share: float = 0.0
     """Share of the batches that are pairs, too, but of neighbouring frames of damaged clips, real codecs included."""
     soft_share: float = 0.0
-    """Share of the filmed faces whose truth is soft, as most video is: what was never sharp must not be made so."""
+    """Share of the undamaged filmed faces whose truth is soft, as most video is: what was never sharp must not be made so. The
+    more damage, the fewer: it hides whether there was anything sharp."""
     grey_share: float = 0.12
     strength_weights: tuple[float, float, float] = (0.5, 0.3, 0.2)
     """Of the buckets 0-3, 4-8, 9-16."""
@@ -83,8 +84,13 @@ class MixSettings:
             )
         if min(self.pair_share, self.filmed_share) < 0 or self.pair_share + self.filmed_share > 1:
             raise UsageError(
-                f"the mix's pair_share and filmed_share must be at least 0 and at most 1 together, got {self.pair_share} and {self.filmed_share}"
+                "the mix's pair_share and filmed_share must be at least 0 and at most 1 together, "
+                f"got {self.pair_share} and {self.filmed_share}"
             )
+        if self.pair_share + self.filmed_share > 0 and min(self.batches) < 2:
+            raise UsageError(f"the mix has pairs, so its batches must be at least 2, got {list(self.batches)}")
+        if not 0 <= self.soft_share <= 1:
+            raise UsageError(f"the mix's soft_share must be within [0, 1], got {self.soft_share}")
         if abs(sum(self.size_shares) - 1) > 1e-6 or min(self.size_shares) < 0:
             raise UsageError(f"the mix's size_shares must be at least 0 and add up to 1, got {list(self.size_shares)}")
 
@@ -296,9 +302,10 @@ class FaceMixer:
 
     def _filmed_pair(self, rng: np.random.Generator, sample: _Sample, move: NDArray[np.float32]) -> tuple[_Row, _Row]:
         """One face in two neighbouring frames of a clip that was damaged as a whole."""
-        if rng.random() < self.mix.soft_share:
+        level = sample.strength / BUCKETS[-1][1]
+        if rng.random() < self.mix.soft_share * (1 - level):
             sample = replace(sample, truth=_softened(sample.truth, rng))
-        first, second = filmed_pair(sample.truth, move, sample.strength / BUCKETS[-1][1], rng)
+        first, second = filmed_pair(sample.truth, move, level, rng)
         return sample.row(first), sample.row(second, _moved(sample.truth, move))
 
     def _sample(self, rng: np.random.Generator, size: int, count: int) -> _Sample:

@@ -38,12 +38,14 @@ class LossSettings:
     smallest_sigma: float = 0.2
     """Below it the velocity's weight 1 / sigma^2 on the clean picture grows no further."""
     spread: float = 0.0
-    """How much restorations of one face under different noise should differ, as a share of what the energy score asks for: 0 rewards
+    """How much restorations of one face under different noise should differ, as a share of what a proper score asks for: 0 rewards
     the middle of all that is possible, 1 a sample of it (few-step stage only; the frames of a pair then share their noise)."""
     steady: float = 0.0
     """Weight of what a face and the same face moved differ by once restored (pairs only, see `MixSettings.pair_share`)."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.spread <= 1:  # above 1 differing without end would pay
+            raise UsageError(f"the losses' spread must be within [0, 1], got {self.spread}")
         if self.spread and self.stage != "few_step":
             raise UsageError("the losses' spread compares what comes of pure noise: it needs stage few_step")
         if not self.pixel_scales or min(self.pixel_scales) < 0:

@@ -33,10 +33,11 @@ def charbonnier_at_scales(difference: Tensor, weights: Sequence[float]) -> Tenso
 
 
 def energy_spread(restored: Tensor, other: Tensor, weights: Sequence[float]) -> Tensor:
-    """The energy score's second term, to be subtracted from `charbonnier_at_scales(restored - truth)`, per sample: (B,).
+    """What two samples differ by, to be subtracted from `charbonnier_at_scales(restored - truth)`, per sample: (B,).
 
-    The score E|x - y| - E|x - x'| / 2 is least when samples x are spread as the truths y that are possible (Gneiting & Raftery
-    2007, 4.2); without its second term the best x is always the same. other: (B, C, S, S) x', restored from other noise; no
+    E|x - y| - E|x - x'| / 2 is least when a sample's values x are spread as the truths y that are possible (the continuous ranked
+    probability score, Gneiting & Raftery 2007, 4.2); without the second term the best x is always the same. It is asked of single
+    values at each scale; how values hang together is left to the judge. other: (B, C, S, S) x', restored from other noise; no
     gradient goes there, and by symmetry the half that stays counts twice.
     """
     return charbonnier_at_scales(restored - other.detach(), weights)

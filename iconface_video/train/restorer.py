@@ -159,7 +159,7 @@ class RestorerTask(Task):
         if other is not None:
             apart = energy_spread(restored, other, weights.pixel_scales)
             parts["spread"] = -weights.spread * weights.pixel * (share * apart).mean()
-            figures["listens"] = 127.5 * (restored.detach() - other).std().item()
+            figures["noise_rms"] = 127.5 * (restored.detach() - other).std().item()
         if weights.stage == "flow" and weights.flow:
             # |u - u*|^2 = |x0_hat - x0|^2 / sigma^2 (eq. 1): the velocity's loss on the predicted picture.
             squared = (restored - truth).float().square().flatten(1).mean(1)

@@ -279,14 +279,22 @@ class Trainer:
         return figures
 
     def _append(self, name: str, row: dict[str, float]) -> None:
+        """One more row; a figure that no row had before (a loss of pairs, say) makes a new column."""
         path = self.folder / name
-        fresh = not path.exists()
-        keys = sorted(row)
+        text = {"step": str(self.step), **{key: f"{value:.6g}" for key, value in sorted(row.items())}}
+        rows: list[dict[str, str]] = []
+        if path.exists():
+            with path.open(newline="", encoding="utf-8") as there:
+                rows = list(csv.DictReader(there, restval=""))
+        columns = list(dict.fromkeys(key for item in [*rows[:1], text] for key in item))
+        if not rows or len(columns) > len(rows[0]):
+            with path.open("w", newline="", encoding="utf-8") as out:
+                writer = csv.DictWriter(out, columns, restval="", extrasaction="ignore")
+                writer.writeheader()
+                writer.writerows([*rows, text])
+            return
         with path.open("a", newline="", encoding="utf-8") as out:
-            writer = csv.writer(out)
-            if fresh:
-                writer.writerow(["step", *keys])
-            writer.writerow([self.step, *(f"{row[k]:.6g}" for k in keys)])
+            csv.DictWriter(out, columns, restval="").writerow(text)
 
     def _plot(self) -> None:
         try:

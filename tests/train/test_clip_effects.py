@@ -13,6 +13,7 @@ import pytest
 from skimage import data
 
 from iconface_video.errors import InputError, OutputError, UsageError
+from iconface_video.train.degradations import filmed
 from iconface_video.train.degradations.clip import (
     Banding,
     Bandwidth,
@@ -324,3 +325,32 @@ def test_a_filmed_pair_shows_the_face_where_it_is_and_what_the_codec_did_to_it()
     assert errors[0.9] > 1.5 * errors[0.0]
     again = filmed_pair(face, move, 0.9, np.random.default_rng(7))
     assert all(np.array_equal(a, b) for a, b in zip(again, pairs[7]))
+
+
+def test_a_filmed_pair_is_cut_out_exactly_where_the_face_is(monkeypatch):
+    """Without damage nothing but resampling is left: neither crop may be off by a third of a px."""
+    monkeypatch.setattr(filmed, "draw_effects", lambda level, rng: ())
+    face = cv2.resize(data.astronaut()[10:250, 105:345], (128, 128), interpolation=cv2.INTER_AREA)
+    move = np.array([[1, 0, 2], [0, 1, -1]], np.float32)
+    truth = cv2.warpAffine(face, move, (128, 128), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    window = cv2.createHanningWindow((96, 96), cv2.CV_32F)
+
+    def light(picture: np.ndarray) -> np.ndarray:
+        return np.float32(picture[16:-16, 16:-16]).mean(axis=2)
+
+    for seed in range(25):
+        for seen, clean in zip(filmed_pair(face, move, 0.5, np.random.default_rng(seed)), (face, truth)):
+            (x, y), _ = cv2.phaseCorrelate(light(seen), light(clean), window)
+            assert max(abs(x), abs(y)) < 0.33
+
+
+def test_both_frames_of_a_filmed_pair_are_woven(monkeypatch):
+    """A clip's last frame has no next one to weave with: it may not be one of the pair."""
+    monkeypatch.setattr(filmed, "draw_effects", lambda level, rng: (Interlace(),))
+    face = cv2.resize(data.astronaut()[10:250, 105:345], (128, 128), interpolation=cv2.INTER_AREA)
+    errors = []
+    for seed in range(30):
+        pair = filmed_pair(face, np.eye(2, 3, dtype=np.float32), 0.5, np.random.default_rng(seed))
+        errors.append([np.abs(crop[12:-12, 12:-12].astype(float) - face[12:-12, 12:-12]).mean() for crop in pair])
+    first, second = np.sort(np.array(errors), axis=0)[-8:].mean(axis=0)
+    assert 0.7 < second / first < 1.4

@@ -185,9 +185,20 @@ def test_spread_teaches_to_listen_to_the_noise(faces: dict[str, FaceSet], tmp_pa
     assert heard[1] > 1.3 * heard[0]
 
 
-def test_spread_needs_pure_noise() -> None:
+def test_spread_needs_pure_noise_and_has_its_limits() -> None:
     with pytest.raises(UsageError, match="few_step"):
         LossSettings("flow", spread=0.5)
+    for spread in (-0.1, 1.5):
+        with pytest.raises(UsageError, match="spread"):
+            LossSettings("few_step", spread=spread)
+
+
+def test_pairs_need_two_faces() -> None:
+    for share in ({"pair_share": 0.5}, {"filmed_share": 0.5}):
+        with pytest.raises(UsageError, match="pairs"):
+            MixSettings((32,), (1,), **share)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="soft_share"):
+        MixSettings(soft_share=2.0)
 
 
 def test_soft_truths_are_soft_and_only_filmed_ones(faces: dict[str, FaceSet]) -> None:

@@ -74,6 +74,16 @@ def test_it_learns_and_writes_what_it_promises(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("checkpoint-*"))) <= 2
 
 
+def test_a_figure_that_comes_later_gets_a_column_of_its_own(tmp_path: Path) -> None:
+    """Losses of pairs are in some rows only: the others' figures must stay under their own names."""
+    trainer = Trainer(LineTask(), settings(2), tmp_path)
+    for row in ({"pixel": 1.0}, {"pixel": 2.0, "adversarial": 3.0}, {"pixel": 4.0}):
+        trainer._append("figures.csv", row)
+    with (tmp_path / "figures.csv").open() as rows:
+        found = [(row["pixel"], row["adversarial"]) for row in csv.DictReader(rows)]
+    assert found == [("1", ""), ("2", "3"), ("4", "")]
+
+
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     Trainer(LineTask(), settings(2), tmp_path).run()
     with pytest.raises(CheckpointError, match=r"(?s)checkpoint-0000002.*another config"):

@@ -21,8 +21,9 @@ SEEN_SHARE = (0.8, 2.4)
 """Px of the video per px of the crop, least and most: large faces are shrunk on the way to the model."""
 LARGEST_PX = 512
 """Side of the moving picture at most; it is what takes time."""
-FRAMES = (3, 9)
-"""Frames up to the second of the pair, least and most: a codec needs some to get into its stride."""
+FRAMES = (4, 10)
+"""Least and most: a codec needs some to get into its stride. The pair are the last but one and the one before it; what weaves
+fields together, or looks ahead, treats a clip's last frame unlike all others."""
 
 
 def filmed_pair(picture: UInt8, move: NDArray[np.float32], level: float, rng: np.random.Generator) -> tuple[UInt8, UInt8]:
@@ -31,7 +32,7 @@ def filmed_pair(picture: UInt8, move: NDArray[np.float32], level: float, rng: np
     Args:
         picture: (S, S, 3) RGB.
         move: (2, 3) px from the picture to where the second crop shows it (the first shows it as it is).
-        level: 0 (light) to 1 (hardly anything left).
+        level: 0 (light) to 1 (hardly anything left); above 1 counts as little more.
 
     Returns:
         Two damaged (S, S, 3) crops, in the frames' order.
@@ -43,10 +44,12 @@ def filmed_pair(picture: UInt8, move: NDArray[np.float32], level: float, rng: np
     frames = (_placed(large, place) for place in path)
     effects, seed = draw_effects(level, rng), int(rng.integers(2**31))
     crops: list[UInt8] = []
-    for number, frame in enumerate(degrade_frames(frames, effects, ClipFormat(side, side), seed), 2 - len(path)):
-        if number >= 0:
-            window = compose(_scaling(side, size), invert(path[number - 2]))
-            crops.append(cut_crop(frame, window if number == 0 else compose(move, window), size))
+    for frame, place in zip(degrade_frames(frames, effects, ClipFormat(side, side), seed), path):
+        window = compose(_scaling(side, size), invert(place))
+        if place is path[-3]:
+            crops.append(cut_crop(frame, window, size))
+        elif place is path[-2]:
+            crops.append(cut_crop(frame, compose(move, window), size))
     first, second = crops
     return first, second
 
@@ -68,7 +71,7 @@ def draw_effects(level: float, rng: np.random.Generator) -> tuple[ClipEffect, ..
     ]
     chosen = [effect for chance, effect in by_chance if rng.random() < chance]
     rate = float(np.exp(rng.normal(0, 0.35)))
-    codecs = [Codec("h264", 0.25 * 0.07**u * rate), Codec("mpeg2", 0.3 * 0.3**u * rate)]
+    codecs = [Codec("h264", 0.25 * 0.07**u * rate), Codec("mpeg2", 0.2 * 0.06**u * rate)]
     codec = [codecs[int(rng.random() < 0.3)]] if rng.random() < 0.9 else []
     return (clip.Bandwidth(768 * across, 576 * down, 768 * across * float(rng.uniform(0.25, 0.8))), *chosen, *codec)
 
