@@ -253,7 +253,7 @@ class TestFromUploadToDownload:
         assert page.tab.locator(".person").count() == 1
         assert "480 × 360" in page.tab.inner_text("#clip-detail")
         assert "On screen 1.0 s" in page.tab.inner_text(".person .seen")
-        page.tab.wait_for_function("document.querySelector('.face').naturalWidth == 256")  # a picture comes after its place
+        page.until("document.querySelector('.face').naturalWidth == 256")  # a picture comes after its place
 
     def test_a_photo_is_dropped_on_a_person(self, page, tmp_path):
         page.drop(".person .drop", ROOT / "samples" / "photo.jpg", "image/jpeg")
