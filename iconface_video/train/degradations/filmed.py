@@ -2,7 +2,7 @@
 
 Single pictures cannot show what a video codec does: blocks that stay, lag behind and jump, whose quality depends on the
 frames before. So the picture is moved smoothly over a few frames, these go through the same effects as whole clips do
-(`clip`, `film`, and a real encoder and decoder: `codec`), and the last two are cut out again where the face is.
+(`clip`, `film`, and a real encoder and decoder: `codec`), and two of the last are cut out again where the face is.
 """
 
 from __future__ import annotations
