@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from iconface_video.errors import InputError, UsageError
 from iconface_video.train.degradations import degrade, sample_strength
-from iconface_video.train.degradations.filmed import filmed_pair
+from iconface_video.train.degradations.filmed import filmed_pair, moved
 from iconface_video.train.degradations.picture import BUCKETS
 
 UInt8 = NDArray[np.uint8]
@@ -201,12 +201,6 @@ def _small_move(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     return np.asarray(matrix + shift, np.float32)
 
 
-def _moved(picture: UInt8, move: NDArray[np.float32]) -> UInt8:
-    size = picture.shape[0]
-    warped = cv2.warpAffine(picture, move, (size, size), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(warped, np.uint8)
-
-
 def _softened(picture: UInt8, rng: np.random.Generator) -> UInt8:
     sigma = float(rng.uniform(*SOFT_SIGMA_SHARE)) * picture.shape[0]
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8)
@@ -296,9 +290,9 @@ class FaceMixer:
     def _pair(self, rng: np.random.Generator, sample: _Sample, move: NDArray[np.float32]) -> tuple[_Row, _Row]:
         """One face twice: noise, blocks and sampling grid stay where they are while the face moves, as in a video."""
         seed = int(rng.integers(2**63))
-        moved = _moved(sample.truth, move)
-        first, second = (degrade(shown, sample.strength, np.random.default_rng(seed)) for shown in (sample.truth, moved))
-        return sample.row(first), sample.row(second, moved)
+        later = moved(sample.truth, move)
+        first, second = (degrade(shown, sample.strength, np.random.default_rng(seed)) for shown in (sample.truth, later))
+        return sample.row(first), sample.row(second, later)
 
     def _filmed_pair(self, rng: np.random.Generator, sample: _Sample, move: NDArray[np.float32]) -> tuple[_Row, _Row]:
         """One face in two neighbouring frames of a clip that was damaged as a whole."""
@@ -306,7 +300,7 @@ class FaceMixer:
         if rng.random() < self.mix.soft_share * (1 - level):
             sample = replace(sample, truth=_softened(sample.truth, rng))
         first, second = filmed_pair(sample.truth, move, level, rng)
-        return sample.row(first), sample.row(second, _moved(sample.truth, move))
+        return sample.row(first), sample.row(second, moved(sample.truth, move))
 
     def _sample(self, rng: np.random.Generator, size: int, count: int) -> _Sample:
         mix, faces = self.mix, self.faces

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from iconface_video.faces.align import compose, cut_crop, invert
+from iconface_video.faces.align import compose, cut_crop, invert, scaling
 from iconface_video.train.degradations import clip, film
 from iconface_video.train.degradations.clip import ClipEffect, ClipFormat, degrade_frames
 from iconface_video.train.degradations.codec import Codec
@@ -40,18 +40,19 @@ def filmed_pair(picture: UInt8, move: NDArray[np.float32], level: float, rng: np
     size = picture.shape[0]
     side = min(LARGEST_PX, 2 * round(size * float(np.exp(rng.uniform(*np.log(SEEN_SHARE)))) / 2))
     path = _path(rng, side, int(rng.integers(FRAMES[0], FRAMES[1] + 1)))
-    large = cut_crop(picture, _scaling(size, side), side)
-    frames = (_placed(large, place) for place in path)
+    large = cut_crop(picture, scaling(side / size), side)
+    frames = (moved(large, place) for place in path)
     effects, seed = draw_effects(level, rng), int(rng.integers(2**31))
-    crops: list[UInt8] = []
-    for frame, place in zip(degrade_frames(frames, effects, ClipFormat(side, side), seed), path):
-        window = compose(_scaling(side, size), invert(place))
-        if place is path[-3]:
-            crops.append(cut_crop(frame, window, size))
-        elif place is path[-2]:
-            crops.append(cut_crop(frame, compose(move, window), size))
-    first, second = crops
-    return first, second
+    first, second = list(degrade_frames(frames, effects, ClipFormat(side, side), seed))[-3:-1]
+    here, there = (compose(scaling(size / side), invert(place)) for place in path[-3:-1])
+    return cut_crop(first, here, size), cut_crop(second, compose(move, there), size)
+
+
+def moved(picture: UInt8, move: NDArray[np.floating]) -> UInt8:
+    """The square picture under a (2, 3) affine in its px, mirrored beyond its edges."""
+    side = picture.shape[0]
+    warped = cv2.warpAffine(picture, move, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(warped, np.uint8)
 
 
 def draw_effects(level: float, rng: np.random.Generator) -> tuple[ClipEffect, ...]:
@@ -88,15 +89,3 @@ def _path(rng: np.random.Generator, side: int, count: int) -> list[Float64]:
         matrix = cv2.getRotationMatrix2D((middle, middle), float(turn), float(np.exp(zoom)))
         path.append(np.asarray(matrix + np.array([[0, 0, x], [0, 0, y]]), np.float64))
     return path
-
-
-def _placed(picture: UInt8, place: Float64) -> UInt8:
-    side = picture.shape[0]
-    moved = cv2.warpAffine(picture, place, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-    return np.asarray(moved, np.uint8)
-
-
-def _scaling(before: int, after: int) -> Float64:
-    """(2, 3) from a picture of side `before` to one of side `after`: areas, not pixel centres, fall on each other."""
-    factor = after / before
-    return np.array([[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2]])
