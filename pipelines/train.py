@@ -8,17 +8,18 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from iconface_video.errors import CheckpointError, InputError, UsageError
 from iconface_video.faces.identity_encoder import load_identity_encoder
 from iconface_video.models.checkpoints import load_model, save_model
-from iconface_video.models.embedded import EMBEDDED_PIXELS, build_embedded
+from iconface_video.models.embedded import EMBEDDED_CASCADE, EMBEDDED_PIXELS, as_cascade, build_embedded
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder, PixelAutoencoderSettings
 from iconface_video.train.autoencoder import AutoencoderTask
 from iconface_video.train.config import RestorerConfig
 from iconface_video.train.data import FaceMixer, FaceSet
+from iconface_video.train.refiner import RefinerTask
 from iconface_video.train.restorer import RestorerTask
 from iconface_video.train.trainer import Task, Trainer
 from iconface_video.train.validation import ValidationSet
@@ -42,8 +43,24 @@ def train_restorer(config: RestorerConfig, run_folder: Path, on_log: OnLog | Non
         task = AutoencoderTask(_autoencoder(config), mixer, validation, config.workers)
     else:
         encoder = load_identity_encoder(config.identity_encoder) if config.identity_encoder else None
-        task = RestorerTask(_restorer(config), mixer, validation, config.losses, encoder, config.workers)
+        model = _restorer(config)
+        if config.stage == "refiner":
+            task = RefinerTask(as_cascade(model), mixer, validation, config.losses, encoder, config.workers, config.patch)
+        else:
+            kept = as_cascade(model) if config.stage == "coarse" else model
+            task = RestorerTask(kept, mixer, validation, config.losses, encoder, config.workers)
+    _freeze(next(iter(task.modules.values())), config.frozen)
     return Trainer(task, config.trainer, run_folder, {"config": asdict(config)}).run(on_log)
+
+
+def _freeze(model: nn.Module, beginnings: tuple[str, ...]) -> None:
+    """UsageError for a beginning that no weight has."""
+    for beginning in beginnings:
+        chosen = [weight for name, weight in model.named_parameters() if name.startswith(beginning)]
+        if not chosen:
+            raise UsageError(f"frozen: no weight's name begins with '{beginning}'")
+        for weight in chosen:
+            weight.requires_grad_(False)
 
 
 def export_restorer(run_folder: Path, out: Path) -> Path:
@@ -66,8 +83,9 @@ def _autoencoder(config: RestorerConfig) -> PixelAutoencoder:
     if weights is not None:
         model.load_state_dict(weights)
     # Nothing of the transformer is there yet: its two doors stay as they are.
-    model.decoder.fuse_features.requires_grad_(False)
-    model.to_tokens.requires_grad_(False)
+    for door in (model.decoder.fuse_features, model.to_tokens):
+        if door is not None:
+            door.requires_grad_(False)
     return model
 
 
@@ -94,7 +112,8 @@ def _load_run(run_folder: Path) -> IConFaceModel:
     path = newest_weights(run_folder)
     weights = load_file(path)
     alone = not any(name.startswith("autoencoder.") for name in weights)
-    model = build_embedded(_pixels_of(weights, "" if alone else "autoencoder."))
+    is_cascade = any(name.startswith("autoencoder.coarse.") for name in weights)
+    model = build_embedded(EMBEDDED_CASCADE if is_cascade else _pixels_of(weights, "" if alone else "autoencoder."))
     try:
         (model.autoencoder if alone else model).load_state_dict(weights)
     except RuntimeError as error:

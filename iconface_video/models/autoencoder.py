@@ -1,4 +1,4 @@
-"""What the model asks of an autoencoder; there are two: `PixelAutoencoder` and `LatentAutoencoder`.
+"""What the model asks of an autoencoder; there are three: `CascadeAutoencoder`, `PixelAutoencoder` and `LatentAutoencoder`.
 
 *State* is what the sampler moves from noise to clean, (B, C, h, w): the picture itself, or latents.
 """
@@ -47,8 +47,12 @@ class Autoencoder(Protocol):
     prediction: Prediction
     """What `decode` returns."""
 
-    def patchify(self, state: Tensor) -> Tensor:
-        """(B, C, h, w) -> tokens (B, N, in_channels), row by row."""
+    def scene_cells(self, size: int) -> int:
+        """Tokens each way of a picture of `size` px."""
+
+    def scene(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The state (B, C, h, w) at noise level sigma (B,) -> tokens (B, N, in_channels), row by row, and the noise level that they
+        have: the state's own, unless the transformer sees it smaller."""
 
     def encode_source(self, picture: Tensor) -> Any:
         """(B, 3, S, S) -> a `SourceView`, handed back to `decode`."""
@@ -63,11 +67,12 @@ class Autoencoder(Protocol):
         reference_maps: tuple[Tensor, ...] | None = None,
         reference_mask: Tensor | None = None,
         state: Tensor | None = None,
+        sigma: Tensor | None = None,
     ) -> Tensor:
         """The transformer's output (B, N, out_channels) -> prediction (B, C, h, w) in the state's space.
 
         reference_maps: (B, R, C, h, w) each; reference_mask: (B, R) bool, True where there is a reference, None: everywhere.
-        state: (B, C, h, w) that the transformer looked at, where the decoder wants to see it as well.
+        state: (B, C, h, w) that the transformer looked at, where the decoder wants to see it as well; sigma: (B,) its noise level.
         """
 
 

@@ -4,7 +4,7 @@ model_index.json               our format version, traits, conditioning sizes, w
 transformer/                   the backbone, as diffusers writes it (absent where "base" names another checkpoint)
 adapters/adapters.safetensors  what IConFace adds
 lora/lora.safetensors          only beside a backbone that is kept apart
-autoencoder/                   pixel: config.json, autoencoder.safetensors; latent: as diffusers writes it
+autoencoder/                   pixel, cascade: config.json, autoencoder.safetensors; latent: as diffusers writes it
 scheduler/scheduler_config.json
 prompt_embedding.safetensors   prompt, and negative_prompt where the model needs guidance
 manifest.json                  SHA-256 of all of them
@@ -15,7 +15,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +30,7 @@ from torch import Tensor
 from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models import checkpoint_files as files
 from iconface_video.models import lora
+from iconface_video.models.cascade import CascadeAutoencoder, CascadeSettings
 from iconface_video.models.conditioning import ConditioningSettings
 from iconface_video.models.hub import fetch
 from iconface_video.models.latent_autoencoder import LatentAutoencoder
@@ -79,7 +81,7 @@ def load_model(
     traits = _from_json(RestorerTraits, index.get("traits"), folder / INDEX)
     number_format = pick_dtype(options.dtype, target, traits)
     model = _assemble(folder, index, traits, options, number_format)
-    if not is_verified and isinstance(model.autoencoder, PixelAutoencoder):
+    if not is_verified and not isinstance(model.autoencoder, LatentAutoencoder):
         _try_out(model, folder)
     return place(model, target, number_format, options)
 
@@ -159,7 +161,8 @@ def _assemble(
     files.load_into(transformer.adapters, folder / _ADAPTERS)
     if index.get("lora_rank"):
         _load_lora(transformer, index["lora_rank"], folder / "lora" / "lora.safetensors")
-    autoencoder = load_vae(_vae_folder(folder, base_folder), held) if is_latent else _load_pixels(folder / "autoencoder")
+    own = folder / "autoencoder"
+    autoencoder = load_vae(_vae_folder(folder, base_folder), held) if is_latent else _load_pixels(own, index.get("autoencoder"))
     scheduler = _scheduler(folder / "scheduler" / "scheduler_config.json")
     prompts = _prompts(folder / "prompt_embedding.safetensors", base.config.joint_attention_dim)
     with files.describing_a_model(folder / INDEX):
@@ -251,13 +254,20 @@ def load_vae(folder: Path, dtype: torch.dtype) -> LatentAutoencoder:
     return LatentAutoencoder(vae)
 
 
-def _load_pixels(folder: Path) -> PixelAutoencoder:
+def _load_pixels(folder: Path, kind: Any) -> PixelAutoencoder | CascadeAutoencoder:
     config, weights = folder / "config.json", folder / "autoencoder.safetensors"
-    settings = _from_json(PixelAutoencoderSettings, files.read_settings(config), config)
+    described = files.read_settings(config)
+    make: Callable[[], PixelAutoencoder | CascadeAutoencoder]
+    if kind == "cascade":
+        parts = {name: _from_json(PixelAutoencoderSettings, described.get(name), config) for name in ("coarse", "refiner")}
+        with files.describing_a_model(config):
+            make = partial(CascadeAutoencoder, CascadeSettings(**parts))
+    else:
+        make = partial(PixelAutoencoder, _from_json(PixelAutoencoderSettings, described, config))
     with torch.device("meta"), files.describing_a_model(config):
-        expected = PixelAutoencoder(settings).state_dict()
+        expected = make().state_dict()
     files.check_shapes(files.read_shapes(weights), expected, weights)
-    autoencoder = PixelAutoencoder(settings)
+    autoencoder = make()
     files.load_into(autoencoder, weights)
     return autoencoder
 
@@ -304,7 +314,7 @@ def save_model(
         "format_version": FORMAT_VERSION,
         "traits": model.traits.to_dict(),
         "conditioning": transformer.settings.to_dict(),
-        "autoencoder": "latent" if is_latent else "pixel",
+        "autoencoder": _kind_of(model.autoencoder),
         "base": base,
         "lora_rank": lora.lora_rank(transformer) if kept_apart else None,
     }
@@ -328,6 +338,13 @@ def save_model(
     os.replace(aside, folder)
 
 
+def _kind_of(autoencoder: torch.nn.Module) -> str:
+    """How the index names it."""
+    if isinstance(autoencoder, LatentAutoencoder):
+        return "latent"
+    return "cascade" if isinstance(autoencoder, CascadeAutoencoder) else "pixel"
+
+
 def _save_config(module: Any, folder: Path) -> None:
     """diffusers' config.json, without the folder on this machine that the module was loaded from."""
     module.save_config(str(folder))
@@ -341,6 +358,6 @@ def _save_autoencoder(autoencoder: torch.nn.Module, folder: Path, storage_dtype:
     if isinstance(autoencoder, LatentAutoencoder):
         _save_config(autoencoder.vae, folder)
         files.write_tensors(folder / files.DIFFUSERS_WEIGHTS, autoencoder.vae.state_dict(), storage_dtype)
-    elif isinstance(autoencoder, PixelAutoencoder):
+    elif isinstance(autoencoder, (PixelAutoencoder, CascadeAutoencoder)):
         files.write_json(folder / "config.json", autoencoder.settings.to_dict())
         files.write_tensors(folder / "autoencoder.safetensors", autoencoder.state_dict(), storage_dtype)

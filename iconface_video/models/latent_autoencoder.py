@@ -80,6 +80,14 @@ class LatentAutoencoder(nn.Module):
         """(B, C, h, w) -> (B, h * w, C)."""
         return state.flatten(2).transpose(1, 2)
 
+    def scene_cells(self, size: int) -> int:
+        """Tokens each way of a picture of `size` px."""
+        return size // self.stride
+
+    def scene(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The state's tokens and the noise level that they have."""
+        return self.patchify(state), sigma
+
     @torch.no_grad()
     def encode_source(self, picture: Tensor) -> LatentFeatures:
         """Latents of the degraded picture (B, 3, S, S)."""
@@ -99,6 +107,7 @@ class LatentAutoencoder(nn.Module):
         reference_maps: tuple[Tensor, ...] | None = None,
         reference_mask: Tensor | None = None,
         state: Tensor | None = None,
+        sigma: Tensor | None = None,
     ) -> Tensor:
         """(B, N, C) velocity tokens -> (B, C, h, w)."""
         return features.transpose(1, 2).unflatten(2, source.grid)

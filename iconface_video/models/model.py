@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from iconface_video.errors import UsageError
 from iconface_video.models.autoencoder import Autoencoder, StateCodec
+from iconface_video.models.cascade import CascadeAutoencoder
 from iconface_video.models.context import Conditioning, ReferenceContext, batch_references
 from iconface_video.models.parametrisation import Parametrisation, add_noise
+from iconface_video.models.pixel_autoencoder import Decoded
 from iconface_video.models.sampler import guided, make_sigmas, sample_euler
 from iconface_video.models.traits import RestorerTraits
 from iconface_video.models.transformer import IConFaceTransformer
@@ -83,7 +85,7 @@ class IConFaceModel(nn.Module):
         seen = self.coder.encode_references(pictures)
         tokens = seen.tokens.to(self._token_dtype(seen.tokens))
         grid = (seen.grid, seen.grid)
-        cells = size // self.traits.size_multiple
+        cells = self.coder.scene_cells(size)
         causal = self.transformer.settings.causal_references
         cache = self.transformer.encode_references(tokens, grid, (cells, cells)) if causal else None
         return ReferenceContext(tokens, grid, seen.maps, cache, size)
@@ -107,22 +109,39 @@ class IConFaceModel(nn.Module):
         """float32 weights take what comes (autocast decides); others take their own format."""
         return tokens.dtype if self.dtype == torch.float32 else self.dtype
 
-    def _output(self, x: Tensor, sigma: Tensor, conditioning: Conditioning, prompt: Tensor) -> Tensor:
-        """The network's prediction (B, C, h, w), float32."""
+    def _features(self, x: Tensor, sigma: Tensor, conditioning: Conditioning, prompt: Tensor) -> Tensor:
+        """What the transformer makes of a state, (B, N, out_channels)."""
         source, references, identity = conditioning.source, conditioning.references, conditioning.identity
-        scene = self.coder.patchify(x)
-        features = self.transformer(
+        scene, level = self.coder.scene(x, sigma)
+        features: Tensor = self.transformer(
             scene.to(self._token_dtype(scene)),
-            sigma,
+            level,
             prompt,
             source.grid,
             degraded=source.tokens.to(self._token_dtype(source.tokens)),
             references=None if references is None else references.transformer,
             identity=None if identity is None else identity.to(self._token_dtype(identity)),
         )
-        maps = None if references is None else references.maps
-        mask = None if references is None else references.mask
-        return self.coder.decode(features, source, maps, mask, x).float()
+        return features
+
+    def _output(self, x: Tensor, sigma: Tensor, conditioning: Conditioning, prompt: Tensor) -> Tensor:
+        """The network's prediction (B, C, h, w), float32."""
+        features = self._features(x, sigma, conditioning, prompt)
+        references = conditioning.references
+        maps, mask = (None, None) if references is None else (references.maps, references.mask)
+        return self.coder.decode(features, conditioning.source, maps, mask, x, sigma).float()
+
+    def decode_parts(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> list[Decoded]:
+        """What every pass of a cascade makes of the state x (B, 3, S, S) at noise level sigma (B,), coarsest first.
+
+        Gradients flow. TypeError for a model that is no cascade.
+        """
+        if not isinstance(self.autoencoder, CascadeAutoencoder):
+            raise TypeError(f"model '{self.traits.name}' has no passes: it is no cascade")
+        features = self._features(x, sigma, conditioning, self.prompt)
+        references = conditioning.references
+        maps, mask = (None, None) if references is None else (references.maps, references.mask)
+        return self.autoencoder.decode_parts(features, conditioning.source, maps, mask, x, sigma)
 
     def velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
         """x (B, C, h, w) at noise level sigma (B,) -> velocity noise - clean, the same shape. Gradients flow."""

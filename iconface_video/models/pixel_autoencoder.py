@@ -18,7 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from iconface_video.models.global_attention import GlobalAttention
 from iconface_video.models.local_attention import ReferenceAttention
+from iconface_video.models.picture_layers import Confidence, StateDoor, residual_stack
 
 STRIDE = 16
 """Pixels per token, each way."""
@@ -49,6 +51,12 @@ class PixelAutoencoderSettings:
     """The decoder sees the sampler's state, too, at 1/2, 1/4 and 1/8: noise that fine texture is made from."""
     window: int = 5
     """Side of the neighbourhood that a place sees in an aligned reference, in cells of its scale."""
+    global_heads: tuple[int, int] = (0, 0)
+    """Heads of the global attention at 1/8 and 1/16; 0: none there."""
+    confidence: bool = False
+    """A gate on the change, from how much seems wrong at each place."""
+    guided: bool = False
+    """It refines: beside its picture it sees what that differs by from the degraded one, and the coarser pass's maps."""
 
     def to_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -79,43 +87,36 @@ class ReferenceFeatures:
     grid: int
     """g."""
     maps: tuple[Tensor, ...]
-    """(R, 2 C + detail, h, w) keys and values of the local attention at 1/8, and (R, 2 C, h, w) at 1/16."""
+    """(R, 2 C + detail, h, w) keys and values of the local attention at 1/8, (R, 2 C, h, w) at 1/16, and those of the global one
+    at 1/8 and 1/16, where it has one there."""
 
 
-class ChannelNorm(nn.Module):
-    """Layer norm over the channels of each pixel: no statistics of a tile or a batch, so none can alter a face."""
+@dataclass(frozen=True)
+class Guide:
+    """What a coarser pass hands to the next finer one."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        last = x.permute(0, 2, 3, 1)  # a view where memory is channels-last
-        weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
-        return F.layer_norm(last, last.shape[-1:], weight, bias, 1e-5).permute(0, 3, 1, 2)
+    difference: Tensor
+    """(B, 3, S, S): the degraded picture less the one that is refined."""
+    half: Tensor
+    """(B, C, S / 4, S / 4), the coarser decoder's map at half of its own resolution."""
+    quarter: Tensor
+    """(B, C, S / 8, S / 8)."""
 
 
-class ResidualBlock(nn.Module):
-    """Norm and two 3x3 convolutions beside a skip."""
+@dataclass(frozen=True)
+class Decoded:
+    """What a decoder made of a picture."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = ChannelNorm(channels)
-        self.conv_in = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv_out = nn.Conv2d(channels, channels, 3, padding=1)
-        for conv in (self.conv_in, self.conv_out):
-            nn.init.kaiming_normal_(conv.weight, a=0.2)
-            nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
-        self.conv_out.weight.data.mul_(0.2)  # a deep stack starts near the identity
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv_out(F.leaky_relu(self.conv_in(self.norm(x)), 0.2))
-        return x + y
-
-
-def _stack(channels: int, blocks: int) -> nn.Sequential:
-    return nn.Sequential(*[ResidualBlock(channels) for _ in range(blocks)])
+    picture: Tensor
+    """(B, 3, S, S), restored."""
+    damage: Tensor | None
+    """(B, 1, S / 2, S / 2): ln of the mean absolute error that the picture before is thought to have."""
+    gate: Tensor | None
+    """(B, 1, S, S) within 0..1: share of the change that was let through."""
+    half: Tensor
+    """(B, C, S / 2, S / 2)."""
+    quarter: Tensor
+    """(B, C, S / 4, S / 4)."""
 
 
 class PictureEncoder(nn.Module):
@@ -126,33 +127,29 @@ class PictureEncoder(nn.Module):
         widths = settings.widths
         self.stem = nn.Conv2d(12, widths[0], 3, padding=1)
         self.downs = nn.ModuleList([nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths)])
-        self.stages = nn.ModuleList([_stack(w, n) for w, n in zip(widths, settings.encoder_blocks)])
+        self.stages = nn.ModuleList([residual_stack(w, n) for w, n in zip(widths, settings.encoder_blocks)])
+        self.guides = nn.ModuleList()
+        if settings.guided:
+            taken = [nn.Conv2d(12, widths[0], 3, padding=1), *(nn.Conv2d(a, b, 1) for a, b in pairwise(widths[:3]))]
+            for layer in taken:
+                nn.init.zeros_(layer.weight)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            self.guides.extend(taken)
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        x = self.stages[0](self.stem(F.pixel_unshuffle(picture, 2)))
+    def forward(self, picture: Tensor, guide: Guide | None = None) -> tuple[Tensor, ...]:
+        x = self.stem(F.pixel_unshuffle(picture, 2))
+        if guide is not None:
+            x = x + self.guides[0](F.pixel_unshuffle(guide.difference, 2))
+        x = self.stages[0](x)
         maps = [x]
-        for down, stage in zip(self.downs, list(self.stages)[1:]):
-            x = stage(F.leaky_relu(down(x), 0.2))
+        taken = (None, None, None) if guide is None else (guide.half, guide.quarter, None)
+        for level, (down, coarser) in enumerate(zip(self.downs, taken), 1):
+            x = F.leaky_relu(down(x), 0.2)
+            if coarser is not None:
+                x = x + self.guides[level](coarser)
+            x = self.stages[level](x)
             maps.append(x)
         return tuple(maps)
-
-
-class StateDoor(nn.Module):
-    """Lets the sampler's state into the decoder, as much of it as the decoder's own map asks for at each place."""
-
-    def __init__(self, channels: int, stride: int) -> None:
-        super().__init__()
-        self.stride = stride
-        self.look = nn.Conv2d(3 * stride**2, channels, 1, bias=False)
-        self.norm = ChannelNorm(channels)
-        self.gain = nn.Conv2d(channels, channels, 1)
-        nn.init.orthogonal_(self.look.weight)
-        nn.init.zeros_(self.gain.weight)
-        nn.init.constant_(self.gain.bias, 0.1)  # type: ignore[arg-type]  # a little: from none, more is not found
-
-    def forward(self, x: Tensor, state: Tensor) -> Tensor:
-        seen = self.look(F.pixel_unshuffle(state, self.stride))
-        return x + seen * self.gain(self.norm(x))
 
 
 class PictureDecoder(nn.Module):
@@ -161,8 +158,8 @@ class PictureDecoder(nn.Module):
     def __init__(self, settings: PixelAutoencoderSettings) -> None:
         super().__init__()
         widths = settings.widths
-        self.fuse_features = nn.Conv2d(settings.feature_channels, widths[3], 1, bias=False)
-        self.stages = nn.ModuleList([_stack(w, n) for w, n in zip(widths, settings.decoder_blocks)])
+        self.fuse_features = nn.Conv2d(settings.feature_channels, widths[3], 1, bias=False) if settings.token_channels else None
+        self.stages = nn.ModuleList([residual_stack(w, n) for w, n in zip(widths, settings.decoder_blocks)])
         self.ups = nn.ModuleList([nn.Conv2d(b, a, 3, padding=1) for a, b in pairwise(widths)])
         self.skips = nn.ModuleList([nn.Conv2d(w, w, 1) for w in widths[:3]])
         self.doors = nn.ModuleList(
@@ -170,6 +167,7 @@ class PictureDecoder(nn.Module):
         )
         self.head_in = nn.Conv2d(widths[0] + 3, settings.head_width, 3, padding=1)
         self.head_out = nn.Conv2d(settings.head_width, 3, 3, padding=1)
+        self.confidence = Confidence(widths[0]) if settings.confidence else None
         nn.init.zeros_(self.head_out.weight)
         nn.init.zeros_(self.head_out.bias)  # type: ignore[arg-type]
 
@@ -187,26 +185,29 @@ class PictureDecoder(nn.Module):
 
 
 class PixelAutoencoder(nn.Module):
-    """Encoder, reference attention and decoder of the embedded model."""
+    """Encoder, attention and decoder: the embedded model's one pass, or one pass of a cascade."""
 
     prediction = "image"
 
     def __init__(self, settings: PixelAutoencoderSettings | None = None) -> None:
         super().__init__()
-        self.settings = settings or PixelAutoencoderSettings()
-        widths = self.settings.widths
-        self.encoder = PictureEncoder(self.settings)
-        self.decoder = PictureDecoder(self.settings)
-        self.to_tokens = nn.Conv2d(widths[3], self.settings.token_channels, 1)
-        heads, window, from_state = self.settings.attention_heads, self.settings.window, self.settings.queries_from_state
-        eighth, bottom = self.settings.attention_channels
-        detail = self.settings.reference_detail
+        self.settings = settings = settings or PixelAutoencoderSettings()
+        widths = settings.widths
+        self.encoder = PictureEncoder(settings)
+        self.decoder = PictureDecoder(settings)
+        self.to_tokens = nn.Conv2d(widths[3], settings.token_channels, 1) if settings.token_channels else None
+        heads, window, from_state = settings.attention_heads, settings.window, settings.queries_from_state
+        eighth, bottom = settings.attention_channels
+        detail = settings.reference_detail
         self.attention = nn.ModuleList(
             [
                 ReferenceAttention(widths[2], eighth, heads, window, from_state, detail, widths[1]),
                 ReferenceAttention(widths[3], bottom, heads, window, from_state),
             ]
         )
+        at_eighth, at_bottom = settings.global_heads
+        self.global_eighth = GlobalAttention(widths[2], at_eighth) if at_eighth else None
+        self.global_bottom = GlobalAttention(widths[3], at_bottom) if at_bottom else None
 
     def patchify(self, picture: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, N, 768) patches of 16x16 pixels, row by row."""
@@ -216,24 +217,40 @@ class PixelAutoencoder(nn.Module):
         """Inverse of `patchify`."""
         return F.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, grid), STRIDE)
 
-    def encode_source(self, picture: Tensor) -> SourceFeatures:
-        """Encode the degraded picture (B, 3, S, S)."""
+    def scene_cells(self, size: int) -> int:
+        """Tokens each way of a picture of `size` px."""
+        return size // STRIDE
+
+    def scene(self, state: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """The state's tokens and the noise level that they have."""
+        return self.patchify(state), sigma
+
+    def encode_source(self, picture: Tensor, guide: Guide | None = None) -> SourceFeatures:
+        """Encode the degraded picture (B, 3, S, S), or the one that is to be refined, under its guide."""
         if picture.shape[-1] % STRIDE or picture.shape[-2] % STRIDE:
             raise ValueError(f"a picture's sides must be multiples of {STRIDE}, got {tuple(picture.shape)}")
-        maps = self.encoder(picture)
-        return SourceFeatures(picture, self.to_tokens(maps[3]).flatten(2).transpose(1, 2), maps)
+        maps = self.encoder(picture, guide)
+        return SourceFeatures(picture, self._tokens(maps[3]), maps)
+
+    def _tokens(self, bottom: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, h * w, token_channels), of no channels where no transformer looks at them."""
+        seen = bottom[:, :0] if self.to_tokens is None else self.to_tokens(bottom)
+        return seen.flatten(2).transpose(1, 2)
 
     def encode_references(self, pictures: Tensor) -> ReferenceFeatures:
         """Encode R aligned reference pictures (R, 3, S, S).
 
         Gradients reach the encoder from here, too: without them it never learned to show what is worth taking over.
         """
-        maps = self.encoder(pictures)
-        grid = min(maps[3].shape[-1], self.settings.reference_grid)
-        small = maps[3] if grid == maps[3].shape[-1] else F.adaptive_avg_pool2d(maps[3], grid)
-        tokens = self.to_tokens(small).flatten(2).transpose(1, 2)
-        keys_values = (self.attention[0].keys_values(maps[2], maps[1]), self.attention[1].keys_values(maps[3]))  # type: ignore[operator]
-        return ReferenceFeatures(tokens, grid, keys_values)
+        _, quarter, eighth, bottom = self.encoder(pictures)
+        grid = min(bottom.shape[-1], self.settings.reference_grid)
+        small = bottom if grid == bottom.shape[-1] else F.adaptive_avg_pool2d(bottom, grid)
+        maps = [self.attention[0].keys_values(eighth, quarter), self.attention[1].keys_values(bottom)]  # type: ignore[operator]
+        if self.global_eighth is not None:
+            maps.append(self.global_eighth.keys_values(eighth))
+        if self.global_bottom is not None:
+            maps.append(self.global_bottom.keys_values(bottom))
+        return ReferenceFeatures(self._tokens(small), grid, tuple(maps))
 
     def decode(
         self,
@@ -242,28 +259,54 @@ class PixelAutoencoder(nn.Module):
         reference_maps: tuple[Tensor, ...] | None = None,
         reference_mask: Tensor | None = None,
         state: Tensor | None = None,
+        sigma: Tensor | None = None,
     ) -> Tensor:
-        """Clean picture (B, 3, S, S).
+        """Clean picture (B, 3, S, S); see `decode_parts`."""
+        return self.decode_parts(features, source, reference_maps, reference_mask, state).picture
+
+    def decode_parts(
+        self,
+        features: Tensor | None,
+        source: SourceFeatures,
+        reference_maps: tuple[Tensor, ...] | None = None,
+        reference_mask: Tensor | None = None,
+        state: Tensor | None = None,
+    ) -> Decoded:
+        """The clean picture and what led to it.
 
         features: (B, N, feature_channels) from the transformer; None: the encoder and decoder alone.
-        reference_maps: two of (B, R, 2 C + detail, h, w); reference_mask: (B, R) bool, True where there is a reference.
-        state: (B, 3, S, S) of the sampler, for the doors that let it in.
+        reference_maps: as `encode_references` made them, (B, R, C, h, w) each; reference_mask: (B, R) bool, True where there
+        is a reference.  state: (B, 3, S, S) of the sampler, for the doors that let it in.
         """
         half, quarter, eighth, bottom = source.maps
         decoder = self.decoder
+        local, whole = self._split_maps(reference_maps)
         x = bottom
-        if features is not None:
-            grid = features.transpose(1, 2).unflatten(2, source.grid)
-            x = x + decoder.fuse_features(grid)
-        if reference_maps is not None:
-            x = x + self.attention[1](bottom, reference_maps[1], reference_mask, x)[0]
+        if features is not None and decoder.fuse_features is not None:
+            x = x + decoder.fuse_features(features.transpose(1, 2).unflatten(2, source.grid))
+        if local is not None:
+            x = x + self.attention[1](bottom, local[1], reference_mask, x)[0]
+        if self.global_bottom is not None:
+            x = self.global_bottom(x, whole[-1], reference_mask)
         x = decoder.stages[3](x)
         x = decoder.enlarge(2, x, eighth, state)
         finer = None
-        if reference_maps is not None:
-            added, finer = self.attention[0](eighth, reference_maps[0], reference_mask, x)
+        if local is not None:
+            added, finer = self.attention[0](eighth, local[0], reference_mask, x)
             x = x + added
+        if self.global_eighth is not None:
+            x = self.global_eighth(x, whole[0], reference_mask)
         x = decoder.enlarge(1, decoder.stages[2](x), quarter, state)
-        x = decoder.stages[1](x if finer is None else x + finer)
-        x = decoder.stages[0](decoder.enlarge(0, x, half, state))
-        return source.picture + decoder.residual(x, source.picture).to(source.picture.dtype)
+        at_quarter = decoder.stages[1](x if finer is None else x + finer)
+        at_half = decoder.stages[0](decoder.enlarge(0, at_quarter, half, state))
+        change = decoder.residual(at_half, source.picture).to(source.picture.dtype)
+        damage = gate = None
+        if decoder.confidence is not None:
+            damage, gate = decoder.confidence(at_half)
+            change = change * gate.to(change.dtype)
+        return Decoded(source.picture + change, damage, gate, at_half, at_quarter)
+
+    @staticmethod
+    def _split_maps(maps: tuple[Tensor, ...] | None) -> tuple[tuple[Tensor, ...] | None, tuple[Tensor | None, ...]]:
+        """Of the local attention, and of the global one."""
+        return (None, (None,)) if maps is None else (maps[:2], maps[2:] or (None,))

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from iconface_video.models.local_attention import ReferenceAttention
-from iconface_video.models.pixel_autoencoder import PixelAutoencoder, StateDoor
+from iconface_video.models.picture_layers import StateDoor
+from iconface_video.models.pixel_autoencoder import PixelAutoencoder
 from iconface_video.train.data import FaceBatch, FaceMixer, stream
 from iconface_video.train.losses import charbonnier
 from iconface_video.train.trainer import Task
@@ -31,8 +32,16 @@ def faster_parts(model: PixelAutoencoder) -> list[tuple[float, list[Tensor]]]:
     """
     layers = [layer for layer in model.attention if isinstance(layer, ReferenceAttention)]
     scalars: list[Tensor] = [weight for layer in layers for weight in (layer.scale, layer.null_logit, layer.position_bias)]
-    doors = [model.decoder.fuse_features.weight, *(weight for layer in layers for weight in layer.doors())]
+    doors: list[Tensor] = [weight for layer in layers for weight in layer.doors()]
+    if model.decoder.fuse_features is not None:
+        doors.append(model.decoder.fuse_features.weight)
     doors += [door.gain.weight for door in model.decoder.doors if isinstance(door, StateDoor)]
+    for attention in (model.global_eighth, model.global_bottom):
+        if attention is not None:
+            scalars.append(attention.null_logit)
+            doors += attention.doors()
+    if model.decoder.confidence is not None:
+        scalars += [model.decoder.confidence.slope, model.decoder.confidence.threshold]
     return [(SCALAR_RATE, scalars), (DOOR_RATE, doors)]
 
 

@@ -33,9 +33,14 @@ class ValidationSettings:
 class RestorerConfig:
     """`iconface-video train restorer`."""
 
-    stage: Literal["autoencoder", "restorer"] = "autoencoder"
+    stage: Literal["autoencoder", "restorer", "coarse", "refiner"] = "autoencoder"
+    """coarse, refiner: the passes of a cascade, which a model of the first generation becomes."""
+    patch: int = 128
+    """px: side of the patches that the refiner is trained on, a multiple of 16."""
     start_from: str | None = None
     """A run folder (its newest checkpoint), "embedded" or a model folder."""
+    frozen: tuple[str, ...] = ()
+    """Parts of the model that stay as they are, by the beginning of their weights' names: what is not learnt costs half or less."""
     identity_encoder: str | None = "embedded"
     """None: no anchor and no identity loss."""
     workers: int = 1

@@ -40,6 +40,14 @@ class LossSettings:
     spread: float = 0.0
     """How much restorations of one face under different noise should differ, as a share of what a proper score asks for: 0 rewards
     the middle of all that is possible, 1 a sample of it (few-step stage only; the frames of a pair then share their noise)."""
+    spread_every: int = 1
+    """Of how many steps one has the spread, the perceptual or the identity loss: it counts that much more there, and costs less."""
+    perceptual_every: int = 1
+    identity_every: int = 1
+    damage: float = 0.0
+    """Weight of what a cascade's passes get wrong about how much is wrong at each place."""
+    harm: float = 0.0
+    """Weight of what a restoration makes worse than its input was, place by place, as a share of the input's error there."""
     steady: float = 0.0
     """Weight of what a face and the same face moved differ by once restored (pairs only, see `MixSettings.pair_share`)."""
 
@@ -48,5 +56,7 @@ class LossSettings:
             raise UsageError(f"the losses' spread must be within [0, 1], got {self.spread}")
         if self.spread and self.stage != "few_step":
             raise UsageError("the losses' spread compares what comes of pure noise: it needs stage few_step")
+        if min(self.spread_every, self.perceptual_every, self.identity_every) < 1:
+            raise UsageError("the losses' spread_every, perceptual_every and identity_every are numbers of steps, at least 1")
         if not self.pixel_scales or min(self.pixel_scales) < 0:
             raise UsageError(f"the losses' pixel_scales are one weight or more, none below 0, got {list(self.pixel_scales)}")

@@ -32,6 +32,32 @@ def charbonnier_at_scales(difference: Tensor, weights: Sequence[float]) -> Tenso
     return total
 
 
+CONFIDENCE_CELL = 8
+"""px: damage and harm are means over places of about this size."""
+_LEAST_ERROR = 1 / 255
+"""In [-1, 1], half a grey level: what rounding alone costs."""
+
+
+def _error_by_place(difference: Tensor) -> Tensor:
+    """(B, 3, S, S) -> mean absolute error around each place, (B, 1, S / 2, S / 2)."""
+    error = F.avg_pool2d(difference.float().abs().mean(1, keepdim=True), 2)
+    side = CONFIDENCE_CELL // 2 + 1
+    return F.avg_pool2d(error, side, stride=1, padding=side // 2, count_include_pad=False)
+
+
+def damage_loss(damage: Tensor, picture: Tensor, truth: Tensor) -> Tensor:
+    """How far off the network's ln damage (B, 1, S / 2, S / 2) is from what `picture` is off by, per sample (B,)."""
+    wanted = (_error_by_place(picture - truth) + _LEAST_ERROR).log()
+    return (damage - wanted).abs().flatten(1).mean(1)
+
+
+def harm_loss(restored: Tensor, picture: Tensor, truth: Tensor) -> Tensor:
+    """What was made worse, place by place, as a share of the error before; per sample (B,). What was made better earns nothing."""
+    before = _error_by_place(picture - truth)
+    worse = F.relu(_error_by_place(restored - truth) - before)
+    return (worse / (before + 2 * _LEAST_ERROR)).flatten(1).mean(1)
+
+
 def energy_spread(restored: Tensor, other: Tensor, weights: Sequence[float]) -> Tensor:
     """What two samples differ by, to be subtracted from `charbonnier_at_scales(restored - truth)`, per sample: (B,).
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from iconface_video.models.load_options import has_fast_bfloat16
+
 SMALLEST_SIDE = 16
 """A weight whose matrix has fewer rows or columns (heads, biases, prompts) is left to AdamW."""
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -26,11 +28,15 @@ def is_matrix(weight: Tensor) -> bool:
 
 
 def orthogonalised(stack: Tensor) -> Tensor:
-    """(n, rows, columns) -> the nearest matrices with singular values of about 1, float32 (five Newton-Schulz iterations in bfloat16)."""
+    """(n, rows, columns) -> the nearest matrices with singular values of about 1, float32.
+
+    Five Newton-Schulz iterations, in bfloat16 where the processor multiplies it (elsewhere that is many times slower).
+    """
     a, b, c = _COEFFICIENTS
+    held = torch.bfloat16 if has_fast_bfloat16(stack.device) else torch.float32
     tall = stack.shape[1] > stack.shape[2]
     x = stack.mT if tall else stack
-    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).bfloat16()
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(held)
     for _ in range(_ITERATIONS):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iconface_video.faces.identity_encoder import ENCODER_SIZE, IdentityEncoder, arcface_from_ffhq
+from iconface_video.models.cascade import CascadeAutoencoder
 from iconface_video.models.model import Conditioning, IConFaceModel
 from iconface_video.models.parametrisation import add_noise
-from iconface_video.models.pixel_autoencoder import PixelAutoencoder
+from iconface_video.models.pixel_autoencoder import Decoded, PixelAutoencoder
 from iconface_video.models.sampler import sample_euler
 from iconface_video.train.autoencoder import faster_parts
 from iconface_video.train.data import FaceBatch, FaceMixer, UInt8, stream
@@ -28,8 +30,10 @@ from iconface_video.train.losses import (
     PerceptualLoss,
     charbonnier,
     charbonnier_at_scales,
+    damage_loss,
     energy_spread,
     hard_example_loss,
+    harm_loss,
     hinge_judge,
     hinge_restorer,
     identity_loss,
@@ -62,6 +66,39 @@ class Look:
         return cls(top, left, bool(torch.randint(2, (1,), generator=generator)))
 
 
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A batch as a step sees it; pictures (B, 3, S, S) in [-1, 1]."""
+
+    truth: Tensor
+    source: Tensor
+    references: Tensor | None
+    """(B, R, 3, S, S)."""
+    anchor: Tensor | None
+    """(B, 512) unit."""
+    noise: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """What a step made, of whole faces or of patches of them, (B, 3, P, P)."""
+
+    truth: Tensor
+    source: Tensor
+    restored: Tensor
+    whole: Tensor
+    """(B, 3, S, S): the restored in its face."""
+    sigma: Tensor
+    """(B,)."""
+    moves: Tensor
+    """As `FaceBatch.moves`, in px of the patches."""
+    before: Tensor
+    """What the pass began with: the source, or a coarser pass's result."""
+    decoded: Decoded | None
+    other: Tensor | None
+    """(B, 3, P, P), restored from other noise."""
+
+
 class RestorerTask(Task):
     """Trains an IConFaceModel of image prediction on paired faces."""
 
@@ -92,6 +129,8 @@ class RestorerTask(Task):
 
     def faster(self) -> list[tuple[float, list[Tensor]]]:
         coder = self.model.autoencoder
+        if isinstance(coder, CascadeAutoencoder):
+            return [*faster_parts(coder.coarse), *faster_parts(coder.refiner)]
         return faster_parts(coder) if isinstance(coder, PixelAutoencoder) else []
 
     def to(self, device: torch.device) -> None:
@@ -112,70 +151,90 @@ class RestorerTask(Task):
         noise = torch.randn(truth.shape, generator=generator).to(self.device)
         if len(batch.moves) and self.weights.spread:
             noise = noise[: len(noise) // 2].repeat(2, 1, 1, 1)  # a track's frames share it
-        anchor = self.anchor(source, references)
-        conditioning = self.condition(source, references, anchor)
-        other: Tensor | None = None
-        if self.weights.stage == "flow":
-            sigma = self._sigmas(len(truth), generator).to(self.device)
-            restored = self.model.predict_clean(add_noise(truth, noise, sigma), sigma, conditioning)
-        else:
-            step_to_learn = int(torch.randint(self.weights.steps, (1,), generator=generator))
-            restored, sigma = self._at_step(step_to_learn, noise, conditioning)
-            if self.weights.spread:
-                with torch.no_grad():
-                    fresh = torch.randn(noise.shape, generator=generator).to(noise)
-                    other, _ = self._at_step(step_to_learn, fresh, conditioning)
+        shown = Shown(truth, source, references, self.anchor(source, references), noise)
+        moves = torch.from_numpy(batch.moves).to(self.device)
+        attempt = self.attempt(shown, moves, generator, with_other=self._is_due("spread", step))
         look = Look.draw(generator)
-        parts, figures = self._parts(restored, truth, source, sigma, anchor if references is not None else None, look, other)
+        parts, figures = self._parts(attempt, shown, look, step)
         if len(batch.moves) and self.weights.steady:
-            moves = torch.from_numpy(batch.moves).to(self.device)
-            first, second = restored.chunk(2)
-            parts["steady"] = self.weights.steady * steady_loss(first, second, moves).mean()
+            first, second = attempt.restored.chunk(2)
+            parts["steady"] = self.weights.steady * steady_loss(first, second, attempt.moves).mean()
         total = torch.stack([part.float() for part in parts.values()]).sum()
         yield "model", total, {**{name: part.item() for name, part in parts.items()}, **figures, "loss": total.item()}
         if self.judge is not None:
-            fake = restored.detach().clamp(-1, 1)
-            loss = hinge_judge(self.judge(truth, source), self.judge(fake, source))
+            fake = attempt.restored.detach().clamp(-1, 1)
+            loss = hinge_judge(self.judge(attempt.truth, attempt.source), self.judge(fake, attempt.source))
             yield "judge", loss, {"judge": loss.item()}
 
-    def _parts(
-        self,
-        restored: Tensor,
-        truth: Tensor,
-        source: Tensor,
-        sigma: Tensor,
-        anchor: Tensor | None,
-        look: Look,
-        other: Tensor | None = None,
-    ) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """The model's losses by name, and figures beside them. other: restored from other noise, without gradient."""
+    def attempt(self, shown: Shown, moves: Tensor, generator: torch.Generator, with_other: bool) -> Attempt:
+        """Restore a batch as this stage does it. with_other: once more from other noise, without gradient."""
+        conditioning = self.condition(shown.source, shown.references, shown.anchor)
+        noise, other = shown.noise, None
+        if self.weights.stage == "flow":
+            sigma = self._sigmas(len(noise), generator).to(self.device)
+            restored, decoded = self._predict(add_noise(shown.truth, noise, sigma), sigma, conditioning)
+        else:
+            number = int(torch.randint(self.weights.steps, (1,), generator=generator))
+            restored, decoded, sigma = self._at_step(number, noise, conditioning)
+            if with_other:
+                with torch.no_grad():
+                    fresh = torch.randn(noise.shape, generator=generator).to(noise)
+                    other = self._at_step(number, fresh, conditioning)[0]
+        return Attempt(shown.truth, shown.source, restored, restored, sigma, moves, shown.source, decoded, other)
+
+    def _is_due(self, name: Literal["spread", "perceptual", "identity"], step: int) -> bool:
         weights = self.weights
+        weight = {
+            "spread": weights.spread,
+            "perceptual": weights.perceptual,
+            "identity": weights.identity + weights.truth_identity,
+        }
+        every = {"spread": weights.spread_every, "perceptual": weights.perceptual_every, "identity": weights.identity_every}
+        return weight[name] > 0 and step % every[name] == 0
+
+    def _parts(self, attempt: Attempt, shown: Shown, look: Look, step: int) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """The model's losses by name, and figures beside them."""
+        weights, restored, truth, source = self.weights, attempt.restored, attempt.truth, attempt.source
         # Relative to (the root of) what the degradation cost: else the hopeless faces drown what can be learnt.
         damage = charbonnier(source - truth)
         share = (PIXEL_SCALE / (damage + 0.2 * PIXEL_SCALE)).sqrt()
         error = charbonnier_at_scales(restored - truth, weights.pixel_scales)
         parts = {"pixel": weights.pixel * (share * error).mean()}
         figures: dict[str, float] = {}
+        other = attempt.other
         if other is not None:
             apart = energy_spread(restored, other, weights.pixel_scales)
-            parts["spread"] = -weights.spread * weights.pixel * (share * apart).mean()
+            parts["spread"] = -weights.spread_every * weights.spread * weights.pixel * (share * apart).mean()
             figures["noise_rms"] = 127.5 * (restored.detach() - other).std().item()
         if weights.stage == "flow" and weights.flow:
             # |u - u*|^2 = |x0_hat - x0|^2 / sigma^2 (eq. 1): the velocity's loss on the predicted picture.
             squared = (restored - truth).float().square().flatten(1).mean(1)
-            parts["flow"] = weights.flow * (squared / sigma.clamp(min=weights.smallest_sigma).square()).mean()
-        if self.perceptual is not None:
+            parts["flow"] = weights.flow * (squared / attempt.sigma.clamp(min=weights.smallest_sigma).square()).mean()
+        if self.perceptual is not None and self._is_due("perceptual", step):
             some = max(1, round(weights.perceptual_share * len(truth)))  # it costs more than the model itself
             distance = self.perceptual(restored[:some], truth[:some])
             if other is not None:  # squared: what the samples differ by would count as error
-                distance = distance - weights.spread * self.perceptual(restored[:some], other[:some])
-            parts["perceptual"] = weights.perceptual * distance.mean()
+                distance = distance - weights.spread_every * weights.spread * self.perceptual(restored[:some], other[:some])
+            parts["perceptual"] = weights.perceptual_every * weights.perceptual * distance.mean()
         if self.judge is not None:
             known = (weights.texture_error / damage).clamp(max=1) if weights.texture_error else None
             parts["adversarial"] = weights.adversarial * hinge_restorer(self.judge(restored, source), known)
-        if self.identity_encoder is not None and (weights.identity or weights.truth_identity):
-            parts["identity"], figures["id_cos"] = self._identity_part(restored, truth, sigma, anchor, look)
+        parts.update(self._confidence_parts(attempt, figures))
+        if self.identity_encoder is not None and self._is_due("identity", step):
+            anchor = shown.anchor if shown.references is not None else None
+            loss, figures["id_cos"] = self._identity_part(attempt.whole, shown.truth, attempt.sigma, anchor, look)
+            parts["identity"] = weights.identity_every * loss
         return parts, figures
+
+    def _confidence_parts(self, attempt: Attempt, figures: dict[str, float]) -> dict[str, Tensor]:
+        """What a cascade's pass knows of the damage, and what it made worse."""
+        parts, decoded, weights = {}, attempt.decoded, self.weights
+        if decoded is not None and decoded.damage is not None and decoded.gate is not None and weights.damage:
+            parts["damage"] = weights.damage * damage_loss(decoded.damage, attempt.before, attempt.truth).mean()
+            figures["gate"] = decoded.gate.mean().item()
+        if weights.harm:
+            parts["harm"] = weights.harm * harm_loss(attempt.restored, attempt.source, attempt.truth).mean()
+        return parts
 
     def _identity_part(
         self, restored: Tensor, truth: Tensor, sigma: Tensor, anchor: Tensor | None, look: Look
@@ -199,12 +258,19 @@ class RestorerTask(Task):
         random = torch.rand(count, generator=generator).clamp(min=0.02)
         return random.where(torch.rand(count, generator=generator) > self.weights.full_noise_share, torch.ones(()))
 
-    def _at_step(self, number: int, noise: Tensor, conditioning: Conditioning) -> tuple[Tensor, Tensor]:
-        """Run the sampler up to its step `number` without gradient, then that one with: its clean estimate, its sigma."""
+    def _at_step(self, number: int, noise: Tensor, conditioning: Conditioning) -> tuple[Tensor, Decoded | None, Tensor]:
+        """Run the sampler up to its step `number` without gradient, then that one with: its clean estimate and its sigma."""
         sigmas = torch.linspace(1, 0, self.weights.steps + 1)
-        x = self._sampled(noise, conditioning, sigmas[: number + 1])
+        x = self._sampled(noise, conditioning, sigmas[: number + 1]) if number else noise
         level = sigmas[number].expand(len(x)).to(x.device)
-        return self.model.predict_clean(x, level, conditioning), level
+        return *self._predict(x, level, conditioning), level
+
+    def _predict(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> tuple[Tensor, Decoded | None]:
+        """The clean estimate, float32, and how a cascade's last pass came to it."""
+        if not isinstance(self.model.autoencoder, CascadeAutoencoder):
+            return self.model.predict_clean(x, sigma, conditioning), None
+        decoded = self.model.decode_parts(x, sigma, conditioning)[-1]
+        return decoded.picture.float(), decoded
 
     def _sampled(self, noise: Tensor, conditioning: Conditioning, sigmas: Tensor) -> Tensor:
         """The sampler itself, from noise down to the last of `sigmas`, without gradient."""
