@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from iconface_video.errors import InputError, UsageError
+from iconface_video.evaluate.identity_metrics import TEACHERS_SAYING
 from iconface_video.evaluate.image_metrics import find_lpips
 from iconface_video.evaluate.report import Note, Report, check_folder, write_report
 from iconface_video.evaluate.video_clip import SideBySide
@@ -141,12 +142,12 @@ def _instruments(choice: VideoChoice, settings: RunSettings) -> tuple[Instrument
 
 
 def _identity(kind: Identity) -> tuple[Embed, str]:
-    """dlib's network did not guide the model, so it is the fairer judge."""
+    """dlib's network guided the model only through the encoder that it taught, so it is the fairer judge of the two."""
     if kind in ("auto", "dlib"):
         try:
             from iconface_video.train.teacher import Teacher
 
-            return Teacher().embed, "Identity: dlib's face network, which takes no part in restoring."
+            return Teacher().embed, f"Identity: dlib's face network. {TEACHERS_SAYING}"
         except InputError:
             if kind == "dlib":
                 raise

@@ -76,6 +76,14 @@ def self_anchor(embeddings: ArrayLike, settings: AnchorSettings) -> IdentityAnch
     return IdentityAnchor(found.direction, found.reliability, found.weights, (), "self")
 
 
+def best_first(embeddings: Sequence[Float32]) -> list[int]:
+    """Rows of a person's photos in the order in which the model is shown them: the highest embedding norm first.
+
+    embeddings: (512,) raw each.
+    """
+    return sorted(range(len(embeddings)), key=lambda row: -float(np.linalg.norm(embeddings[row])))
+
+
 @dataclass(frozen=True, eq=False)
 class CropCandidate:
     """A frame of a track that may serve as evidence."""
