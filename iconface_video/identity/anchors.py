@@ -76,12 +76,13 @@ def self_anchor(embeddings: ArrayLike, settings: AnchorSettings) -> IdentityAnch
     return IdentityAnchor(found.direction, found.reliability, found.weights, (), "self")
 
 
-def best_first(embeddings: Sequence[Float32]) -> list[int]:
+def best_first(embeddings: ArrayLike) -> list[int]:
     """Rows of a person's photos in the order in which the model is shown them: the highest embedding norm first.
 
-    embeddings: (512,) raw each.
+    embeddings: (n, 512) raw.
     """
-    return sorted(range(len(embeddings)), key=lambda row: -float(np.linalg.norm(embeddings[row])))
+    norms = np.linalg.norm(np.asarray(embeddings, np.float64).reshape(-1, EMBEDDING_SIZE), axis=1)
+    return [int(row) for row in np.argsort(-norms, kind="stable")]
 
 
 @dataclass(frozen=True, eq=False)
