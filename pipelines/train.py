@@ -98,9 +98,15 @@ def _train_stage(
     if not config.faces.folders:
         raise UsageError("no training pictures: give at least one --data FOLDER with an index.csv")
     faces = FaceSet.load(config.faces, "train")
-    mixer = FaceMixer(faces, config.mix)
     folders = config.validation.folders or config.faces.folders[:1]
     held_out = FaceSet.load(replace(config.faces, folders=folders), "val")
+    trainer = make_trainer(config, run_folder, faces, held_out)
+    return trainer.run(on_log, deadline), trainer.is_done
+
+
+def make_trainer(config: RestorerConfig, run_folder: Path, faces: FaceSet, held_out: FaceSet) -> Trainer:
+    """The trainer of one stage, where the run folder's last checkpoint left it. held_out: people to validate on."""
+    mixer = FaceMixer(faces, config.mix)
     size = config.validation.size or max(config.mix.sizes)
     validation = ValidationSet.build(held_out, size, config.validation.count, config.validation.strengths)
     torch.manual_seed(config.trainer.seed)
@@ -110,8 +116,7 @@ def _train_stage(
     else:
         encoder = load_identity_encoder(config.identity_encoder) if config.identity_encoder else None
         task = RestorerTask(_restorer(config, run_folder), mixer, validation, config.losses, encoder, config.workers)
-    trainer = Trainer(task, config.trainer, run_folder, {"config": asdict(config)})
-    return trainer.run(on_log, deadline), trainer.is_done
+    return Trainer(task, config.trainer, run_folder, {"config": asdict(config)})
 
 
 def export_restorer(run_folder: Path, out: Path) -> Path:

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models.load_options import has_fast_bfloat16
@@ -28,6 +29,8 @@ from iconface_video.train.muon import Muon
 from iconface_video.train.run_state import Averaged, checkpoints, load_optimizer_state, optimizer_state
 
 _PRECISIONS = Literal["auto", "no", "bf16", "fp16"]
+PHASE = "phase: "
+"""Before the marks that `train.step_parts` reads from a profile."""
 Losses = Iterator[tuple[str, Tensor, dict[str, float]]]
 
 
@@ -181,7 +184,7 @@ class Trainer:
             module.train()
         logged_at, logged_step = time.monotonic(), self.step
         while not self.is_done:
-            for name, value in self._train_step(next(batches)).items():
+            for name, value in self.train_step(next(batches)).items():
                 window.setdefault(name, []).append(value)
             self.step += 1
             now = time.monotonic()
@@ -207,35 +210,43 @@ class Trainer:
         self.save()
         return figures
 
-    def _train_step(self, batch: Any) -> dict[str, float]:
+    def train_step(self, batch: Any) -> dict[str, float]:
+        """Learn from one batch; the figures to log. What takes how long is marked for `train.step_parts`."""
         settings, logged = self.settings, {}
-        rate = self._rate()
         with self.accelerator.autocast():
             losses = self.task.losses(batch, self.step)
+        players = iter(self.optimizers)  # a task's losses come in this order
         boundary = (self.step + 1) % settings.accumulation == 0
         while True:
-            with self.accelerator.autocast():
+            with self.accelerator.autocast(), record_function(f"{PHASE}forward {next(players, '')}"):
                 item = next(losses, None)
             if item is None:
                 break
             name, loss, figures = item
             if not torch.isfinite(loss):
                 raise FloatingPointError(f"step {self.step}: the {name} loss is {loss.item()}; lower the learning rate")
-            optimizer = self.optimizers[name]
-            (loss / settings.accumulation).backward()
+            with record_function(f"{PHASE}backward {name}"):
+                (loss / settings.accumulation).backward()
             logged.update(figures)
             if boundary:
-                parameters = [p for group in optimizer.param_groups for p in group["params"]]
-                norm = nn.utils.clip_grad_norm_(parameters, settings.gradient_clip)
-                logged[f"{name}_norm"] = float(norm)
-                for group in optimizer.param_groups:
-                    group["lr"] = self.base_rates[name] * rate * group["factor"]
-                optimizer.step()
-                for every in self.optimizers.values():  # one player's loss also leaves gradients on the other's weights
-                    every.zero_grad(set_to_none=True)
+                with record_function(f"{PHASE}optimizer {name}"):
+                    logged[f"{name}_norm"] = self._optimize(name)
         if boundary:
-            self.average.update(self.step)
+            with record_function(f"{PHASE}average"):
+                self.average.update(self.step)
         return logged
+
+    def _optimize(self, name: str) -> float:
+        """One step of an optimizer; the gradients' norm before it was clipped."""
+        optimizer, rate = self.optimizers[name], self._rate()
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, self.settings.gradient_clip)
+        for group in optimizer.param_groups:
+            group["lr"] = self.base_rates[name] * rate * group["factor"]
+        optimizer.step()
+        for every in self.optimizers.values():  # one player's loss also leaves gradients on the other's weights
+            every.zero_grad(set_to_none=True)
+        return float(norm)
 
     def _rate(self) -> float:
         settings = self.settings
