@@ -32,7 +32,7 @@ def evaluate_faces(
     rows = table_rows(settings)
     model = FaceModelRows(settings) if settings.model is not None else None
     protocol = FaceProtocol(load_held_out(settings), settings)
-    metrics = FaceMetrics(settings, protocol.unused(CLEAN_FACES))
+    metrics = FaceMetrics(settings, protocol.unused(CLEAN_FACES), protocol.gallery() if "identity" not in settings.skip else {})
     figures = measure_faces(protocol, rows, model, metrics, on_progress)
     facts = {**_plain(settings), **(model.facts if model else {}), "faces": len(protocol.choices), "people": protocol.people}
     report = Report(f"Restored faces at {settings.size} px", command, settings.seed, facts)

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from iconface_video.errors import InputError, UsageError
+from iconface_video.evaluate.identity_metrics import TEACHERS_SAYING
 from iconface_video.evaluate.image_metrics import find_lpips
 from iconface_video.evaluate.report import Note, Report, check_folder, write_report
+from iconface_video.evaluate.video_against import add_against, read_earlier
 from iconface_video.evaluate.video_clip import SideBySide
 from iconface_video.evaluate.video_measure import CLEAN, DEGRADED, Embed, Instruments, Measurement, Version, measure_versions
 from iconface_video.evaluate.video_report import Case, fill, versions_to_show
-from iconface_video.evaluate.video_summary import Figures, figures_of
+from iconface_video.evaluate.video_summary import Figures, figures_of, mean_figures
 from iconface_video.evaluate.video_timing import sound_offsets_ms
 from iconface_video.evaluate.video_variants import USUAL, Variant, parse_variants, slug
 from iconface_video.faces.detector import make_detector
@@ -88,15 +90,17 @@ def evaluate_video(
     force: bool = False,
     model: FaceModel | None = None,
     embed: Embed | None = None,
+    against: Path | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> Report:
     """Measure and write the report into the folder `out`.
 
     settings: what the variants change.  model: instead of the one that the settings name (its own sampler settings hold then).
-    embed: identity embeddings for restoring.  Raises what `restore_video` raises; UsageError, OutputError.
+    embed: identity embeddings for restoring.  against: a report's folder, of another release perhaps, to stand beside.  Raises what `restore_video` raises; UsageError, OutputError.
     """
     check_folder(out, force)
+    earlier = None if against is None else read_earlier(against)  # before it is written over, and before hours of work
     settings = settings or RunSettings()
     watch = Watch(on_progress, should_stop)
     instruments, notes = _instruments(choice, settings)
@@ -108,6 +112,8 @@ def evaluate_video(
     names = [CLEAN, DEGRADED, *(variant.name for variant in choice.variants)]
     fill(report, cases, choice.variants[0].name, versions_to_show(names, choice.variants[0].name))
     report.sections[0].add(*(Note(text) for text in notes))
+    if earlier is not None:
+        add_against(report, mean_figures([case.figures for case in cases]), earlier, report.settings)
     write_report(report, out, force=True)
     return report
 
@@ -129,6 +135,7 @@ def _described(choice: VideoChoice, settings: RunSettings) -> dict[str, object]:
         "seconds": float(choice.seconds),
         "still": choice.still,
         "identity": choice.identity,
+        "size": choice.size,
         "settings": asdict(settings),
     }
 
@@ -141,12 +148,12 @@ def _instruments(choice: VideoChoice, settings: RunSettings) -> tuple[Instrument
 
 
 def _identity(kind: Identity) -> tuple[Embed, str]:
-    """dlib's network did not guide the model, so it is the fairer judge."""
+    """dlib's network guided the model only through the encoder that it taught, so it is the fairer judge of the two."""
     if kind in ("auto", "dlib"):
         try:
             from iconface_video.train.teacher import Teacher
 
-            return Teacher().embed, "Identity: dlib's face network, which takes no part in restoring."
+            return Teacher().embed, f"Identity: dlib's face network. {TEACHERS_SAYING}"
         except InputError:
             if kind == "dlib":
                 raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,36 +23,107 @@ from iconface_video.train.config import RestorerConfig
 from iconface_video.train.data import FaceMixer, FaceSet
 from iconface_video.train.refiner import RefinerTask
 from iconface_video.train.restorer import RestorerTask
+from iconface_video.train.run_state import checkpoints, newest_stage
 from iconface_video.train.trainer import Task, Trainer
 from iconface_video.train.validation import ValidationSet
 
 OnLog = Callable[[int, dict[str, float]], None]
+OnStage = Callable[[int, int], None]
+"""(number of the stage that begins or goes on, from 1; how many there are)."""
+MARKER = "stage.json"
+"""In the folder of a run of several stages: which of them is being trained."""
+
+
+def train_stages(
+    stages: Sequence[RestorerConfig],
+    run_folder: Path,
+    on_log: OnLog | None = None,
+    minutes: float = 0.0,
+    on_stage: OnStage | None = None,
+) -> dict[str, float]:
+    """Train one stage after the other, each from the average of the one before; returns the last validation's figures.
+
+    A single stage has the run folder to itself, several have stage-01, stage-02 ... in it. An interrupted run goes on within the
+    stage that it had reached. minutes: stop after so many of wall time, all stages together; 0: no limit.
+    """
+    deadline = time.monotonic() + 60 * minutes if minutes > 0 else None
+    figures: dict[str, float] = {}
+    reached = _stage_reached(run_folder, len(stages))
+    if len(stages) == 1:
+        return _train_stage(stages[0], run_folder, on_log, deadline)[0]
+    for number in range(reached, len(stages) + 1):
+        run_folder.mkdir(parents=True, exist_ok=True)
+        (run_folder / MARKER).write_text(json.dumps({"stage": number, "stages": len(stages)}), encoding="utf-8")
+        if deadline is not None and time.monotonic() > deadline:
+            break
+        if on_stage:
+            on_stage(number, len(stages))
+        config = stages[number - 1]
+        if number > 1:
+            config = replace(config, start_from=str(_stage_folder(run_folder, number - 1)))
+        figures, is_done = _train_stage(config, _stage_folder(run_folder, number), on_log, deadline)
+        if not is_done:
+            break
+    return figures
+
+
+def _stage_folder(run_folder: Path, number: int) -> Path:
+    return run_folder / f"stage-{number:02d}"
+
+
+def _stage_reached(run_folder: Path, stages: int) -> int:
+    """The stage to go on with, from 1. UsageError where the folder holds a run of another kind."""
+    marker = run_folder / MARKER
+    if not marker.is_file():
+        if stages > 1 and checkpoints(run_folder):
+            raise UsageError(f"{run_folder}: holds a run of one stage, the config has {stages}; name another run folder")
+        return 1
+    try:
+        reached = int(json.loads(marker.read_text(encoding="utf-8"))["stage"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f'{marker}: not readable ({error}); write the stage to go on with into it: {{"stage": 1}}') from error
+    if stages == 1 or not 1 <= reached <= stages:
+        raise UsageError(f"{run_folder}: its run has reached stage {reached}, the config has {stages}; name another run folder")
+    return reached
 
 
 def train_restorer(config: RestorerConfig, run_folder: Path, on_log: OnLog | None = None) -> dict[str, float]:
     """Train one stage of the embedded restorer; returns the last validation's figures."""
+    return train_stages((config,), run_folder, on_log)
+
+
+def _train_stage(
+    config: RestorerConfig, run_folder: Path, on_log: OnLog | None, deadline: float | None
+) -> tuple[dict[str, float], bool]:
+    """The last validation's figures, and whether the stage is done."""
     if not config.faces.folders:
         raise UsageError("no training pictures: give at least one --data FOLDER with an index.csv")
     faces = FaceSet.load(config.faces, "train")
-    mixer = FaceMixer(faces, config.mix)
     folders = config.validation.folders or config.faces.folders[:1]
     held_out = FaceSet.load(replace(config.faces, folders=folders), "val")
+    trainer = make_trainer(config, run_folder, faces, held_out)
+    return trainer.run(on_log, deadline), trainer.is_done
+
+
+def make_trainer(config: RestorerConfig, run_folder: Path, faces: FaceSet, held_out: FaceSet) -> Trainer:
+    """The trainer of one stage, where the run folder's last checkpoint left it. held_out: people to validate on."""
+    mixer = FaceMixer(faces, config.mix)
     size = config.validation.size or max(config.mix.sizes)
     validation = ValidationSet.build(held_out, size, config.validation.count, config.validation.strengths)
     torch.manual_seed(config.trainer.seed)
     task: Task
     if config.stage == "autoencoder":
-        task = AutoencoderTask(_autoencoder(config), mixer, validation, config.workers)
+        task = AutoencoderTask(_autoencoder(config, run_folder), mixer, validation, config.workers)
     else:
         encoder = load_identity_encoder(config.identity_encoder) if config.identity_encoder else None
-        model = _restorer(config)
+        model = _restorer(config, run_folder)
         if config.stage == "refiner":
             task = RefinerTask(as_cascade(model), mixer, validation, config.losses, encoder, config.workers, config.patch)
         else:
             kept = as_cascade(model) if config.stage == "coarse" else model
             task = RestorerTask(kept, mixer, validation, config.losses, encoder, config.workers)
     _freeze(next(iter(task.modules.values())), config.frozen)
-    return Trainer(task, config.trainer, run_folder, {"config": asdict(config)}).run(on_log)
+    return Trainer(task, config.trainer, run_folder, {"config": asdict(config)})
 
 
 def _freeze(model: nn.Module, beginnings: tuple[str, ...]) -> None:
@@ -71,14 +144,19 @@ def export_restorer(run_folder: Path, out: Path) -> Path:
 
 def newest_weights(run_folder: Path) -> Path:
     """The averaged weights of a run's newest checkpoint."""
-    found = sorted(run_folder.glob("checkpoint-*/average.safetensors"))
+    found = checkpoints(newest_stage(run_folder))
     if not found:
         raise InputError(f"{run_folder}: no checkpoint in this folder. Name the folder of a finished or interrupted run.")
-    return found[-1]
+    return found[-1] / "average.safetensors"
 
 
-def _autoencoder(config: RestorerConfig) -> PixelAutoencoder:
-    weights = load_file(newest_weights(Path(config.start_from))) if config.start_from else None
+def _start(config: RestorerConfig, run_folder: Path) -> Path:
+    """The run whose weights a stage begins with. Its own once it has begun: where it came from may be on another machine."""
+    return run_folder if checkpoints(run_folder) else Path(config.start_from or "")
+
+
+def _autoencoder(config: RestorerConfig, run_folder: Path) -> PixelAutoencoder:
+    weights = load_file(newest_weights(_start(config, run_folder))) if config.start_from else None
     model = PixelAutoencoder(EMBEDDED_PIXELS if weights is None else _pixels_of(weights))
     if weights is not None:
         model.load_state_dict(weights)
@@ -89,13 +167,13 @@ def _autoencoder(config: RestorerConfig) -> PixelAutoencoder:
     return model
 
 
-def _restorer(config: RestorerConfig) -> IConFaceModel:
+def _restorer(config: RestorerConfig, run_folder: Path) -> IConFaceModel:
     if config.start_from is None:
         return build_embedded()
     folder = Path(config.start_from)
     if config.start_from == "embedded" or (folder / "model_index.json").is_file():
         return load_model(config.start_from)
-    return _load_run(folder)
+    return _load_run(_start(config, run_folder))
 
 
 def _pixels_of(weights: Mapping[str, Tensor], prefix: str = "") -> PixelAutoencoderSettings:

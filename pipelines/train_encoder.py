@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,8 +23,14 @@ from iconface_video.train.trainer import Trainer
 OnLog = Callable[[int, dict[str, float]], None]
 
 
-def train_encoder(config: EncoderConfig, run_folder: Path, on_log: OnLog | None = None) -> dict[str, float]:
-    """Train (or go on training) in `run_folder`; returns the last validation's figures."""
+def train_encoder(
+    config: EncoderConfig, run_folder: Path, on_log: OnLog | None = None, minutes: float = 0.0
+) -> dict[str, float]:
+    """Train (or go on training) in `run_folder`; returns the last validation's figures.
+
+    minutes: stop after so many of wall time; 0: no limit.
+    """
+    deadline = time.monotonic() + 60 * minutes if minutes > 0 else None
     if not config.folders:
         raise UsageError("no training pictures: give at least one --data FOLDER with an index.csv")
     folders = [Path(folder) for folder in config.folders]
@@ -33,7 +40,7 @@ def train_encoder(config: EncoderConfig, run_folder: Path, on_log: OnLog | None 
             embed_folder(folder, teacher / f"{folder.name}.npz")
     settings = config.task_settings() if teacher else replace(config.task_settings(), hint_weight=0.0)
     task = EncoderTask(load_faces(folders, teacher, "train"), _validation(config, folders), settings)
-    return Trainer(task, config.trainer, run_folder, {"config": asdict(config)}).run(on_log)
+    return Trainer(task, config.trainer, run_folder, {"config": asdict(config)}).run(on_log, deadline)
 
 
 def _validation(config: EncoderConfig, folders: list[Path]) -> dict[str, ValidationFaces]:

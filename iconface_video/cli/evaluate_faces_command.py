@@ -35,7 +35,9 @@ def faces(
     references: Annotated[
         str,
         typer.Option(
-            metavar="LIST", help="Rows: numbers of photos of the person; wrong: another person's; truth: the truth's own."
+            metavar="LIST",
+            help="Rows: numbers of photos of the person; 3of10: the best three of ten, as the program chooses them; "
+            "wrong: another person's; truth: the truth's own.",
         ),
     ] = "0,1,3,5,wrong,truth",
     model: Annotated[str, typer.Option(metavar="MODEL", help="embedded, a model folder, a hub id, or none.")] = "embedded",

@@ -50,6 +50,10 @@ def video(
     size: Annotated[int, typer.Option(metavar="N", min=64, max=1024, help="px of the face crops that are measured.")] = 256,
     identity: Annotated[str, typer.Option(metavar="auto|dlib|embedded", help="Who tells people apart.")] = "auto",
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Same seed, same damage.")] = 42,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="An earlier report of the same clips, by another release perhaps: ratios to it."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace an earlier report.")] = False,
     quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="The report's figures as one JSON object.")] = False,
@@ -63,6 +67,8 @@ def video(
       iconface-video evaluate --video a.mp4 --video b.mp4 --damage heavy --damage vhs --grid -o noise-models
 
       iconface-video evaluate --video talk.mp4 --variant default --variant steps=2 --variant start_sigma=0.6 -o warm-starts
+
+      iconface-video evaluate --video talk.mp4 --seconds 2 -o new --against steadiness
     """
     from iconface_video.evaluate.video_variants import GRID, USUAL, parse_variants
     from iconface_video.pipelines.evaluate_video import VideoChoice, evaluate_video
@@ -85,7 +91,9 @@ def video(
     settings = load_preset(preset).settings({"restore": {"model": model}} if model else None)
     command = " ".join(["iconface-video", *sys.argv[1:]])
     with make_display(quiet=quiet, as_json=as_json) as display:
-        report = evaluate_video(choice, out, settings=settings, command=command, force=force, on_progress=display)
+        report = evaluate_video(
+            choice, out, settings=settings, command=command, force=force, against=against, on_progress=display
+        )
     if as_json:
         print_json({name: value if math.isfinite(value) else None for name, value in report.figures.items()})
     elif not quiet:

@@ -19,6 +19,7 @@ from iconface_video import __version__
 from iconface_video.cli import (
     batch_command,
     bench_command,
+    bench_training_command,
     compare_command,
     config_command,
     degrade_command,
@@ -67,6 +68,7 @@ app.add_typer(models_command.app, name="models")
 app.command("degrade")(degrade_command.degrade)
 train_command.app.command("encoder")(train_encoder_command.encoder)
 app.add_typer(train_command.app, name="train")
+bench_command.app.command("training")(bench_training_command.training)
 app.add_typer(bench_command.app, name="bench")
 evaluate_command.app.command("faces")(evaluate_faces_command.faces)
 evaluate_command.app.command("encoder")(evaluate_encoder_command.encoder)

@@ -1,4 +1,4 @@
-"""`iconface-video train restorer|encoder`."""
+"""`iconface-video train restorer|export-run|import-run`; the encoder's command stands in train_encoder_command.py."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ DataOption = Annotated[
     list[Path], typer.Option("--data", help="Folder of aligned faces with an index.csv; may be given more than once.")
 ]
 
+MinutesOption = Annotated[
+    float,
+    typer.Option(
+        "--minutes",
+        "--max-minutes",
+        help="Stop after so many minutes, all stages together; go on another time. 0: no limit.",
+        min=0,
+    ),
+]
+
 
 def _log(step: int, figures: dict[str, float]) -> None:
     typer.echo(f"{step}: " + "  ".join(f"{name} {value:.4g}" for name, value in sorted(figures.items())))
@@ -27,25 +37,58 @@ def restorer(
     start_from: Annotated[
         str | None, typer.Option("--start-from", help="Run folder, model folder, or 'embedded', to start from.")
     ] = None,
-    max_minutes: Annotated[float, typer.Option(help="Stop after so many minutes; 0: no limit.", min=0)] = 0,
+    minutes: MinutesOption = 0,
     export: Annotated[Path | None, typer.Option("--export", help="Write the averaged weights here at the end.")] = None,
     workers: Annotated[int | None, typer.Option(help="Loader processes; the config's number when not given.")] = None,
 ) -> None:
-    """Train one stage of the restorer.
+    """Train the restorer: one stage, or several in a row where the config has a list `stages`.
 
-    Example: iconface-video train restorer --config configs/training/embedded-autoencoder.yaml --data faces/ --out runs/a
+    Examples:
+
+      iconface-video train restorer --config configs/training/embedded-autoencoder.yaml --data faces/ --out runs/a
+
+      iconface-video train restorer --config my-stages.yaml --data faces/ --out runs/b --minutes 90
     """
-    from iconface_video.pipelines.train import export_restorer, train_restorer
-    from iconface_video.train.config import RestorerConfig, read_config
+    from iconface_video.pipelines.train import export_restorer, train_stages
+    from iconface_video.train.config import read_stages
 
-    settings = read_config(RestorerConfig, config).with_data(tuple(str(folder) for folder in data))
-    settings = replace(settings, start_from=start_from or settings.start_from)
-    if max_minutes:
-        settings = replace(settings, trainer=replace(settings.trainer, max_minutes=max_minutes))
+    stages = [stage.with_data(tuple(str(folder) for folder in data)) for stage in read_stages(config)]
+    stages[0] = replace(stages[0], start_from=start_from or stages[0].start_from)
     if workers is not None:
-        settings = replace(settings, workers=workers)
-    figures = train_restorer(settings, out, _log)
+        stages = [replace(stage, workers=workers) for stage in stages]
+    figures = train_stages(stages, out, _log, minutes, lambda number, count: typer.echo(f"stage {number} of {count}"))
     _log(0, figures)
     typer.echo(f"run: {out}")
     if export:
         typer.echo(f"weights: {export_restorer(out, export)}")
+
+
+@app.command("export-run")
+def export_run(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    out: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The file to carry (.safetensors).")],
+    moments: Annotated[
+        bool, typer.Option("--moments/--no-moments", help="With the optimizer's moments; without them the file is smaller.")
+    ] = True,
+) -> None:
+    """Pack a run's newest checkpoint (weights, average, judge, moments, curves) into one small file, to go on with elsewhere.
+
+    Example: iconface-video train export-run runs/a -o a.safetensors
+    """
+    from iconface_video.train.run_export import export_run
+
+    typer.echo(f"{out}: {export_run(run, out, moments) / 1e6:.1f} MB")
+
+
+@app.command("import-run")
+def import_run(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What export-run wrote.")],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="The new run folder; must be empty or not be there.")],
+) -> None:
+    """Make a run folder of an exported run; the same `train` command with this folder as --out goes on with it.
+
+    Example: iconface-video train import-run a.safetensors --out runs/a
+    """
+    from iconface_video.train.run_export import import_run
+
+    typer.echo(f"checkpoint: {import_run(file, out)}")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from iconface_video.cli.train_command import MinutesOption
+
 
 def encoder(
     config: Annotated[Path, typer.Option("--config", help="Training config (YAML), see configs/training/.")],
@@ -16,7 +18,7 @@ def encoder(
         list[Path], typer.Option("--data", help="Folder of aligned faces with an index.csv; may be given more than once.")
     ],
     teacher: Annotated[Path | None, typer.Option("--teacher", help="Folder where the teacher's vectors are kept.")] = None,
-    max_minutes: Annotated[float, typer.Option(help="Stop after so many minutes; 0: no limit.", min=0)] = 0,
+    minutes: MinutesOption = 0,
     export: Annotated[Path | None, typer.Option("--export", help="Write the averaged weights here at the end.")] = None,
 ) -> None:
     """Train the identity encoder; an interrupted run goes on from its last checkpoint.
@@ -29,9 +31,7 @@ def encoder(
 
     settings = read_config(EncoderConfig, config)
     settings = replace(settings, folders=tuple(str(folder) for folder in data), teacher=str(teacher) if teacher else None)
-    if max_minutes:
-        settings = replace(settings, trainer=replace(settings.trainer, max_minutes=max_minutes))
-    train_encoder(settings, out, _log)
+    train_encoder(settings, out, _log, minutes)
     if export:
         typer.echo(str(export_encoder(out, export)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +12,7 @@ from iconface_video.evaluate.face_protocol import EvaluationBatch
 from iconface_video.evaluate.face_settings import FaceEvaluation
 from iconface_video.evaluate.identity_metrics import (
     DlibJudge,
+    Gallery,
     IdentityJudge,
     cosine,
     cosine_to_each,
@@ -75,6 +76,13 @@ METRICS = {
             "mean cosine to the photos of another person that the 'wrong' row shows",
         ),
         Metric(
+            "mistaken",
+            "mistaken, %",
+            1,
+            "lower",
+            "share of the faces whose nearest person among those measured (mean embedding of up to 12 other photos) is somebody else",
+        ),
+        Metric(
             "landmarks",
             "landmarks, %",
             2,
@@ -102,6 +110,7 @@ class TruthFacts:
     right: list[Float32] | None
     """B groups of unit embeddings (r, d)."""
     wrong: list[Float32] | None
+    people: tuple[str, ...]
     landmarks: Float64 | None
     landmarks68: Float64 | None
 
@@ -113,11 +122,14 @@ class FaceMetrics:
     settings: FaceEvaluation
     clean: Sequence[UInt8]
     """Faces that are not measured, for NIQE's statistics and the identity's centre."""
+    gallery: Mapping[str, Sequence[UInt8]] = field(default_factory=dict)
+    """Other photos of the measured people, by name: whom a restored face is taken for."""
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         skip = self.settings.skip
         self.judge: IdentityJudge | None = None if "identity" in skip else make_judge(self.settings.identity, self.clean[:128])
+        self._gallery = Gallery.of(self.gallery, self.judge) if self.judge else None
         self._detector: Detector | None = None
         if "landmarks" not in skip:
             from iconface_video.faces.centerface import CenterFace
@@ -145,6 +157,7 @@ class FaceMetrics:
             embeddings=judge.embed(list(truth)) if judge else None,
             right=groups["right"],
             wrong=groups["wrong"],
+            people=batch.people,
             landmarks=detected_landmarks(self._detector, list(truth)) if self._detector else None,
             landmarks68=self._landmarks68(truth),
         )
@@ -172,6 +185,8 @@ class FaceMetrics:
         for key, groups in (("ref_id", facts.right), ("wrong_id", facts.wrong)):
             if groups is not None:
                 found[key] = cosine_to_each(embedded, groups)
+        if self._gallery:
+            found["mistaken"] = 100 * self._gallery.mistaken(embedded, facts.people)
         return found
 
     def _positions(self, pictures: UInt8, facts: TruthFacts) -> dict[str, Float64]:

@@ -33,6 +33,8 @@ class EvaluationBatch:
     first: int
     """Number of the first face within the measurement."""
     choices: tuple[Choice, ...]
+    people: tuple[str, ...]
+    """Names of the faces; empty where not known."""
     truth: UInt8
     """(B, S, S, 3)."""
     references: dict[str, list[list[UInt8]]]
@@ -77,7 +79,8 @@ class FaceProtocol:
                 "wrong": [[self._plain(i) for i in c.wrong] for c in chosen],
                 "truth": [self._jittered_truth(first + k, c.truth) for k, c in enumerate(chosen)],
             }
-            yield EvaluationBatch(first, tuple(chosen), truth, shown)
+            names = tuple(self.faces.identities[c.truth] for c in chosen)
+            yield EvaluationBatch(first, tuple(chosen), names, truth, shown)
 
     def degraded(self, level: Level, batch: EvaluationBatch) -> UInt8:
         """(B, S, S, 3) the batch's faces, damaged; each face by its own draw, whatever the batch."""
@@ -99,6 +102,14 @@ class FaceProtocol:
         order = np.random.default_rng((self.settings.seed, 1)).permutation(pool)[:most]
         return [self._plain(int(i)) for i in order]
 
+    def gallery(self, most: int = 12) -> dict[str, list[UInt8]]:
+        """At most `most` clean photos of each measured person that are not measured themselves; nobody without such photos."""
+        measured = {choice.truth for choice in self.choices}
+        names = dict.fromkeys(self.faces.identities[choice.truth] for choice in self.choices)
+        others = {name: [i for i in self.faces.people.get(name, []) if i not in measured] for name in names}
+        rng = np.random.default_rng((self.settings.seed, 3))
+        return {name: [self._plain(int(i)) for i in rng.permutation(rows)[:most]] for name, rows in others.items() if rows}
+
     def _plain(self, index: int) -> UInt8:
         rng = np.random.default_rng(0)  # draws nothing: every spread is 0
         return jittered(self.faces.images[index], self.settings.size, rng, shift=0, turn=0, scale=0)
@@ -113,7 +124,7 @@ class FaceProtocol:
 
 def _choose(faces: FaceSet, settings: FaceEvaluation) -> list[Choice]:
     wanted = {
-        kind: max((item.count for item in settings.references if item.kind == kind), default=0) for kind in ("right", "wrong")
+        kind: max((item.photos for item in settings.references if item.kind == kind), default=0) for kind in ("right", "wrong")
     }
     able = [i for i in range(len(faces)) if len(faces.others(i)) >= wanted["right"]]
     donors = {name: rows for name, rows in faces.people.items() if len(rows) >= wanted["wrong"]}

@@ -11,7 +11,7 @@ from iconface_video.evaluate.baselines import Baseline, InputAsItIs, Unsharp, pa
 from iconface_video.evaluate.face_protocol import EvaluationBatch
 from iconface_video.evaluate.face_settings import SHOWN_TO_COMPARE, FaceEvaluation, ReferenceKind
 from iconface_video.faces.identity_encoder import IdentityEncoder, embed_crops, load_identity_encoder
-from iconface_video.identity.anchors import aggregate
+from iconface_video.identity.anchors import aggregate, best_first
 from iconface_video.models.checkpoints import load_model
 from iconface_video.models.context import ReferenceContext
 from iconface_video.models.load_options import pick_device
@@ -48,10 +48,11 @@ def table_rows(settings: FaceEvaluation) -> list[TableRow]:
 
 def main_row(rows: list[TableRow]) -> str | None:
     """The row that stands for "with references": three, else the most."""
-    counts = [row.way.count for row in rows if isinstance(row.way, ReferenceKind) and row.way.kind == "right" and row.way.count]
-    if not counts:
+    ways = [row.way for row in rows if isinstance(row.way, ReferenceKind) and row.way.kind == "right" and row.way.count]
+    if not ways:
         return None
-    return str(SHOWN_TO_COMPARE if SHOWN_TO_COMPARE in counts else max(counts))
+    drawn = [way for way in ways if not way.pool] or ways
+    return max(drawn, key=lambda way: (way.count == SHOWN_TO_COMPARE, way.count)).key
 
 
 def sheet_columns(rows: list[TableRow]) -> list[tuple[str, str]]:
@@ -98,9 +99,10 @@ class FaceModelRows:
         count, first = references.count, prepared.batch.first
         seen: list[ReferenceContext | None] = [None] * len(sources)
         if count:
+            raw = [item[: references.photos] for item in prepared.raw[references.kind]]
+            orders = [best_first(item)[:count] if references.pool else list(range(count)) for item in raw]
             whole = prepared.contexts[references.kind]
-            seen = [None if item is None else item[:count] for item in whole]
-            raw = [item[:count] for item in prepared.raw[references.kind]]
+            seen = [None if item is None else item[order] for item, order in zip(whole, orders)]
         else:
             raw = list(embed_crops(self._encoder, list(sources))[:, None])
         anchors = np.stack([aggregate(item).direction for item in raw])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,7 @@ SKIPPABLE: tuple[str, ...] = ("ssim", "lpips", "niqe", "identity", "landmarks", 
 BUCKETS = ((4.0, 8.0), (9.0, 16.0))
 """Strengths that are also reported together (IConFace's medium and severe bucket)."""
 
+MOST_IN_POOL = 64
 SHOWN_TO_COMPARE = 3
 """Pictures of the "wrong" and "truth" rows, where so many right ones are not asked for either: the largest number asked for."""
 
@@ -45,17 +47,27 @@ class ReferenceKind:
 
     kind: Literal["right", "wrong", "truth"]
     count: int
+    pool: int = 0
+    """Photos that the program chooses them from; all of them make the anchor. 0: those that are shown."""
 
     @property
     def name(self) -> str:
         if self.kind == "right":
-            return {0: "no reference", 1: "1 reference"}.get(self.count, f"{self.count} references")
+            named = {0: "no reference", 1: "1 reference"}.get(self.count, f"{self.count} references")
+            return f"{named}, the best of {self.pool}" if self.pool else named
         return f"{self.count} of another person" if self.kind == "wrong" else f"the truth, {self.count} times jittered"
 
     @property
     def key(self) -> str:
-        """Short: "0", "3", "wrong", "truth"."""
-        return str(self.count) if self.kind == "right" else self.kind
+        """Short: "0", "3", "3of10", "wrong", "truth"."""
+        if self.kind != "right":
+            return self.kind
+        return f"{self.count}of{self.pool}" if self.pool else str(self.count)
+
+    @property
+    def photos(self) -> int:
+        """How many photos are needed."""
+        return self.pool or self.count
 
 
 @dataclass(frozen=True)
@@ -120,16 +132,25 @@ def parse_levels(text: str) -> tuple[Level, ...]:
 
 
 def parse_references(text: str) -> tuple[ReferenceKind, ...]:
-    """ "0,1,3,wrong,truth" -> rows. "wrong" and "truth" show 3 pictures, or the largest number asked for where 3 is not among them."""
+    """ "0,1,3,3of10,wrong,truth" -> rows. "3of10": the best three of ten.
+
+    "wrong" and "truth" show 3 pictures, or the largest number asked for where 3 is not among them.
+    """
     words = list(dict.fromkeys(_words(text)))
+    right = []
     for word in words:
-        if not word.isdigit() and word not in ("wrong", "truth"):
-            raise UsageError(f"references are '{word}', must be numbers, wrong or truth, for example 0,1,3,5,wrong")
-    counts = [int(word) for word in words if word.isdigit()]
+        if found := re.fullmatch(r"(\d+)(?:of(\d+))?", word):
+            right.append(ReferenceKind("right", int(found[1]), int(found[2] or 0)))
+        elif word not in ("wrong", "truth"):
+            raise UsageError(f"references are '{word}', must be numbers, 3of10, wrong or truth, for example 0,1,3,5,wrong")
+    counts = [row.count for row in right]
     if any(count > 16 for count in counts):
         raise UsageError(f"references are {max(counts)}, must be at most 16")
+    for row in right:
+        if row.pool and not 0 < row.count < row.pool <= MOST_IN_POOL:
+            raise UsageError(f"references are '{row.key}', must be some of more, at most {MOST_IN_POOL}, as in 3of10")
     shown = SHOWN_TO_COMPARE if SHOWN_TO_COMPARE in counts or not any(counts) else max(counts)
-    rows = [ReferenceKind("right", count) for count in sorted(counts)]
+    rows = sorted(right, key=lambda row: (row.count, row.pool))
     rows += [ReferenceKind(kind, shown) for kind in ("wrong", "truth") if kind in words]
     return tuple(rows)
 

@@ -78,6 +78,20 @@ def _glance_lines(figures: FaceFigures) -> list[tuple[str, str, str, str, str | 
         ("gt_id_by_references", f"GT-ID: what {main} references add", "gt_id", main or "", "0"),
         ("gt_id_by_wrong", "GT-ID: what photos of another person add", "gt_id", "wrong", "0"),
         ("wrong_id_by_wrong", "Wrong-ID: how far photos of another person pull towards him", "wrong_id", "wrong", "0"),
+        *(
+            (
+                f"gt_id_by_{row.key}",
+                f"GT-ID: what choosing {row.key.replace('of', ' of ')} adds to {row.way.count} at random",
+                "gt_id",
+                row.key,
+                str(row.way.count),
+            )
+            for row in figures.rows
+            if isinstance(row.way, ReferenceKind) and row.way.pool
+        ),
+        ("mistaken_input", "taken for another person, the input (%)", "mistaken", "input", None),
+        ("mistaken_0", "taken for another person, no reference (%)", "mistaken", "0", None),
+        (f"mistaken_{best}", f"taken for another person, {best} references (%)", "mistaken", best, None),
         ("gt_id_by_truth", "GT-ID: what the truth itself as reference adds", "gt_id", "truth", "0"),
         (
             "landmarks_by_references",

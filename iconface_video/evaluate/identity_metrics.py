@@ -1,8 +1,9 @@
-"""Who is on a picture, by an independent face network; and where eyes, nose and mouth are."""
+"""Who is on a picture, by a face network beside our own; and where eyes, nose and mouth are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,12 @@ from iconface_video.errors import UsageError
 from iconface_video.faces.detector import Detector
 from iconface_video.settings import nearest
 from iconface_video.types import Float32, Float64, UInt8
+
+TEACHERS_SAYING = (
+    "No loss of the restorer uses this network itself, but it was the teacher of the embedded identity encoder, which is in the loss and "
+    "in the anchor: likeness that training gained through that encoder shows here in part because both look at the same things."
+)
+"""Beside every figure of likeness by dlib's network."""
 
 
 class IdentityJudge(Protocol):
@@ -40,7 +47,9 @@ class DlibJudge:
 
         self._teacher = Teacher()
         self._center = self._raw(clean).mean(0)
-        self.description = f"dlib's face network (no training loss of the restorer), cosine of descriptors less the mean of {len(clean)} clean faces."
+        self.description = (
+            f"dlib's face network, cosine of descriptors less the mean of {len(clean)} clean faces. {TEACHERS_SAYING}"
+        )
 
     def embed(self, crops: Sequence[UInt8]) -> Float32:
         return _unit(self._raw(crops) - self._center)
@@ -99,6 +108,34 @@ def cosine(embeddings: Float32, others: Float32) -> Float64:
 def cosine_to_each(embeddings: Float32, groups: Sequence[Float32]) -> Float64:
     """(n,) mean cosine of row i to all rows of group i (r, d); NaN for an empty group."""
     return np.array([float((group @ row).mean()) if len(group) else np.nan for row, group in zip(embeddings, groups)])
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Known people: whom a face is taken for."""
+
+    names: tuple[str, ...]
+    directions: Float32
+    """(n, d) unit: the mean of each person's embeddings."""
+
+    @classmethod
+    def of(cls, photos: Mapping[str, Sequence[UInt8]], judge: IdentityJudge) -> Gallery | None:
+        """photos: name -> FFHQ-framed crops. None where there are not two people: nobody could be mistaken for another."""
+        named = {name: crops for name, crops in photos.items() if name and len(crops)}
+        if len(named) < 2:
+            return None
+        means = np.stack([judge.embed(crops).mean(0) for crops in named.values()])
+        return cls(tuple(named), _unit(means))
+
+    def mistaken(self, embeddings: Float32, people: Sequence[str]) -> Float64:
+        """(n,) 1 where the nearest person is somebody else, 0 where it is the right one, NaN where that one is not known here.
+
+        embeddings: (n, d) unit; people: the n right names.
+        """
+        nearest = (embeddings @ self.directions.T).argmax(1)
+        known = [name in self.names for name in people]
+        wrong = [self.names[place] != name for place, name in zip(nearest, people)]
+        return np.where(known, np.array(wrong, np.float64), np.nan)
 
 
 def _unit(vectors: Float32) -> Float32:

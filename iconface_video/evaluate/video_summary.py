@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,6 +24,8 @@ class Measure:
     heading: str
     digits: int
     meaning: str
+    compared: Literal["ratio", "difference"] = "ratio"
+    """How it is set beside another report's."""
 
 
 STEADINESS = (
@@ -43,15 +45,15 @@ STEADINESS = (
 QUALITY = (
     Measure("sharpness", "sharpness", 3, "Laplacian deviation as a share of the clean video's"),
     Measure("detail", "true detail", 3, "share of the clean video's detail that is there at its place; noise does not win it"),
-    Measure("psnr", "PSNR", 2, "dB, inside the face"),
+    Measure("psnr", "PSNR", 2, "dB, inside the face", "difference"),
     Measure("ssim", "SSIM", 3, "inside the face"),
     Measure("identity", "identity", 3, "cosine to the clean frame's embedding"),
     Measure("identity_deviation", "its deviation", 4, "standard deviation of that over the frames: faces that flip"),
     Measure("seam", "seam", 3, "steepness of the change at the mask's edge above that beside it, grey levels per px"),
     Measure("color", "color", 2, "CIEDE2000 between low-passed face and input"),
-    Measure("sound_begin", "sound, start", 1, "ms by which the sound begins later against the picture than in the input"),
-    Measure("sound_end", "sound, end", 1, "the same of their ends"),
-    Measure("late", "frame times", 2, "largest distance of a frame's time from the clean video's, ms"),
+    Measure("sound_begin", "sound, start", 1, "ms by which the sound begins later against the picture than in the input", "difference"),
+    Measure("sound_end", "sound, end", 1, "the same of their ends", "difference"),
+    Measure("late", "frame times", 2, "largest distance of a frame's time from the clean video's, ms", "difference"),
     Measure("seconds", "restore s/face", 2, "time of the model's part per face"),
 )  # fmt: skip
 

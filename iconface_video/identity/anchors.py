@@ -76,6 +76,15 @@ def self_anchor(embeddings: ArrayLike, settings: AnchorSettings) -> IdentityAnch
     return IdentityAnchor(found.direction, found.reliability, found.weights, (), "self")
 
 
+def best_first(embeddings: ArrayLike) -> list[int]:
+    """Rows of a person's photos in the order in which the model is shown them: the highest embedding norm first.
+
+    embeddings: (n, 512) raw.
+    """
+    norms = np.linalg.norm(np.asarray(embeddings, np.float64).reshape(-1, EMBEDDING_SIZE), axis=1)
+    return [int(row) for row in np.argsort(-norms, kind="stable")]
+
+
 @dataclass(frozen=True, eq=False)
 class CropCandidate:
     """A frame of a track that may serve as evidence."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from iconface_video.faces.align import TEMPLATE_SIZE, crop_from_display, cut_crop
 from iconface_video.faces.quality import pose
-from iconface_video.identity.anchors import CropCandidate, choose_crops, make_anchor, self_anchor
+from iconface_video.identity.anchors import CropCandidate, best_first, choose_crops, make_anchor, self_anchor
 from iconface_video.identity.references import Embed, Match
 from iconface_video.settings import AnchorSettings
 from iconface_video.types import IdentityAnchor, Survey, Track, UInt8
@@ -58,8 +58,8 @@ def group_tracks(survey: Survey) -> list[tuple[int | None, list[Track]]]:
 
 
 def anchor_from_photos(match: Match, settings: AnchorSettings) -> IdentityAnchor:
-    """Photos with the highest embedding norm are shown first."""
-    photos = sorted(match.photos, key=lambda photo: -float(np.linalg.norm(photo.embedding)))
+    """From all photos; the best are shown."""
+    photos = [match.photos[row] for row in best_first([photo.embedding for photo in match.photos])]
     return make_anchor([photo.embedding for photo in photos], [photo.crop for photo in photos], settings, "user")
 
 

@@ -75,6 +75,40 @@ def build(kind: type[T], values: dict[str, Any], where: str) -> T:
     return kind(**arguments)
 
 
+_CONFIG = "a training config (see configs/training)"
+
+
 def read_config(kind: type[T], path: Path) -> T:
     """Read a YAML config file."""
-    return build(kind, read_mapping(path, "a training config (see configs/training)"), str(path))
+    return build(kind, read_mapping(path, _CONFIG), str(path))
+
+
+def read_stages(path: Path) -> tuple[RestorerConfig, ...]:
+    """Read a config of one stage, or of several: a list `stages`, each entry the settings of a stage or the name of another file.
+
+    What stands beside `stages` holds for all of them, unless a stage says otherwise.
+    """
+    shared = read_mapping(path, _CONFIG)
+    if "stages" not in shared:
+        return (build(RestorerConfig, shared, str(path)),)
+    stages = shared.pop("stages")
+    if not isinstance(stages, list) or not stages:
+        raise UsageError(f"{path}: 'stages' is a list of stages, got {stages!r}")
+    found = []
+    for number, stage in enumerate(stages, 1):
+        where = f"{path}: stage {number}"
+        if isinstance(stage, str):
+            stage, where = read_mapping(path.parent / stage, _CONFIG), f"{where}, {stage}"
+        if not isinstance(stage, dict):
+            raise UsageError(f"{where}: holds settings by name, or is the name of a file, got {stage!r}")
+        found.append(build(RestorerConfig, _laid_over(shared, stage), where))
+    return tuple(found)
+
+
+def _laid_over(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _laid_over(shared[key], own[key])
+        for key in own
+        if isinstance(own[key], dict) and isinstance(shared.get(key), dict)
+    }
+    return {**shared, **own, **both}

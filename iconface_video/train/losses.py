@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from iconface_video.errors import UsageError
 
@@ -14,12 +15,14 @@ Embed = Callable[[Tensor], Tensor]
 """(B, 3, S, S) in [-1, 1], FFHQ frame -> (B, 512) raw identity embedding, differentiable."""
 
 
+@record_function("part: pixel")
 def charbonnier(difference: Tensor) -> Tensor:
     """Smooth absolute error plus squared error, per sample: (B, ...) -> (B,)."""
     squared = difference.float().square()
     return ((squared + 1e-5).sqrt() + squared).flatten(1).mean(1)
 
 
+@record_function("part: pixel")
 def charbonnier_at_scales(difference: Tensor, weights: Sequence[float]) -> Tensor:
     """`charbonnier` at full, half, quarter ... resolution, weighted, per sample: (B, C, S, S) -> (B,).
 
@@ -45,12 +48,14 @@ def _error_by_place(difference: Tensor) -> Tensor:
     return F.avg_pool2d(error, side, stride=1, padding=side // 2, count_include_pad=False)
 
 
+@record_function("part: damage")
 def damage_loss(damage: Tensor, picture: Tensor, truth: Tensor) -> Tensor:
     """How far off the network's ln damage (B, 1, S / 2, S / 2) is from what `picture` is off by, per sample (B,)."""
     wanted = (_error_by_place(picture - truth) + _LEAST_ERROR).log()
     return (damage - wanted).abs().flatten(1).mean(1)
 
 
+@record_function("part: harm")
 def harm_loss(restored: Tensor, picture: Tensor, truth: Tensor) -> Tensor:
     """What was made worse, place by place, as a share of the error before; per sample (B,). What was made better earns nothing."""
     before = _error_by_place(picture - truth)
@@ -58,6 +63,7 @@ def harm_loss(restored: Tensor, picture: Tensor, truth: Tensor) -> Tensor:
     return (worse / (before + 2 * _LEAST_ERROR)).flatten(1).mean(1)
 
 
+@record_function("part: spread")
 def energy_spread(restored: Tensor, other: Tensor, weights: Sequence[float]) -> Tensor:
     """What two samples differ by, to be subtracted from `charbonnier_at_scales(restored - truth)`, per sample: (B,).
 
@@ -98,6 +104,7 @@ def hard_example_loss(restored: Tensor, reference: Tensor, truth: Tensor, refere
     return (1 - reference_weight) * to_truth + reference_weight * (1 - (unit * reference.detach()).sum(1))
 
 
+@record_function("part: steady")
 def steady_loss(first: Tensor, second: Tensor, moves: Tensor) -> Tensor:
     """What the same face, moved, differs by, per pair (B,): it is what flickers in a video.
 
@@ -153,6 +160,7 @@ class PerceptualLoss(nn.Module):
                 found.append(F.normalize(x.float(), dim=1, eps=1e-4))
         return found
 
+    @record_function("part: perceptual")
     def forward(self, restored: Tensor, truth: Tensor) -> Tensor:
         """Per sample distance (B,)."""
         with torch.no_grad():
@@ -186,6 +194,7 @@ class PatchDiscriminator(nn.Module):
         deeper = [*block(fine, coarse, 2), *block(coarse, coarse, 2), *block(coarse, coarse, 1)]
         self.features = nn.Sequential(*deeper, nn.Conv2d(coarse, 1, 3, padding=1))
 
+    @record_function("part: judge")
     def forward(self, picture: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S) twice -> logits (B, 1, S / 4, S / 4) and (B, 1, S / 16, S / 16), positive for real."""
         detail = _DETAIL_GAIN * (picture - F.avg_pool2d(picture, 3, stride=1, padding=1, count_include_pad=False))

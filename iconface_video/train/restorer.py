@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from iconface_video.faces.identity_encoder import ENCODER_SIZE, IdentityEncoder, arcface_from_ffhq
 from iconface_video.models.cascade import CascadeAutoencoder
@@ -278,6 +279,7 @@ class RestorerTask(Task):
 
     # ---- what the model sees
 
+    @record_function("part: identity")
     def embed(self, pictures: Tensor, look: Look | None = None) -> Tensor:
         """(B, 3, S, S) in the FFHQ frame -> (B, 512) raw embeddings, float32, differentiable."""
         assert self.identity_encoder is not None

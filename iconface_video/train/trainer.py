@@ -11,9 +11,9 @@ import json
 import os
 import shutil
 import time
+import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,10 +21,16 @@ from typing import Any, Literal
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.profiler import record_function
 
-from iconface_video.errors import CheckpointError
+from iconface_video.errors import CheckpointError, UsageError
+from iconface_video.models.load_options import has_fast_bfloat16
 from iconface_video.train.muon import Muon
+from iconface_video.train.run_state import Averaged, checkpoints, load_optimizer_state, optimizer_state
 
+_PRECISIONS = Literal["auto", "no", "bf16", "fp16"]
+PHASE = "phase: "
+"""Before the marks that `train.step_parts` reads from a profile."""
 Losses = Iterator[tuple[str, Tensor, dict[str, float]]]
 
 
@@ -34,7 +40,7 @@ class TrainSettings:
 
     max_steps: int = 100_000
     max_minutes: float = 0.0
-    """Stop after this much wall time in this process; 0: no limit."""
+    """End after this much wall time, interruptions not counted, the learning rate falling in step; 0: no limit."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """Of the first module; the others (heads, judges) have AdamW."""
     learning_rate: float = 2e-4
@@ -42,12 +48,12 @@ class TrainSettings:
     betas: tuple[float, float] = (0.9, 0.99)
     warmup_steps: int = 200
     final_rate: float = 0.1
-    """Cosine end, as a share of learning_rate, reached at max_steps."""
+    """Cosine end, as a share of learning_rate, reached at max_steps or max_minutes."""
     gradient_clip: float = 1.0
     accumulation: int = 1
     ema_decay: float = 0.999
-    precision: str = "bf16"
-    """accelerate's mixed precision: no, bf16 or fp16."""
+    precision: _PRECISIONS = "auto"
+    """accelerate's mixed precision; auto: bf16 where the hardware multiplies it (elsewhere it is many times slower), else no."""
     seed: int = 42
     log_every: int = 20
     validate_every: int = 500
@@ -57,6 +63,18 @@ class TrainSettings:
     """Validations without a better score after which training ends; 0: never."""
     cpu: bool = False
     """Stay on the processor although there is a GPU."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in typing.get_args(_PRECISIONS):
+            known = ", ".join(typing.get_args(_PRECISIONS))
+            raise UsageError(f"the trainer's precision is '{self.precision}', must be one of {known}")
+
+    def mixed_precision(self) -> str:
+        """What accelerate is told on this machine: no, bf16 or fp16."""
+        if self.precision != "auto":
+            return self.precision
+        on_gpu = torch.cuda.is_available() and not self.cpu
+        return "bf16" if has_fast_bfloat16(torch.device("cuda" if on_gpu else "cpu")) else "no"
 
 
 class Task(ABC):
@@ -101,53 +119,6 @@ class Task(ABC):
         self.device = device
 
 
-class Averaged:
-    """Exponential moving average of a module's weights."""
-
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        self.module, self.decay = module, decay
-        self.weights = {k: v.detach().clone().float() for k, v in module.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        # A young average follows quickly: the first weights are worth nothing.
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for key, value in self.module.state_dict().items():
-            if value.is_floating_point():
-                self.weights[key].lerp_(value.float(), 1 - decay)
-            else:
-                self.weights[key] = value.detach().clone()
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """The module carries the averaged weights inside."""
-        trained = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
-        self.module.load_state_dict({k: v.to(trained[k].dtype) for k, v in self.weights.items()})
-        try:
-            yield
-        finally:
-            self.module.load_state_dict(trained)
-
-
-def optimizer_state(optimizer: torch.optim.Optimizer, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """An optimizer's moments as flat tensors, for safetensors: "name of the weight/moment". weights: by name."""
-    return {
-        f"{name}/{moment}": torch.as_tensor(value).contiguous()
-        for name, weight in weights.items()
-        for moment, value in optimizer.state.get(weight, {}).items()
-    }
-
-
-def load_optimizer_state(optimizer: torch.optim.Optimizer, flat: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
-    """Inverse of `optimizer_state`. ValueError for a moment that fits no weight."""
-    for key, value in flat.items():
-        name, _, moment = key.partition("/")
-        weight = weights.get(name)
-        if weight is None or (value.ndim and value.shape != weight.shape):
-            raise ValueError(f"the optimizer's '{key}' fits no weight")
-        optimizer.state[weight][moment] = value.to(weight.device) if value.ndim else value
-
-
 class Trainer:
     """Runs a task in `folder`: config.json, curve.csv, curve.png, validation.csv, sheets, checkpoints."""
 
@@ -156,7 +127,7 @@ class Trainer:
 
         self.task, self.settings, self.folder = task, settings, Path(folder)
         self.accelerator = Accelerator(
-            mixed_precision=settings.precision, gradient_accumulation_steps=settings.accumulation, cpu=settings.cpu
+            mixed_precision=settings.mixed_precision(), gradient_accumulation_steps=settings.accumulation, cpu=settings.cpu
         )
         self.device = self.accelerator.device
         torch.manual_seed(settings.seed)
@@ -171,7 +142,7 @@ class Trainer:
             for name, parameters in task.parameters().items()
         }
         self.base_rates = {name: o.param_groups[0]["lr"] for name, o in self.optimizers.items()}
-        self.step, self.best, self.stale = 0, -float("inf"), 0
+        self.step, self.seconds, self.best, self.stale = 0, 0.0, -float("inf"), 0
         self.folder.mkdir(parents=True, exist_ok=True)
         whole = {"trainer": asdict(settings), **(config or {})}
         (self.folder / "config.json").write_text(json.dumps(whole, indent=2, default=str), encoding="utf-8")
@@ -190,20 +161,34 @@ class Trainer:
             return Muon(groups, rate, settings.betas, settings.weight_decay)
         return torch.optim.AdamW(groups, lr=rate, betas=settings.betas, weight_decay=settings.weight_decay)
 
-    def run(self, on_log: Callable[[int, dict[str, float]], None] | None = None) -> dict[str, float]:
-        """Train until max_steps, max_minutes or early stop; returns the last validation's figures."""
-        started = saved = time.monotonic()
+    @property
+    def is_done(self) -> bool:
+        """Whether max_steps, max_minutes or early stop is reached: nothing is left to train."""
+        settings = self.settings
+        in_time = settings.max_minutes <= 0 or self.seconds < 60 * settings.max_minutes
+        return self.step >= settings.max_steps or not in_time or 0 < settings.early_stop <= self.stale
+
+    def run(
+        self, on_log: Callable[[int, dict[str, float]], None] | None = None, deadline: float | None = None
+    ) -> dict[str, float]:
+        """Train until it is done, or until `deadline` (of time.monotonic); returns the last validation's figures.
+
+        What a deadline cuts short goes on in a later run as if nothing had happened.
+        """
+        begun, before = time.monotonic(), self.seconds
+        saved = begun
         settings, figures = self.settings, {}
         window: dict[str, list[float]] = {}
         batches = self.task.batches(settings.seed, self.step)
         for module in self.task.modules.values():
             module.train()
         logged_at, logged_step = time.monotonic(), self.step
-        while self.step < settings.max_steps:
-            for name, value in self._train_step(next(batches)).items():
+        while not self.is_done:
+            for name, value in self.train_step(next(batches)).items():
                 window.setdefault(name, []).append(value)
             self.step += 1
             now = time.monotonic()
+            self.seconds = before + now - begun
             if self.step % settings.log_every == 0:
                 row = {name: sum(v) / len(v) for name, v in window.items()}
                 row["steps_per_s"] = (self.step - logged_step) / max(now - logged_at, 1e-9)
@@ -211,8 +196,8 @@ class Trainer:
                 self._append("curve.csv", row)
                 if on_log:
                     on_log(self.step, row)
-            out_of_time = settings.max_minutes > 0 and now - started > 60 * settings.max_minutes
-            if self.step % settings.validate_every == 0 or out_of_time or self.step == settings.max_steps:
+            out_of_time = deadline is not None and now > deadline
+            if self.step % settings.validate_every == 0 or out_of_time or self.is_done:
                 figures = self._validate()
                 if on_log:
                     on_log(self.step, figures)
@@ -220,45 +205,54 @@ class Trainer:
             if now - saved > 60 * settings.checkpoint_minutes:
                 self.save()
                 saved = now
-            if out_of_time or (settings.early_stop and self.stale >= settings.early_stop):
+            if out_of_time:
                 break
         self.save()
         return figures
 
-    def _train_step(self, batch: Any) -> dict[str, float]:
+    def train_step(self, batch: Any) -> dict[str, float]:
+        """Learn from one batch; the figures to log. What takes how long is marked for `train.step_parts`."""
         settings, logged = self.settings, {}
-        rate = self._rate()
         with self.accelerator.autocast():
             losses = self.task.losses(batch, self.step)
+        players = iter(self.optimizers)  # a task's losses come in this order
         boundary = (self.step + 1) % settings.accumulation == 0
         while True:
-            with self.accelerator.autocast():
+            with self.accelerator.autocast(), record_function(f"{PHASE}forward {next(players, '')}"):
                 item = next(losses, None)
             if item is None:
                 break
             name, loss, figures = item
             if not torch.isfinite(loss):
                 raise FloatingPointError(f"step {self.step}: the {name} loss is {loss.item()}; lower the learning rate")
-            optimizer = self.optimizers[name]
-            (loss / settings.accumulation).backward()
+            with record_function(f"{PHASE}backward {name}"):
+                (loss / settings.accumulation).backward()
             logged.update(figures)
             if boundary:
-                parameters = [p for group in optimizer.param_groups for p in group["params"]]
-                norm = nn.utils.clip_grad_norm_(parameters, settings.gradient_clip)
-                logged[f"{name}_norm"] = float(norm)
-                for group in optimizer.param_groups:
-                    group["lr"] = self.base_rates[name] * rate * group["factor"]
-                optimizer.step()
-                for every in self.optimizers.values():  # one player's loss also leaves gradients on the other's weights
-                    every.zero_grad(set_to_none=True)
+                with record_function(f"{PHASE}optimizer {name}"):
+                    logged[f"{name}_norm"] = self._optimize(name)
         if boundary:
-            self.average.update(self.step)
+            with record_function(f"{PHASE}average"):
+                self.average.update(self.step)
         return logged
+
+    def _optimize(self, name: str) -> float:
+        """One step of an optimizer; the gradients' norm before it was clipped."""
+        optimizer, rate = self.optimizers[name], self._rate()
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, self.settings.gradient_clip)
+        for group in optimizer.param_groups:
+            group["lr"] = self.base_rates[name] * rate * group["factor"]
+        optimizer.step()
+        for every in self.optimizers.values():  # one player's loss also leaves gradients on the other's weights
+            every.zero_grad(set_to_none=True)
+        return float(norm)
 
     def _rate(self) -> float:
         settings = self.settings
         warm = min(1.0, (self.step + 1) / max(1, settings.warmup_steps))
-        done = min(1.0, self.step / settings.max_steps)
+        in_time = self.seconds / (60 * settings.max_minutes) if settings.max_minutes > 0 else 0.0
+        done = min(1.0, max(self.step / settings.max_steps, in_time))
         cosine = 0.5 * (1 + torch.cos(torch.tensor(done * torch.pi)).item())
         return warm * (settings.final_rate + (1 - settings.final_rate) * cosine)
 
@@ -317,17 +311,13 @@ class Trainer:
         weights = self._weights()
         for name, optimizer in self.optimizers.items():
             save_file(optimizer_state(optimizer, weights), aside / f"optimizer-{name}.safetensors")
-        state = {"step": self.step, "best": self.best, "stale": self.stale}
+        state = {"step": self.step, "seconds": round(self.seconds, 1), "best": self.best, "stale": self.stale}
         (aside / "state.json").write_text(json.dumps(state), encoding="utf-8")
         shutil.rmtree(final, ignore_errors=True)
         os.replace(aside, final)
-        for old in self.checkpoints()[: -self.settings.keep_checkpoints]:
+        for old in checkpoints(self.folder)[: -self.settings.keep_checkpoints]:
             shutil.rmtree(old)
         return final
-
-    def checkpoints(self) -> list[Path]:
-        """Whole checkpoints, oldest first."""
-        return sorted(self.folder.glob("checkpoint-*"))
 
     def _weights(self) -> dict[str, Tensor]:
         """Every trained weight by name."""
@@ -335,7 +325,7 @@ class Trainer:
         return {f"{module}.{name}": weight for module, owner in modules for name, weight in owner.named_parameters()}
 
     def _resume(self) -> None:
-        found = self.checkpoints()
+        found = checkpoints(self.folder)
         if not found:
             return
         folder = found[-1]
@@ -353,3 +343,4 @@ class Trainer:
                 "Name another run folder, or delete this one."
             ) from error
         self.step, self.best, self.stale = state["step"], state["best"], state["stale"]
+        self.seconds = state.get("seconds", 0.0)  # older checkpoints have none

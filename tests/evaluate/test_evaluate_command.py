@@ -20,7 +20,7 @@ QUICK = ("--size", "64", "--count", "4", "--identity", "embedded", "--batch", "3
 def report(faces_folder, dimming_onnx, tmp_path_factory) -> Path:
     """With references, another person's, an ONNX baseline that changes nothing; the command's name left out."""
     out = tmp_path_factory.mktemp("report") / "out"
-    words = ["--strengths", "6,9-16", "--references", "0,1,wrong", "--sheet-rows", "2", "--onnx-weight", "1"]
+    words = ["--strengths", "6,9-16", "--references", "0,1,1of2,wrong", "--sheet-rows", "2", "--onnx-weight", "1"]
     baseline = ["--baseline-onnx", f"same={dimming_onnx}"]
     assert main(["evaluate", "--data", str(faces_folder), "-o", str(out), *words, *baseline, *QUICK]) == 0
     return out
@@ -32,14 +32,17 @@ def figures(folder: Path) -> dict[str, float]:
 
 def test_every_row_is_measured_at_every_strength(report):
     found = figures(report)
-    rows = ("input", "unsharp", "onnx-1", "0", "1", "wrong")
-    for metric in ("psnr", "ssim", "sharpness", "gt_id", "ref_id", "wrong_id"):
+    rows = ("input", "unsharp", "onnx-1", "0", "1", "1of2", "wrong")
+    for metric in ("psnr", "ssim", "sharpness", "gt_id", "ref_id", "wrong_id", "mistaken"):
         missing = [
             f"{metric}/{row}@{level}" for row in rows for level in ("6", "9-16") if f"{metric}/{row}@{level}" not in found
         ]
         assert missing == []
     assert found["gt_id/clean"] == pytest.approx(1, abs=1e-4)
     assert found["sharpness/clean"] == pytest.approx(1)
+    assert found["mistaken/clean"] == 0, "the two people are easily told apart"
+    assert 0 <= found["mistaken_input@9-16"] <= 100
+    assert found["gt_id_by_1of2@4-8"] == pytest.approx(found["gt_id/1of2@6"] - found["gt_id/1@6"], abs=1e-6)
     assert found["psnr/onnx-1@6"] == pytest.approx(found["psnr/input@6"], abs=1), "this baseline gives the input back"
     assert found["gain_psnr_1@4-8"] == pytest.approx(found["psnr/1@6"] - found["psnr/input@6"], abs=1e-6)
 

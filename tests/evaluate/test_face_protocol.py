@@ -9,6 +9,7 @@ import pytest
 
 from iconface_video.errors import UsageError
 from iconface_video.evaluate.face_protocol import FaceProtocol, load_held_out
+from iconface_video.evaluate.face_rows import TableRow, main_row
 from iconface_video.evaluate.face_settings import FaceEvaluation, Level, parse_levels, parse_references
 
 
@@ -24,13 +25,25 @@ def test_words_on_the_command_line():
     assert [item.count for item in parse_references("0,1,3,5,wrong,truth")] == [0, 1, 3, 5, 3, 3]
 
 
+def test_the_best_of_more_photos_on_the_command_line():
+    rows = parse_references("0,3,3of10,wrong")
+    assert [(row.key, row.photos) for row in rows] == [("0", 0), ("3", 3), ("3of10", 10), ("wrong", 3)]
+    assert rows[2].name == "3 references, the best of 10"
+    table = [TableRow(row.key, row.name, row) for row in rows]
+    assert main_row(table) == "3"
+    assert main_row(table[2:]) == "3of10"
+
+
 @pytest.mark.parametrize(
     ("parse", "text", "sentence"),
     [
         (parse_levels, "strong", "strength is 'strong', must be a number or a range like 4-8"),
         (parse_levels, "9-4", "the smaller one first"),
         (parse_levels, "30", "must be within 0 and 20"),
-        (parse_references, "many", "must be numbers, wrong or truth"),
+        (parse_references, "many", "must be numbers, 3of10, wrong or truth"),
+        (parse_references, "3of3", "some of more"),
+        (parse_references, "0of3", "some of more"),
+        (parse_references, "3of1000", "at most 64"),
     ],
 )
 def test_slips_are_refused(parse, text, sentence):
@@ -56,6 +69,19 @@ def test_references_are_of_the_right_people(settings):
         strangers = {names[i] for i in choice.wrong}
         assert len(strangers) == 1
         assert names[choice.truth] not in strangers
+
+
+def test_the_gallery_holds_other_photos_of_the_measured_people(settings):
+    two = replace(settings, count=2, references=parse_references("0"))
+    protocol = FaceProtocol(load_held_out(two), two)
+    gallery = protocol.gallery(most=2)
+    assert {name: len(photos) for name, photos in gallery.items()} == {"anna": 2, "ben": 2}
+    measured = [protocol._plain(choice.truth) for choice in protocol.choices]
+    assert not any(np.array_equal(photo, face) for photos in gallery.values() for photo in photos for face in measured)
+    everybody = replace(two, count=8)
+    assert FaceProtocol(load_held_out(everybody), everybody).gallery() == {}  # no photo is left
+    (batch,) = protocol.batches()
+    assert sorted(batch.people) == ["anna", "ben"]
 
 
 def test_the_batch_size_changes_nothing(settings):

@@ -10,8 +10,16 @@ import pytest
 
 from iconface_video.errors import UsageError
 from iconface_video.evaluate.detector_agreement import YuNet, _detection, compare, match, overlap
-from iconface_video.evaluate.identity_metrics import cosine, cosine_to_each, detected_landmarks, landmark_error, make_judge
+from iconface_video.evaluate.identity_metrics import (
+    Gallery,
+    cosine,
+    cosine_to_each,
+    detected_landmarks,
+    landmark_error,
+    make_judge,
+)
 from iconface_video.faces.centerface import CenterFace
+from iconface_video.identity.anchors import best_first
 from iconface_video.types import Detection
 from tests.evaluate.conftest import portrait
 
@@ -106,3 +114,32 @@ def test_yunet_rows_are_read_in_order():
 def test_a_missing_yunet_file_is_said(tmp_path):
     with pytest.raises(OSError, match="--yunet needs YuNet's ONNX file"):
         YuNet(tmp_path / "yunet.onnx")
+
+
+class FourColors:
+    """Embeds a picture of one color as that color."""
+
+    name = description = "colors"
+
+    def embed(self, crops):
+        colors = np.stack([crop[0, 0] for crop in crops]).astype(np.float32)
+        return colors / np.linalg.norm(colors, axis=1, keepdims=True)
+
+
+def one_color(*rgb: int) -> np.ndarray:
+    return np.full((4, 4, 3), rgb, np.uint8)
+
+
+def test_a_face_is_taken_for_the_nearest_person():
+    photos = {"red": [one_color(250, 0, 0), one_color(250, 40, 0)], "green": [one_color(0, 250, 0)], "": [one_color(9, 9, 9)]}
+    gallery = Gallery.of(photos, FourColors())
+    assert gallery.names == ("red", "green")
+    seen = FourColors().embed([one_color(200, 10, 0), one_color(200, 90, 0), one_color(90, 200, 0), one_color(0, 9, 0)])
+    wrong = gallery.mistaken(seen, ["red", "green", "red", "blue"])
+    assert wrong[:3].tolist() == [0, 1, 1]
+    assert np.isnan(wrong[3])  # nobody knows blue here
+    assert Gallery.of({"red": photos["red"]}, FourColors()) is None
+
+
+def test_best_first_is_by_the_norm():
+    assert best_first([np.full(512, value, np.float32) for value in (1, 3, 2)]) == [1, 2, 0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from iconface_video.evaluate.video_summary import aims
 from iconface_video.evaluate.video_timing import sound_offsets_ms, stream_times
 from iconface_video.evaluate.video_variants import GRID, NOISES, parse_variant, parse_variants
 from iconface_video.pipelines.evaluate_video import VideoChoice, evaluate_video
-from iconface_video.settings import RunSettings, SurveySettings
+from iconface_video.settings import RestoreSettings, RunSettings, SurveySettings
 from tests.conftest import ffmpeg
 
 SETTINGS = RunSettings(survey=SurveySettings(detection_size=320, min_track_seconds=0.1))
@@ -52,7 +53,7 @@ def grey(crops) -> np.ndarray:
     return np.array([picture.ravel() - picture.mean() for picture in np.float32(small)], np.float32)
 
 
-def evaluate(clip: Path, out: Path, model: Inventor, *variants: str, seconds: str = "0.9"):
+def evaluate(clip: Path, out: Path, model: Inventor, *variants: str, seconds: str = "0.9", against: Path | None = None):
     choice = VideoChoice(
         clips=(clip,),
         damages=("medium",),
@@ -61,7 +62,7 @@ def evaluate(clip: Path, out: Path, model: Inventor, *variants: str, seconds: st
         size=128,
         identity="embedded",
     )
-    return evaluate_video(choice, out, settings=SETTINGS, model=model, embed=grey)
+    return evaluate_video(choice, out, settings=SETTINGS, model=model, embed=grey, against=against)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,30 @@ def test_a_model_that_noise_does_not_reach_is_told(face_clip, tmp_path):
     assert any("'independent' restored the same faces as 'default', to the bit" in note for note in notes)
 
 
+def test_an_earlier_report_stands_beside(face_clip, found, tmp_path):
+    out, before = found
+    evaluate(face_clip, tmp_path / "new", Inventor(0.5), "default", "no-filter", against=out)
+    report = json.loads((tmp_path / "new" / "report.json").read_text())
+    now, then = report["figures"], before["figures"]
+    assert now["against.default.flicker"] == pytest.approx(now["default.flicker"] / then["default.flicker"])
+    assert now["against.default.flicker"] < 1
+    assert now["against.default.psnr"] == pytest.approx(now["default.psnr"] - then["default.psnr"], abs=1e-6)
+    assert now["against.clean.warp"] == pytest.approx(1)
+    assert "against.independent.warp" not in now
+    (section,) = [section for section in report["sections"] if section["title"].startswith("Against steady, version")]
+    assert [item["kind"] for item in section["items"]] == ["table", "table"]  # no warning
+    evaluate(face_clip, tmp_path / "short", Inventor(0.5), "default", seconds="0.3", against=out / "report.json")
+    assert "differ in seconds" in (tmp_path / "short" / "report.html").read_text()
+
+
+def test_what_is_no_report_of_videos_is_refused_before_any_work(face_clip, tmp_path):
+    (tmp_path / "report.json").write_text('{"figures": {"psnr/3": 1}, "version": "1", "seed": 1, "settings": {}}')
+    for other, sentence in ((tmp_path, "not a report of `evaluate video`"), (tmp_path / "none", "cannot be read")):
+        with pytest.raises(InputError, match=sentence):
+            evaluate(face_clip, tmp_path / "out", Inventor(0.0), "default", against=other)
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_earlier_report_is_not_overwritten(face_clip, found):
     out, _ = found
     with pytest.raises(OutputError, match="not empty"):
@@ -145,6 +170,19 @@ def test_words_become_settings():
     whole = {(v.settings(base).restore.noise, v.settings(base).survey.smoothing > 0, v.settings(base).render.temporal_filter)
              for v in parse_variants(GRID)}  # fmt: skip
     assert len(whole) == 4 * len(NOISES)
+
+
+def test_per_frame_is_one_frame_for_models_that_look_at_several():
+    @dataclass(frozen=True)
+    class SeveralFrames(RestoreSettings):
+        window: int = 7
+
+    variant = parse_variant("per-frame")
+    assert variant.settings(RunSettings()).restore == replace(RestoreSettings(), noise="independent")
+    several = variant.settings(replace(RunSettings(), restore=SeveralFrames()))
+    assert (several.restore.window, several.restore.noise) == (1, "independent")
+    with pytest.raises(UsageError, match="no setting 'window'"):
+        parse_variant("window=1")
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,29 @@
-"""What a training run leaves can be exported, whatever its weights began from."""
+"""Runs of one stage or several go on where they were; what they leave can be exported, whatever their weights began from."""
 
 from __future__ import annotations
 
+import csv
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from iconface_video.errors import CheckpointError, InputError
+from iconface_video.errors import CheckpointError, InputError, UsageError
 from iconface_video.models.checkpoints import load_model
 from iconface_video.models.embedded import build_embedded
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder, PixelAutoencoderSettings
-from iconface_video.pipelines.train import export_restorer
+from iconface_video.pipelines.train import export_restorer, newest_weights, train_stages
+from iconface_video.train.config import RestorerConfig, ValidationSettings
+from iconface_video.train.data import FaceSettings, MixSettings
+from iconface_video.train.loss_settings import LossSettings
+from iconface_video.train.trainer import TrainSettings
 
 
 def run_folder(folder: Path, weights: dict[str, torch.Tensor]) -> Path:
@@ -61,3 +71,76 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not weights of the embedded model"):
         export_restorer(run_folder(tmp_path / "run", {"stranger": torch.zeros(3)}), tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> tuple[RestorerConfig, RestorerConfig]:
+    """The convolutions, then the whole; on four "people" with four pictures of 32 px each."""
+    folder = tmp_path_factory.mktemp("faces")
+    rows = [
+        {"file": f"{person}-{shot}.png", "split": "train" if person < 2 else "val", "identity": f"person {person}"}
+        for person in range(4)
+        for shot in range(4)
+    ]
+    for seed, row in enumerate(rows):
+        picture = np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / row["file"]), picture)
+    with (folder / "index.csv").open("w", newline="") as out:
+        writer = csv.DictWriter(out, ["file", "split", "identity"])
+        writer.writeheader()
+        writer.writerows(rows)
+    first = RestorerConfig(
+        stage="autoencoder",
+        identity_encoder=None,
+        workers=0,
+        faces=FaceSettings(folders=(str(folder),)),
+        mix=MixSettings(sizes=(32,), batches=(1,)),
+        validation=ValidationSettings(count=1, strengths=(6.0,)),
+        losses=LossSettings(identity=0.0),
+        trainer=TrainSettings(max_steps=2, warmup_steps=1, log_every=1, precision="no", cpu=True),
+    )
+    # At no rate its weights stay what they began from.
+    return first, replace(first, stage="restorer", trainer=replace(first.trainer, learning_rate=0.0, max_steps=3))
+
+
+def test_stages_follow_one_another_and_a_budget_of_time_stops_in_between(
+    stages: tuple[RestorerConfig, RestorerConfig], tmp_path: Path
+) -> None:
+    run, seen = tmp_path / "run", []
+
+    def train(minutes: float) -> dict[str, float]:
+        return train_stages(stages, run, minutes=minutes, on_stage=lambda number, count: seen.append((number, count)))
+
+    train(1e-9)
+    assert seen == []  # no time, nothing begun
+    assert json.loads((run / "stage.json").read_text()) == {"stage": 1, "stages": 2}
+    figures = train(0.0)
+    assert seen == [(1, 2), (2, 2)]
+    assert "gain_none@6" in figures
+    began, ended = (load_file(newest_weights(run / folder)) for folder in ("stage-01", "stage-02"))
+    assert all(torch.equal(value, ended[f"autoencoder.{name}"]) for name, value in began.items())
+    assert newest_weights(run).parts[-3:-1] == ("stage-02", "checkpoint-0000003")
+    export_restorer(run, tmp_path / "model")
+    assert train(0.0) == {}  # all done
+
+
+def test_a_run_goes_on_within_its_stage_where_the_earlier_one_is_no_longer(
+    stages: tuple[RestorerConfig, RestorerConfig], tmp_path: Path
+) -> None:
+    train_stages(stages, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "stage-01")
+    longer = (stages[0], replace(stages[1], trainer=replace(stages[1].trainer, max_steps=4)))
+    steps: list[int] = []
+    train_stages(longer, tmp_path / "run", lambda step, row: steps.append(step))
+    assert set(steps) == {4}
+    with pytest.raises(UsageError, match="has reached stage 2, the config has 1"):
+        train_stages(stages[:1], tmp_path / "run")
+
+
+def test_a_run_of_one_stage_is_not_taken_for_one_of_several(
+    stages: tuple[RestorerConfig, RestorerConfig], tmp_path: Path
+) -> None:
+    train_stages(stages[:1], tmp_path)
+    assert (tmp_path / "checkpoint-0000002").is_dir()
+    with pytest.raises(UsageError, match="holds a run of one stage"):
+        train_stages(stages, tmp_path)

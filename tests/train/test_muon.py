@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from iconface_video.train.muon import Muon, is_matrix, orthogonalised
-from iconface_video.train.trainer import load_optimizer_state, optimizer_state
+from iconface_video.train.run_state import load_optimizer_state, optimizer_state
 
 
 def test_an_orthogonalised_matrix_keeps_its_directions_and_loses_its_sizes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from iconface_video.errors import CheckpointError, UsageError
-from iconface_video.train.config import RestorerConfig, build, read_config
+from iconface_video.train.config import RestorerConfig, build, read_config, read_stages
 from iconface_video.train.losses import hard_example_loss, identity_loss
 from iconface_video.train.trainer import Task, Trainer, TrainSettings
 
@@ -137,3 +138,63 @@ def test_weights_that_must_learn_faster_do(tmp_path: Path, optimizer: str) -> No
     Trainer(task, replace(settings(1), weight_decay=0.0, learning_rate=1e-3, optimizer=optimizer), tmp_path).run()
     moved = {name: (value - before[name]).abs().item() for name, value in task.modules["line"].named_parameters()}
     assert moved["bias"] == pytest.approx(8 * moved["weight"], rel=0.01)
+
+
+def test_a_deadline_stops_a_run_and_time_adds_up(tmp_path: Path) -> None:
+    trainer = Trainer(LineTask(), settings(40), tmp_path)
+    figures = trainer.run(deadline=time.monotonic())
+    assert figures  # validated before it stopped
+    assert (trainer.step, trainer.is_done) == (1, False)
+    again = Trainer(LineTask(), settings(40), tmp_path)
+    again.seconds = 10.0
+    again.run()
+    assert again.is_done
+    assert Trainer(LineTask(), settings(40), tmp_path).seconds >= 10.0
+
+
+def test_a_stage_that_ends_by_time_has_its_rate_fall_in_step(tmp_path: Path) -> None:
+    short = replace(settings(1000), max_minutes=1.0, final_rate=0.1)
+    trainer = Trainer(LineTask(), short, tmp_path)
+    rates = []
+    for trainer.seconds in (0.0, 30.0, 60.0):
+        rates.append(trainer._rate())
+    assert rates == pytest.approx([1.0, 0.55, 0.1])
+    assert trainer.is_done
+    trainer.run()
+    assert trainer.step == 0
+
+
+def test_bfloat16_only_where_it_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    for fast, wanted in ((True, "bf16"), (False, "no")):
+        monkeypatch.setattr("iconface_video.train.trainer.has_fast_bfloat16", lambda device, fast=fast: fast)
+        assert TrainSettings(cpu=True).mixed_precision() == wanted
+    assert TrainSettings(precision="bf16").mixed_precision() == "bf16"
+    with pytest.raises(UsageError, match="must be one of auto, no, bf16, fp16"):
+        TrainSettings(precision="fp8")  # type: ignore[arg-type]
+
+
+def test_stages_are_read_from_one_file_and_share_what_stands_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "last.yaml").write_text("mix: {sizes: [64], batches: [4]}\n")
+    text = """
+    faces: {min_side: 100, max_side: 300}
+    trainer: {optimizer: muon}
+    stages:
+      - {stage: autoencoder, trainer: {max_steps: 5}}
+      - {stage: restorer, faces: {min_side: 50}}
+      - last.yaml
+    """
+    (tmp_path / "all.yaml").write_text(text)
+    first, second, third = read_stages(tmp_path / "all.yaml")
+    assert (first.stage, second.stage) == ("autoencoder", "restorer")
+    assert (first.trainer.optimizer, first.trainer.max_steps, first.faces.min_side) == ("muon", 5, 100)
+    assert (second.faces.min_side, second.faces.max_side) == (50, 300)
+    assert third.mix.sizes == (64,)
+    assert read_stages(tmp_path / "last.yaml") == (replace(RestorerConfig(), mix=third.mix),)
+    for wrong, message in (
+        ("stages: 3", "a list of stages"),
+        ("stages: [3]", "stage 1: holds settings"),
+        ("stages: []", "a list"),
+    ):
+        (tmp_path / "wrong.yaml").write_text(wrong)
+        with pytest.raises(UsageError, match=message):
+            read_stages(tmp_path / "wrong.yaml")

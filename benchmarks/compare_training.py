@@ -1,0 +1,195 @@
+"""Two revisions' trainers in one run, step by step in turn: processor time a face of each, and their ratio.
+
+    python benchmarks/compare_training.py ../other-checkout
+
+Each revision runs in a process of its own with its own code, configs and embedded model, and waits while the other one takes a step,
+so that a busy machine disturbs both alike. What is trained: pairs at 128 px with two references, and the losses of the revision's own
+configs/training/embedded-noise.yaml. Steps before the clock starts are not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO, Any
+
+HERE = Path(__file__).resolve().parents[1]
+MARK = "step-taken: "
+LOSSES = Path("configs/training/embedded-noise.yaml")
+
+
+def main() -> None:
+    options = _options()
+    if options.drive:
+        drive(options)
+        return
+    with tempfile.TemporaryDirectory(prefix="compare-training-") as name:
+        folder = Path(name)
+        data = options.data or _made_up(folder / "faces", options.size)
+        trees = {"other": options.other.resolve(), "this": HERE}
+        drivers = {what: Driver(what, tree, folder, data, options) for what, tree in trees.items()}
+        try:
+            taken: dict[str, list[dict[str, float]]] = {what: [] for what in drivers}
+            for _ in range(options.warm_up + options.steps):
+                for what, driver in drivers.items():
+                    taken[what].append(driver.step())
+        finally:
+            for driver in drivers.values():
+                driver.stop()
+    counted = {what: steps[options.warm_up :] for what, steps in taken.items()}
+    report(counted, options.batch, {what: _revision(tree) for what, tree in trees.items()}, options.json)
+
+
+def report(counted: dict[str, list[dict[str, float]]], batch: int, revisions: dict[str, str], as_json: bool) -> None:
+    """Medians of ms a face, and of the steps' ratios."""
+    ms = {what: [1000 * step["processor"] / batch for step in steps] for what, steps in counted.items()}
+    ratios = [there / here for there, here in zip(ms["other"], ms["this"])]
+    low, _, high = statistics.quantiles(ratios, n=4)
+    found: dict[str, Any] = {
+        "ratio": statistics.median(ratios),
+        "quartiles": (low, high),
+        "steps": len(ratios),
+        "batch": batch,
+        **{
+            what: {"revision": revisions[what], "ms_a_face": statistics.median(ms[what]), "loss": counted[what][-1]["loss"]}
+            for what in counted
+        },
+    }
+    if as_json:
+        print(json.dumps(found))
+        return
+    for what in ("other", "this"):
+        print(f"{what:6} {found[what]['ms_a_face']:8.1f} ms of processor time a face   ({found[what]['revision']})")
+    print(f"ratio  {found['ratio']:8.2f} times as many faces a second ({low:.2f} to {high:.2f} in half of {len(ratios)} steps)")
+
+
+class Driver:
+    """A process that trains with the code of one revision, a step whenever it is told to."""
+
+    def __init__(self, what: str, tree: Path, folder: Path, data: Path, options: argparse.Namespace) -> None:
+        package = folder / f"{what}-package" / "iconface_video"
+        package.mkdir(parents=True)
+        # As the package is installed: pipelines/ and configs/ inside it.
+        for part in [*(tree / "iconface_video").iterdir(), tree / "pipelines", tree / "configs"]:
+            if not part.exists():
+                raise SystemExit(f"{tree}: not a checkout of this project ({part.name} is missing)")
+            (package / part.name).symlink_to(part)
+        chosen = [
+            "--data",
+            str(data),
+            "--size",
+            str(options.size),
+            "--batch",
+            str(options.batch),
+            "--precision",
+            options.precision,
+        ]
+        chosen += ["--optimizer", options.optimizer] if options.optimizer else []
+        command = [sys.executable, str(Path(__file__).resolve()), str(tree), "--drive", str(folder / f"{what}-run"), *chosen]
+        environment = {**os.environ, "PYTHONPATH": str(package.parent)}
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+
+    def step(self) -> dict[str, float]:
+        """Processor and wall seconds of one step, and its loss."""
+        _pipe(self._process.stdin).write("go\n")
+        _pipe(self._process.stdin).flush()
+        for line in _pipe(self._process.stdout):
+            if line.startswith(MARK):
+                found: dict[str, float] = json.loads(line.removeprefix(MARK))
+                return found
+        raise SystemExit(f"{' '.join(map(str, self._process.args))}: ended early, see above")  # type: ignore[arg-type]
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def _pipe(stream: IO[str] | None) -> IO[str]:
+    assert stream is not None
+    return stream
+
+
+def drive(options: argparse.Namespace) -> None:
+    """Train with the revision that PYTHONPATH names; each step waits for a line on standard input."""
+    import yaml
+
+    from iconface_video.pipelines.train import train_restorer
+    from iconface_video.train.config import RestorerConfig, build
+
+    own = yaml.safe_load((options.other / LOSSES).read_text(encoding="utf-8"))
+    trainer = {
+        **own["trainer"],
+        "max_steps": 1_000_000,
+        "validate_every": 1_000_000,
+        "checkpoint_minutes": 1e6,
+        "log_every": 1,
+        "precision": options.precision,
+        "cpu": True,
+    }
+    if options.optimizer:
+        trainer["optimizer"] = options.optimizer
+    values = {
+        "stage": own["stage"],
+        "start_from": "embedded",
+        "workers": 0,
+        "faces": {"folders": [str(options.data)], "max_side": 256},
+        "mix": {"sizes": [options.size], "batches": [options.batch], "reference_shares": [0.0, 0.0, 1.0], "pair_share": 1.0},
+        "losses": own["losses"],
+        "validation": {"size": options.size, "count": 1, "strengths": [6.0]},
+        "trainer": trainer,
+    }
+    clock = [time.process_time(), time.perf_counter()]
+
+    def wait() -> None:
+        if not sys.stdin.readline():
+            raise SystemExit
+        clock[:] = [time.process_time(), time.perf_counter()]
+
+    def taken(step: int, figures: dict[str, float]) -> None:
+        spent = {"processor": time.process_time() - clock[0], "wall": time.perf_counter() - clock[1], "loss": figures["loss"]}
+        print(MARK + json.dumps(spent), flush=True)
+        wait()
+
+    wait()
+    train_restorer(build(RestorerConfig, values, "compare_training"), options.drive, taken)
+
+
+def _made_up(folder: Path, side: int) -> Path:
+    from iconface_video.pipelines.bench_training import made_up_faces
+
+    return made_up_faces(folder, side)
+
+
+def _revision(tree: Path) -> str:
+    """Short commit and the folder's name."""
+    found = subprocess.run(["git", "-C", str(tree), "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return f"{tree.name}, {found.stdout.strip() or 'no commit known'}"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("other", type=Path, help="checkout of the other revision")
+    parser.add_argument("--data", type=Path, help="aligned faces with an index.csv; made-up pictures when not given")
+    parser.add_argument("--size", type=int, default=128, help="px (128)")
+    parser.add_argument("--batch", type=int, default=12, help="faces a step, an even number (12)")
+    parser.add_argument("--warm-up", type=int, default=5, help="steps before the clock starts (5)")
+    parser.add_argument("--steps", type=int, default=20, help="steps on the clock, of each (20)")
+    parser.add_argument("--precision", default="no", help="no, bf16 or fp16, of both (no)")
+    parser.add_argument("--optimizer", help="of both; each config's own when not given")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.steps < 2 or options.batch < 2 or options.batch % 2:
+        parser.error("--steps is at least 2, --batch an even number")
+    return options
+
+
+if __name__ == "__main__":
+    main()

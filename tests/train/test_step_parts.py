@@ -1,0 +1,104 @@
+"""Where a training step's time goes: each part gets its own, forward and backward."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.profiler import record_function
+
+from iconface_video.cli.main import main
+from iconface_video.train.step_parts import measure_steps
+from iconface_video.train.trainer import Losses, Task, Trainer, TrainSettings
+
+ROOT = Path(__file__).parents[2]
+
+
+@record_function("part: heavy")
+def heavy(x: Tensor) -> Tensor:
+    for _ in range(30):
+        x = torch.tanh(x @ x.mT @ x)
+    return x.square().mean()
+
+
+@record_function("part: light")
+def light(x: Tensor) -> Tensor:
+    return x.square().mean()
+
+
+class TwoLosses(Task):
+    """A loss that costs much and one that costs nothing; a judge."""
+
+    def __init__(self) -> None:
+        self.modules = {"model": nn.Sequential(nn.Linear(128, 128)), "judge": nn.Linear(128, 1)}
+
+    def parameters(self) -> dict[str, list[nn.Parameter]]:
+        return {name: list(module.parameters()) for name, module in self.modules.items()}
+
+    def batches(self, seed: int, start_step: int) -> Iterator[Any]:
+        while True:
+            yield SimpleNamespace(truth=torch.rand(128, 128))
+
+    def losses(self, batch: Any, step: int) -> Losses:
+        made = self.modules["model"](batch.truth)
+        yield "model", heavy(made) + light(made), {}
+        yield "judge", self.modules["judge"](made.detach()).square().mean(), {}
+
+    def validate(self, folder: Path, step: int) -> dict[str, float]:
+        return {}
+
+
+def test_each_part_gets_its_own_time_of_both_passes(tmp_path: Path) -> None:
+    trainer = Trainer(TwoLosses(), TrainSettings(precision="no", cpu=True), tmp_path)
+    times = measure_steps(trainer, steps=2, warm_up=1, profiled=2)
+    parts = {part.name: part for part in times.parts}
+    assert {"0", "heavy", "light", "model, the rest", "judge, the rest"} <= parts.keys()
+    assert times.parts[0].name == "heavy"
+    for way in ("forward", "backward"):
+        assert getattr(parts["heavy"], way) > 3 * getattr(parts["light"], way) > 0
+        assert getattr(parts["0"], way) > 0
+    assert times.optimizers.keys() == {"model", "judge"}
+    told = sum(part.whole for part in times.parts) + sum(times.optimizers.values()) + times.average + times.other
+    assert told == pytest.approx(times.step)
+    assert (times.faces, trainer.step) == (256, 5)
+
+
+def test_the_command_takes_a_stage_of_a_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = """
+    identity_encoder: null
+    mix: {sizes: [32], batches: [2]}
+    losses: {stage: few_step, identity: 0.0, spread: 0.25, adversarial: 0.1}
+    trainer: {precision: "no", cpu: true}
+    stages: [{stage: autoencoder}, {stage: restorer}]
+    """
+    (tmp_path / "two.yaml").write_text(text)
+    options = ["--references", "1", "--steps", "1", "--warm-up", "0", "--profiled", "1", "--json"]
+    assert main(["bench", "training", str(tmp_path / "two.yaml"), "--stage", "2", *options]) == 0
+    found = json.loads(capsys.readouterr().out)
+    names = {part["name"] for part in found["times"]["parts"]}
+    assert {"pixel", "spread", "judge", "autoencoder.encoder"} <= names
+    assert found["times"]["data"] > 0
+    assert found["ms_a_face"] == pytest.approx(found["times"]["data"] + found["times"]["step"])
+    assert main(["bench", "training", str(tmp_path / "two.yaml"), "--stage", "3"]) == 2
+    assert "has 2 stages" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(find_spec("efficientnet_lite_pytorch") is None, reason="the extra 'train' is not installed")
+def test_two_revisions_train_in_turn() -> None:
+    """The same one twice: the first steps' losses are equal, whatever their time."""
+    script = ROOT / "benchmarks" / "compare_training.py"
+    options = ["--size", "32", "--batch", "2", "--warm-up", "0", "--steps", "2", "--optimizer", "adamw", "--json"]
+    done = subprocess.run([sys.executable, str(script), str(ROOT), *options], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["ratio"] > 0
+    assert found["this"]["loss"] == pytest.approx(found["other"]["loss"], rel=1e-3)
