@@ -1,4 +1,4 @@
-"""`iconface-video models list|info|pull|verify|prepare|average`."""
+"""`iconface-video models list|info|pull|verify|convert|prepare|average`."""
 
 from __future__ import annotations
 
@@ -95,6 +95,62 @@ def verify(source: SourceArgument = "embedded") -> None:
 
     for line in check(source):
         typer.echo(f"{source}: {line}")
+
+
+@app.command()
+def convert(
+    lora: Annotated[
+        Path, typer.Argument(metavar="LORA", help="A LoRA of FLUX.2 (.safetensors), in BFL's or diffusers' names.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the checkpoint.")],
+    base: Annotated[
+        str,
+        typer.Option(
+            metavar="BASE",
+            help="The FLUX.2-klein checkpoint: a folder, a hub id, or its one file (flux-2-klein-base-4b.safetensors).",
+        ),
+    ],
+    parts: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Where vae/, text_encoder/ and tokenizer/ lie, if not beside the base's one file."),
+    ] = None,
+    prompt_embedding: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="prompt_embedding.safetensors of an earlier conversion: no text encoder is needed."),
+    ] = None,
+    fused: Annotated[
+        bool,
+        typer.Option(
+            "--fused/--apart", help="Write the base with the LoRA added to it, or the LoRA alone, referring to the base."
+        ),
+    ] = False,
+    dtype: Annotated[Literal["bfloat16", "float32"], typer.Option(help="Number format of the weights.")] = "bfloat16",
+    device: Annotated[
+        str, typer.Option(metavar="TEXT", help="Where the text encoder is run, once: auto, cpu, cuda, cuda:N or mps.")
+    ] = "auto",
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the folder if it exists.")] = False,
+) -> None:
+    """Bring published LoRA weights at hand (such as FLUX FaceIR's) into a checkpoint folder that --model takes.
+
+    Example: iconface-video models convert lora_weights.safetensors -o faceir --base black-forest-labs/FLUX.2-klein-base-4B
+    """
+    from iconface_video.models.convert import BaseChoice, Prompts, convert_lora
+    from iconface_video.models.load_options import DTYPES, pick_device
+    from iconface_video.models.registry import size_of
+
+    model = convert_lora(
+        lora,
+        output,
+        BaseChoice(base, parts=parts),
+        prompts=Prompts(file=prompt_embedding),
+        fused=fused,
+        device=pick_device(device),
+        dtype=DTYPES[dtype],
+        overwrite=force,
+    )
+    typer.echo(f"{output}: {human_size(size_of(output))}, {'base and LoRA in one' if fused else 'base kept apart: ' + base}")
+    typer.echo(f"    prompt: {model.prompt.shape[1]} tokens; the text encoder is not needed any more")
+    typer.echo("    It has no identity pathway: the person is told by reference pictures alone.")
 
 
 @app.command()
