@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from iconface_video.cli.display import print_json
+from iconface_video.errors import UsageError
 
 app = typer.Typer(help="Which models there are, their licence and size, and where they are stored.", no_args_is_help=True)
 
-SourceArgument = Annotated[str, typer.Argument(help="embedded, a checkpoint folder, or a hub id (owner/name).")]
+SourceArgument = Annotated[str, typer.Argument(help="embedded, flux-faceir, a checkpoint folder, or a hub id (owner/name).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
 
 
@@ -73,16 +75,55 @@ def info(source: SourceArgument = "embedded", as_json: JsonOption = False) -> No
 
 
 @app.command()
-def pull(source: SourceArgument) -> None:
+def pull(
+    source: SourceArgument,
+    base_revision: Annotated[
+        str | None,
+        typer.Option(metavar="REVISION", help="Branch, tag or commit of a published model's base; main if not given."),
+    ] = None,
+    lora_revision: Annotated[
+        str | None,
+        typer.Option(metavar="REVISION", help="Branch, tag or commit of a published model's LoRA; main if not given."),
+    ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT", help="Where a published model's text encoder is run, once: auto, cpu, cuda, cuda:N or mps."
+        ),
+    ] = "auto",
+    force: Annotated[bool, typer.Option("--force", "-f", help="Convert a published model again.")] = False,
+) -> None:
     """Download a model into Hugging Face's cache (weights and settings only: no pickles, no code).
 
-    Example: iconface-video models pull black-forest-labs/FLUX.2-klein-base-4B
+    A published model (flux-faceir) is also brought into our form: its prompt is embedded once with its text encoder. The
+    disk is checked first, a download that was cut goes on where it was, and what comes is compared with its SHA-256.
+
+    Example: iconface-video models pull flux-faceir
     """
     from iconface_video.models.checkpoints import find_checkpoint
+    from iconface_video.models.published import PUBLISHED
     from iconface_video.models.registry import size_of
 
+    if source in PUBLISHED:
+        return _pull_published(source, base_revision, lora_revision, device, force)
+    if base_revision or lora_revision:
+        raise UsageError(f"{source}: --base-revision and --lora-revision are for published models ({', '.join(PUBLISHED)})")
     folder = find_checkpoint(source)
     typer.echo(f"{source}: {human_size(size_of(folder))} in {folder}")
+
+
+def _pull_published(name: str, base_revision: str | None, lora_revision: str | None, device: str, force: bool) -> None:
+    from iconface_video.models.convert import pull_published
+    from iconface_video.models.load_options import pick_device
+    from iconface_video.models.published import PUBLISHED
+
+    model = PUBLISHED[name]
+    base = replace(model.base, revision=base_revision or model.base.revision)
+    lora = replace(model.lora, revision=lora_revision or model.lora.revision)
+    folder = pull_published(model, base=base, lora=lora, device=pick_device(device), say=typer.echo, overwrite=force)
+    typer.echo(f"{name}: ready in {folder} ({model.traits.license})")
+    typer.echo(f"    It {model.can}.")
+    typer.echo(f"    It {model.cannot}.")
 
 
 @app.command()

@@ -31,6 +31,13 @@ def find_base(source: str, revision: str | None = None) -> Path:
     return fetch(source) if revision is None else find_downloaded(source, revision)
 
 
+def base_files(base: Path) -> list[Path]:
+    """The weight files of backbone and autoencoder."""
+    if is_bfl_file(base):
+        return [base]
+    return sorted(path for part in ("transformer", "vae") for path in (base / part).glob("*.safetensors"))
+
+
 def check_base(folder: Path) -> None:
     """Compare the keys and shapes of a FLUX.2 backbone (diffusers' folder, BFL's file) with its config; reads headers alone."""
     if is_bfl_file(folder):

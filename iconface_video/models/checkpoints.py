@@ -144,6 +144,12 @@ def read_index(folder: Path) -> dict[str, Any]:
     return index
 
 
+def checkpoint_traits(source: str | Path) -> RestorerTraits:
+    """What a checkpoint says of itself; its weights are not read. Raises CheckpointError."""
+    path = find_checkpoint(source) / INDEX
+    return _from_json(RestorerTraits, read_index(path.parent).get("traits"), path)
+
+
 def _from_json(kind: type[T], values: Any, path: Path) -> T:
     """A settings dataclass from JSON; lists become tuples. CheckpointError for an unknown or missing entry."""
     if not isinstance(values, dict):

@@ -119,7 +119,7 @@ def pull_published(
     wanted = (base or published.base, lora or published.lora)
     listings = [list_part(part) for part in wanted]
     made_from = {"base": listings[0].commit, "lora": listings[1].commit}
-    base_folder, lora_folder = download(listings, say)
+    _, lora_folder = download(listings, say)
     if not overwrite and _made_from(folder) == made_from:
         return folder
     say("embedding the prompt with the base's text encoder; this is done once")
