@@ -1,20 +1,20 @@
-"""`models pull flux-faceir` against a local server that speaks the hub's protocol, in processes of their own."""
+"""`models pull flux-faceir` against a local server that speaks the hub's protocol."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
+from iconface_video.cli.main import main
 from iconface_video.errors import CheckpointError
 from iconface_video.models import download
 from iconface_video.models.checkpoints import find_checkpoint
-from iconface_video.models.download import HubPart, Listing, RemoteFile, check_room
+from iconface_video.models.download import OFFLINE, HubPart, Listing, RemoteFile, check_room
 from iconface_video.models.published import FLUX_FACEIR
 from iconface_video.models.registry import describe
 from tests.models.hub_server import COMMIT, Hub, serving
@@ -40,22 +40,39 @@ def hub(repositories: dict[str, Path]) -> Iterator[Hub]:
         yield found
 
 
+@dataclass
+class Result:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 class Machine:
     """A user's machine: caches of its own, the hub at the server's address."""
 
-    def __init__(self, folder: Path, hub: Hub) -> None:
-        self.folder, self.hub = folder, hub
+    def __init__(self, folder: Path, hub: Hub, patch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
         self.prepared = folder / "ours" / "models" / "flux-faceir"
+        self._patch, self._capfd = patch, capfd
+        patch.setenv("ICONFACE_HOME", str(folder / "ours"))
+        patch.delenv(OFFLINE, raising=False)
+        for name, value in {  # what the library makes of HF_ENDPOINT and HF_HOME when it is loaded
+            "ENDPOINT": hub.url,
+            "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + "/{repo_id}/resolve/{revision}/{filename}",
+            "HF_HUB_CACHE": str(folder / "hf" / "hub"),
+        }.items():
+            patch.setattr(huggingface_hub.constants, name, value)
 
-    @property
-    def environment(self) -> dict[str, str]:
-        own = {"HF_HOME": str(self.folder / "hf"), "HF_ENDPOINT": self.hub.url, "ICONFACE_HOME": str(self.folder / "ours")}
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE"))}
-        return {**kept, **own, "OMP_NUM_THREADS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    def run(self, *arguments: str) -> Result:
+        self._capfd.readouterr()
+        code = main(arguments)
+        self._patch.delenv(OFFLINE, raising=False)
+        out, err = self._capfd.readouterr()
+        return Result(code, out, err)
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "iconface_video", *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=300)
+
+@pytest.fixture
+def machine(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Machine:
+    return Machine(tmp_path, hub, monkeypatch, capfd)
 
 
 def plant_partial(cache: Path, path: Path) -> int:
@@ -69,8 +86,9 @@ def plant_partial(cache: Path, path: Path) -> int:
     return len(data) // 3
 
 
-def test_pulled_cut_pulled_again_and_used_offline(hub: Hub, tmp_path: Path, repositories: dict[str, Path]) -> None:
-    machine = Machine(tmp_path, hub)
+def test_pulled_cut_pulled_again_and_used_offline(
+    machine: Machine, hub: Hub, tmp_path: Path, repositories: dict[str, Path]
+) -> None:
     refused = machine.run("models", "verify", "flux-faceir")
     assert refused.returncode == 2
     assert "not on this machine yet. `iconface-video models pull flux-faceir` brings it (about 16 GB)" in refused.stderr
@@ -103,8 +121,7 @@ def test_pulled_cut_pulled_again_and_used_offline(hub: Hub, tmp_path: Path, repo
     assert "can: restores faces at 512 px" in result.stdout
 
 
-def test_a_damaged_file_is_thrown_away(hub: Hub, tmp_path: Path) -> None:
-    machine = Machine(tmp_path, hub)
+def test_a_damaged_file_is_thrown_away(machine: Machine, hub: Hub, tmp_path: Path) -> None:
     hub.damaged = "lora_weights.safetensors"
     result = machine.run("models", "pull", "flux-faceir", "--device", "cpu")
     assert result.returncode == 2
@@ -113,8 +130,7 @@ def test_a_damaged_file_is_thrown_away(hub: Hub, tmp_path: Path) -> None:
     assert not list((tmp_path / "hf").rglob("*.part"))
 
 
-def test_offline_and_unknown_revisions_are_one_sentence(hub: Hub, tmp_path: Path) -> None:
-    machine = Machine(tmp_path, hub)
+def test_offline_and_unknown_revisions_are_one_sentence(machine: Machine, hub: Hub, tmp_path: Path) -> None:
     offline = machine.run("--offline", "models", "pull", "flux-faceir")
     assert (offline.returncode, hub.requests) == (2, [])
     assert "not on this machine, and --offline forbids to fetch it" in offline.stderr
