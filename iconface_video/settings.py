@@ -120,6 +120,9 @@ class SurveySettings(Validated):
 class AnchorSettings(Validated):
     max_references: int = setting(3, low=0, high=16, help="Pictures shown to the model per person.")
     anchor_crops: int = setting(8, low=1, high=64, help="Most crops of a track that build its anchor.")
+    picture_scale: float | None = setting(
+        None, low=1.0, high=2.5, help="How much wider than the FFHQ frame these pictures are cut; as the faces when not given."
+    )
     temperature: float = setting(1.0, low=0.01, high=100, help="T of IConFace eq. 4.")
     min_similarity: float = setting(0.40, low=-1, high=1, help="A reference photo fits a person from this cosine on.")
     same_person_similarity: float = setting(
@@ -133,6 +136,9 @@ class RestoreSettings(Validated):
     steps: int | None = setting(None, low=1, high=100, help="Sampler steps; the model's own number when not given.")
     guidance_scale: float | None = setting(None, low=1.0, high=30.0, help="Classifier-free guidance; 1 is off.")
     start_sigma: float = setting(1.0, low=0.05, high=1.0, help="Noise level to start from; below 1 starts from the input.")
+    start_from: str = setting(
+        "input", help="What --start-sigma below 1 starts from: input, or the result of another model such as embedded."
+    )
     noise: Literal["independent", "fixed", "mixed", "progressive", "warped"] = setting(
         "fixed", help="How frames of a track share noise."
     )
@@ -141,6 +147,10 @@ class RestoreSettings(Validated):
     crop_size: int | None = setting(
         None, low=64, high=1024, help="Crop size in px (multiple of 16); by the face's size when not given."
     )
+    crop_scale: float | None = setting(
+        None, low=1.0, high=2.5, help="How much wider than the FFHQ frame faces are cut; the model's own when not given."
+    )
+    lora_scale: float = setting(1.0, low=0.0, high=2.0, help="How much of a full-size model's LoRA acts.")
     max_sharpness: float = setting(
         0.0, low=0, high=1000, help="Faces sharper than this (Laplacian deviation) are left alone; 0 restores all."
     )

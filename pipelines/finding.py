@@ -198,7 +198,7 @@ def _anchors_of_chosen(
     watch: Watch,
 ) -> tuple[dict[int, IdentityAnchor], list[str]]:
     """Anchors of the survey's tracks, and notes; photos of people.yaml, of --person and of --reference all count."""
-    own, notes = load_people_photos(chosen, photo_detector(settings.survey), embed)
+    own, notes = load_people_photos(chosen, photo_detector(settings.survey), embed, settings.anchors.picture_scale)
     others, more = _read_references(references, settings, embed)
     matches, doubts = match_chosen(chosen, own, others, settings.anchors)
     anchors = _anchors(Clip(clip.reader), survey, matches, embed, settings, watch)
@@ -223,10 +223,11 @@ def _read_references(
     if not references:
         return [], []
     detector = photo_detector(settings.survey)
-    photos = [load_photo(path, detector, embed) for path in references.photos]
+    scale = settings.anchors.picture_scale
+    photos = [load_photo(path, detector, embed, scale=scale) for path in references.photos]
     notes: list[str] = []
     for name, path in references.people:
-        more, skipped = load_folder(name, path, detector, embed)
+        more, skipped = load_folder(name, path, detector, embed, scale)
         photos += more
         notes += skipped
     notes += [f"{photo.path.name}: {note}" for photo in photos for note in photo.notes]

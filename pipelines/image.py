@@ -20,6 +20,7 @@ from iconface_video.pipelines.survey import load_embedder
 from iconface_video.render.color_match import match_color
 from iconface_video.render.masks import crop_mask
 from iconface_video.render.paste import warp_back
+from iconface_video.restore.framing import Framing, framing_of
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.noise import NoiseKey, fixed_noise
 from iconface_video.settings import RunSettings
@@ -100,7 +101,8 @@ def _anchors(
     anchors = [self_anchor(raw[None], settings.anchors) for raw in own]
     if not references:
         return anchors
-    photos = [load_photo(Path(item), detector, embed) for item in references if not isinstance(item, np.ndarray)]
+    scale = settings.anchors.picture_scale
+    photos = [load_photo(Path(item), detector, embed, scale=scale) for item in references if not isinstance(item, np.ndarray)]
     pictures = [photo.crop for photo in photos] + [item for item in references if isinstance(item, np.ndarray)]
     raw = np.stack([photo.embedding for photo in photos]) if photos else np.zeros((0, own.shape[1]), np.float32)
     if len(pictures) > len(photos):
@@ -125,8 +127,9 @@ def _restore_one(
     face_px = TEMPLATE_SIZE / float(np.exp(parameters[0]))  # side of the crop in px of the picture
     sizes = model.crop_sizes
     size = settings.restore.crop_size or next((s for s in sizes if s >= face_px), sizes[-1])
-    matrix = crop_from_display(parameters, size)
-    crop = cut_crop(picture, matrix, size)
+    framing = Framing() if aligned else framing_of(model)
+    matrix = crop_from_display(framing.parameters(parameters), size)
+    crop = framing.with_border(cut_crop(picture, matrix, size), matrix, (picture.shape[1], picture.shape[0]))
     key = NoiseKey(settings.restore.seed, TrackKey(0, 0, number), 0)
     noise = fixed_noise(key, model.noise_shape(size))[None]
     restored = model.restore(crop[None], [model.prepare(anchor, size)], noise)[0]

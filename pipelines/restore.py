@@ -28,13 +28,14 @@ from iconface_video.run.engines.choose import engine_kind, open_engine
 from iconface_video.run.engines.engine import Engine, RestoreWork
 from iconface_video.run.engines.job import ModelFacts
 from iconface_video.run.face_report import FaceObserver
-from iconface_video.run.fingerprint import fingerprint, hash_file, hash_folder
+from iconface_video.run.fingerprint import fingerprint, hash_file
 from iconface_video.run.memory import MemoryPlan, plan_memory
 from iconface_video.run.parts import restore_parts
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.provenance import missing_mark
 from iconface_video.run.report import RunReport
 from iconface_video.run.space import Need, check_space
+from iconface_video.run.weights import hash_weights
 from iconface_video.run.work import WorkFolder, left_output, work_folder_of
 from iconface_video.settings import RunSettings
 from iconface_video.video.output_plan import OutputPlan, plan_output
@@ -77,6 +78,7 @@ def restore_video(
     watch = Watch(on_progress, should_stop)
     if model is None:
         check_source(settings.restore.model)
+        settings = _framed(settings)
     with VideoReader(input, settings.read) as reader:
         clip = Clip(reader, start, end)
         target = plan_output(reader.info, output, settings.encode, force=True)
@@ -179,6 +181,7 @@ def _restore(
     with watch.stage("restore"), _engine(settings, model, engine, watch) as restorer:
         weights = _weights(settings) if model is None else None
         facts = restorer.model
+        notes.say(*getattr(facts, "notes", ()))
         plan = make_plan(found.survey, settings.restore, facts.crop_sizes)
         sizes = plan.crops_by_size()
         for size in sizes:
@@ -273,6 +276,14 @@ def load_restorer(settings: RunSettings) -> FaceModel:
 
 def _weights(settings: RunSettings) -> str:
     """Hash of the model's files."""
-    from iconface_video.models.checkpoints import find_checkpoint
+    return hash_weights(settings.restore)
 
-    return hash_folder(find_checkpoint(settings.restore.model))
+
+def _framed(settings: RunSettings) -> RunSettings:
+    """The settings with reference pictures cut as the model wants its faces; read from its index alone."""
+    if settings.anchors.picture_scale is not None:
+        return settings
+    from iconface_video.models.checkpoints import checkpoint_traits
+
+    scale = settings.restore.crop_scale or checkpoint_traits(settings.restore.model).crop_scale
+    return settings if scale == 1 else replace(settings, anchors=replace(settings.anchors, picture_scale=scale))

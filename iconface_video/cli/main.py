@@ -45,6 +45,8 @@ from iconface_video.cli.stopping import STOPPED
 from iconface_video.errors import IconFaceError, notes_of
 
 INTERRUPTED = 130
+OFFLINE = "HF_HUB_OFFLINE"
+"""What the Hugging Face hub's library obeys (and `models.download`)."""
 SPIN_COUNT = "10000"
 """Turns that an OpenMP thread waits busily; the library's own 300,000 stop a two-core machine that does something else, too."""
 
@@ -89,6 +91,9 @@ def _common(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error; may stand anywhere.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask the network for nothing: models come from this machine; may stand anywhere.")
+    ] = False,
 ) -> None:
     pass
 
@@ -102,7 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     reuse_freed_memory()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = _take_debug(arguments)
+    debug = _take(arguments, "--debug")
+    if _take(arguments, "--offline"):
+        os.environ[OFFLINE] = "1"  # before the hub's library is loaded; workers inherit it
     previous = _let_terminate_interrupt()
     _print_any_name()
     try:
@@ -133,11 +140,11 @@ def _command() -> typer.core.TyperGroup:
     return typer.main.get_command(app)  # type: ignore[return-value]
 
 
-def _take_debug(arguments: list[str]) -> bool:
-    """Removes --debug wherever it stands before a lone "--"."""
+def _take(arguments: list[str], option: str) -> bool:
+    """Removes an option wherever it stands before a lone "--"."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    given = "--debug" in arguments[:end]
-    arguments[:end] = [item for item in arguments[:end] if item != "--debug"]
+    given = option in arguments[:end]
+    arguments[:end] = [item for item in arguments[:end] if item != option]
     return given
 
 

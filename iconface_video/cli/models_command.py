@@ -1,17 +1,19 @@
-"""`iconface-video models list|info|pull|verify|prepare|average`."""
+"""`iconface-video models list|info|pull|verify|convert|prepare|average`."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from iconface_video.cli.display import print_json
+from iconface_video.errors import UsageError
 
 app = typer.Typer(help="Which models there are, their licence and size, and where they are stored.", no_args_is_help=True)
 
-SourceArgument = Annotated[str, typer.Argument(help="embedded, a checkpoint folder, or a hub id (owner/name).")]
+SourceArgument = Annotated[str, typer.Argument(help="embedded, flux-faceir, a checkpoint folder, or a hub id (owner/name).")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
 
 
@@ -73,16 +75,55 @@ def info(source: SourceArgument = "embedded", as_json: JsonOption = False) -> No
 
 
 @app.command()
-def pull(source: SourceArgument) -> None:
+def pull(
+    source: SourceArgument,
+    base_revision: Annotated[
+        str | None,
+        typer.Option(metavar="REVISION", help="Branch, tag or commit of a published model's base; main if not given."),
+    ] = None,
+    lora_revision: Annotated[
+        str | None,
+        typer.Option(metavar="REVISION", help="Branch, tag or commit of a published model's LoRA; main if not given."),
+    ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT", help="Where a published model's text encoder is run, once: auto, cpu, cuda, cuda:N or mps."
+        ),
+    ] = "auto",
+    force: Annotated[bool, typer.Option("--force", "-f", help="Convert a published model again.")] = False,
+) -> None:
     """Download a model into Hugging Face's cache (weights and settings only: no pickles, no code).
 
-    Example: iconface-video models pull black-forest-labs/FLUX.2-klein-base-4B
+    A published model (flux-faceir) is also brought into our form: its prompt is embedded once with its text encoder. The
+    disk is checked first, a download that was cut goes on where it was, and what comes is compared with its SHA-256.
+
+    Example: iconface-video models pull flux-faceir
     """
     from iconface_video.models.checkpoints import find_checkpoint
+    from iconface_video.models.published import PUBLISHED
     from iconface_video.models.registry import size_of
 
+    if source in PUBLISHED:
+        return _pull_published(source, base_revision, lora_revision, device, force)
+    if base_revision or lora_revision:
+        raise UsageError(f"{source}: --base-revision and --lora-revision are for published models ({', '.join(PUBLISHED)})")
     folder = find_checkpoint(source)
     typer.echo(f"{source}: {human_size(size_of(folder))} in {folder}")
+
+
+def _pull_published(name: str, base_revision: str | None, lora_revision: str | None, device: str, force: bool) -> None:
+    from iconface_video.models.convert import pull_published
+    from iconface_video.models.load_options import pick_device
+    from iconface_video.models.published import PUBLISHED
+
+    model = PUBLISHED[name]
+    base = replace(model.base, revision=base_revision or model.base.revision)
+    lora = replace(model.lora, revision=lora_revision or model.lora.revision)
+    folder = pull_published(model, base=base, lora=lora, device=pick_device(device), say=typer.echo, overwrite=force)
+    typer.echo(f"{name}: ready in {folder} ({model.traits.license})")
+    typer.echo(f"    It {model.can}.")
+    typer.echo(f"    It {model.cannot}.")
 
 
 @app.command()
@@ -95,6 +136,62 @@ def verify(source: SourceArgument = "embedded") -> None:
 
     for line in check(source):
         typer.echo(f"{source}: {line}")
+
+
+@app.command()
+def convert(
+    lora: Annotated[
+        Path, typer.Argument(metavar="LORA", help="A LoRA of FLUX.2 (.safetensors), in BFL's or diffusers' names.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the checkpoint.")],
+    base: Annotated[
+        str,
+        typer.Option(
+            metavar="BASE",
+            help="The FLUX.2-klein checkpoint: a folder, a hub id, or its one file (flux-2-klein-base-4b.safetensors).",
+        ),
+    ],
+    parts: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Where vae/, text_encoder/ and tokenizer/ lie, if not beside the base's one file."),
+    ] = None,
+    prompt_embedding: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="prompt_embedding.safetensors of an earlier conversion: no text encoder is needed."),
+    ] = None,
+    fused: Annotated[
+        bool,
+        typer.Option(
+            "--fused/--apart", help="Write the base with the LoRA added to it, or the LoRA alone, referring to the base."
+        ),
+    ] = False,
+    dtype: Annotated[Literal["bfloat16", "float32"], typer.Option(help="Number format of the weights.")] = "bfloat16",
+    device: Annotated[
+        str, typer.Option(metavar="TEXT", help="Where the text encoder is run, once: auto, cpu, cuda, cuda:N or mps.")
+    ] = "auto",
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the folder if it exists.")] = False,
+) -> None:
+    """Bring published LoRA weights at hand (such as FLUX FaceIR's) into a checkpoint folder that --model takes.
+
+    Example: iconface-video models convert lora_weights.safetensors -o faceir --base black-forest-labs/FLUX.2-klein-base-4B
+    """
+    from iconface_video.models.convert import BaseChoice, Prompts, convert_lora
+    from iconface_video.models.load_options import DTYPES, pick_device
+    from iconface_video.models.registry import size_of
+
+    model = convert_lora(
+        lora,
+        output,
+        BaseChoice(base, parts=parts),
+        prompts=Prompts(file=prompt_embedding),
+        fused=fused,
+        device=pick_device(device),
+        dtype=DTYPES[dtype],
+        overwrite=force,
+    )
+    typer.echo(f"{output}: {human_size(size_of(output))}, {'base and LoRA in one' if fused else 'base kept apart: ' + base}")
+    typer.echo(f"    prompt: {model.prompt.shape[1]} tokens; the text encoder is not needed any more")
+    typer.echo("    It has no identity pathway: the person is told by reference pictures alone.")
 
 
 @app.command()

@@ -76,6 +76,16 @@ def parameters_from_matrix(matrix: ArrayLike) -> Float64:
     return np.stack([np.log(np.abs(turn)), np.angle(turn), m[..., 0, 2], m[..., 1, 2]], axis=-1)
 
 
+def widened(parameters: ArrayLike, scale: float) -> Float64:
+    """Parameters (..., 4) of the window `scale` times as wide about its middle."""
+    found = np.array(parameters, dtype=np.float64)
+    if scale != 1:
+        middle = TEMPLATE_SIZE / 2
+        found[..., 0] -= np.log(scale)
+        found[..., 2:] = middle + (found[..., 2:] - middle) / scale
+    return found
+
+
 def compose(outer: ArrayLike, inner: ArrayLike) -> Float64:
     """``outer @ inner`` of two (2, 3) affines: first `inner`, then `outer`."""
     after, before = np.asarray(outer, dtype=np.float64), np.asarray(inner, dtype=np.float64)

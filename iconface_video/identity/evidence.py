@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from iconface_video.faces.align import TEMPLATE_SIZE, crop_from_display, cut_crop
+from iconface_video.faces.align import TEMPLATE_SIZE, crop_from_display, cut_crop, widened
 from iconface_video.faces.quality import pose
 from iconface_video.identity.anchors import CropCandidate, best_first, choose_crops, make_anchor, self_anchor
 from iconface_video.identity.references import Embed, Match
@@ -70,9 +70,10 @@ def anchor_from_tracks(
     chosen = choose_crops(_candidates(survey, tracks), settings.anchor_crops)
     if chosen:
         in_time = sorted(chosen, key=lambda item: item.pts)  # forwards through the file is the cheaper way
-        cut = {id(item): _cut(tracks, item, display_at(item.pts)) for item in in_time}
-        crops = [cut[id(item)] for item in chosen]
-        return make_anchor(embed(crops), crops, settings, "track")
+        scales = (1.0, settings.picture_scale or 1.0)
+        cut = {id(item): _cut(tracks, item, display_at(item.pts), scales) for item in in_time}
+        crops, shown = ([cut[id(item)][which] for item in chosen] for which in range(2))
+        return make_anchor(embed(crops), shown, settings, "track")
     taken = [track.embeddings for track in tracks if len(track.embeddings)]
     if taken:
         return self_anchor(np.concatenate(taken), settings)
@@ -108,15 +109,19 @@ def _candidate(survey: Survey, track: Track, row: int, group: int) -> CropCandid
     )
 
 
-def _cut(tracks: Sequence[Track], item: CropCandidate, picture: UInt8) -> UInt8:
+def _cut(tracks: Sequence[Track], item: CropCandidate, picture: UInt8, scales: Sequence[float]) -> list[UInt8]:
+    """The crop at each scale: for the identity encoder, and as the model is shown it."""
     track = tracks[item.group]
-    return _cut_row(track, int(np.searchsorted(track.pts, item.pts)), picture)
+    row = int(np.searchsorted(track.pts, item.pts))
+    cut = {scale: _cut_row(track, row, picture, scale) for scale in set(scales)}
+    return [cut[scale] for scale in scales]
 
 
-def _cut_row(track: Track, row: int, picture: UInt8) -> UInt8:
-    """Aligned crop: 512 px where the face is larger than 256 px, else 256."""
+def _cut_row(track: Track, row: int, picture: UInt8, scale: float = 1.0) -> UInt8:
+    """Aligned crop, `scale` times as wide as the FFHQ frame: 512 px where the face is larger than 256 px, else 256."""
     size = 512 if TEMPLATE_SIZE * np.exp(-track.parameters[row, 0]) > 256 else 256
-    return np.asarray(cut_crop(picture, crop_from_display(track.parameters[row], size), size), dtype=np.uint8)
+    parameters = widened(track.parameters[row], scale)
+    return np.asarray(cut_crop(picture, crop_from_display(parameters, size), size), dtype=np.uint8)
 
 
 def describe_matches(matches: Sequence[Match], names: Mapping[int, str] | None = None) -> list[str]:

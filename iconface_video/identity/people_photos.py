@@ -34,27 +34,29 @@ def people_directions(survey: Survey, settings: AnchorSettings) -> dict[int, Flo
 
 
 def load_people_photos(
-    chosen: ChosenPeople, detector: Detector, embed: Embed
+    chosen: ChosenPeople, detector: Detector, embed: Embed, scale: float | None = None
 ) -> tuple[dict[int, list[ReferencePhoto]], list[str]]:
     """Person -> the photos that people.yaml gives, and notes on files of folders that show no face.
 
-    Photos of people who are skipped are not read. Raises ReferencePhotoError.
+    Photos of people who are skipped are not read.  scale: as `load_photo` takes it.  Raises ReferencePhotoError.
     """
     found: dict[int, list[ReferencePhoto]] = {}
     notes: list[str] = []
     for person, paths in chosen.photos.items():
         if person not in chosen.skipped:
             for path in paths:
-                photos, said = _load(chosen.title(person), path, detector, embed)
+                photos, said = _load(chosen.title(person), path, detector, embed, scale)
                 found.setdefault(person, []).extend(photos)
                 notes += said
     return found, notes
 
 
-def _load(name: str, path: Path, detector: Detector, embed: Embed) -> tuple[list[ReferencePhoto], list[str]]:
+def _load(
+    name: str, path: Path, detector: Detector, embed: Embed, scale: float | None
+) -> tuple[list[ReferencePhoto], list[str]]:
     if path.is_dir():
-        return load_folder(name, path, detector, embed)
-    return [load_photo(path, detector, embed, name)], []
+        return load_folder(name, path, detector, embed, scale)
+    return [load_photo(path, detector, embed, name, scale)], []
 
 
 def check_names(names: Sequence[str], chosen: ChosenPeople) -> None:

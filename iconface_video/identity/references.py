@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from iconface_video.errors import InputError, ReferencePhotoError
-from iconface_video.faces.align import crop_from_display, cut_crop, estimate_parameters
+from iconface_video.faces.align import crop_from_display, cut_crop, estimate_parameters, widened
 from iconface_video.faces.detector import Detector, make_detector
 from iconface_video.identity.anchors import aggregate
 from iconface_video.settings import AnchorSettings, SurveySettings
@@ -36,7 +36,7 @@ class ReferencePhoto:
 
     path: Path
     crop: UInt8
-    """(S, S, 3) RGB in the FFHQ frame; S is 512, or 256 where the face is no larger."""
+    """(S, S, 3) RGB in the FFHQ frame, or wider as the model wants it; S is 512, or 256 where the face is no larger."""
     embedding: Float32
     """(512,) raw."""
     notes: tuple[str, ...] = ()
@@ -79,8 +79,12 @@ def photo_detector(settings: SurveySettings) -> Detector:
     return make_detector(replace(settings, detection_size=PHOTO_DETECTION_SIZE))
 
 
-def load_photo(path: Path, detector: Detector, embed: Embed, name: str | None = None) -> ReferencePhoto:
+def load_photo(
+    path: Path, detector: Detector, embed: Embed, name: str | None = None, scale: float | None = None
+) -> ReferencePhoto:
     """A photo, ready for use. With several faces the largest is taken and a note says so.
+
+    scale: how much wider than the FFHQ frame the model is shown it.
 
     Raises ReferencePhotoError where the file is no photo or shows no face.
     """
@@ -100,11 +104,14 @@ def load_photo(path: Path, detector: Detector, embed: Embed, name: str | None = 
     parameters = estimate_parameters(largest.landmarks)
     size = 512 if np.exp(parameters[0]) < 1.5 else 256
     crop = cut_crop(picture, crop_from_display(parameters, size), size)
-    return ReferencePhoto(path, crop, np.asarray(embed([crop]))[0], tuple(notes), name)
+    shown = crop if scale is None else cut_crop(picture, crop_from_display(widened(parameters, scale), size), size)
+    return ReferencePhoto(path, shown, np.asarray(embed([crop]))[0], tuple(notes), name)
 
 
-def load_folder(name: str, folder: Path, detector: Detector, embed: Embed) -> tuple[list[ReferencePhoto], list[str]]:
-    """All photos of one person, and notes on files that show no face.
+def load_folder(
+    name: str, folder: Path, detector: Detector, embed: Embed, scale: float | None = None
+) -> tuple[list[ReferencePhoto], list[str]]:
+    """All photos of one person, and notes on files that show no face. scale: as `load_photo` takes it.
 
     Raises ReferencePhotoError when the folder is missing or none of its photos is usable.
     """
@@ -115,7 +122,7 @@ def load_folder(name: str, folder: Path, detector: Detector, embed: Embed) -> tu
     notes: list[str] = []
     for path in paths:
         try:
-            photos.append(load_photo(path, detector, embed, name))
+            photos.append(load_photo(path, detector, embed, name, scale))
         except ReferencePhotoError as error:
             notes.append(f"skipped {error}")
     if not photos:

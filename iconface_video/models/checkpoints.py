@@ -24,19 +24,22 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
+from diffusers import AutoencoderKLFlux2
 from torch import Tensor
 
 from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models import checkpoint_files as files
 from iconface_video.models import lora
+from iconface_video.models.base import checked_config, described_base, find_base, load_base
+from iconface_video.models.bfl_base import is_bfl_file
 from iconface_video.models.cascade import CascadeAutoencoder, CascadeSettings
 from iconface_video.models.conditioning import ConditioningSettings
 from iconface_video.models.hub import fetch
 from iconface_video.models.latent_autoencoder import LatentAutoencoder
-from iconface_video.models.load_options import LoadOptions, pick_device, pick_dtype, place, quantization_config
+from iconface_video.models.load_options import LoadOptions, pick_device, pick_dtype, place
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder, PixelAutoencoderSettings
+from iconface_video.models.published import PUBLISHED, prepared_folder
 from iconface_video.models.sampler import make_sigmas
 from iconface_video.models.traits import RestorerTraits
 from iconface_video.models.transformer import IConFaceTransformer
@@ -110,8 +113,20 @@ def find_checkpoint(source: str | Path) -> Path:
                 "or name a checkpoint folder or hub id."
             )
         return folder
+    if str(source) in PUBLISHED:
+        return _pulled(str(source))
     path = Path(source).expanduser()
     return path if path.is_dir() else fetch(str(source))
+
+
+def _pulled(name: str) -> Path:
+    folder = prepared_folder(name)
+    if not (folder / INDEX).is_file():
+        gigabytes = PUBLISHED[name].download_bytes / 1e9
+        raise CheckpointError(
+            f"{name}: not on this machine yet. `iconface-video models pull {name}` brings it (about {gigabytes:.0f} GB)."
+        )
+    return folder
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -129,6 +144,12 @@ def read_index(folder: Path) -> dict[str, Any]:
             "Use the release that it was saved with, or a newer checkpoint."
         )
     return index
+
+
+def checkpoint_traits(source: str | Path) -> RestorerTraits:
+    """What a checkpoint says of itself; its weights are not read. Raises CheckpointError."""
+    path = find_checkpoint(source) / INDEX
+    return _from_json(RestorerTraits, read_index(path.parent).get("traits"), path)
 
 
 def _from_json(kind: type[T], values: Any, path: Path) -> T:
@@ -151,16 +172,19 @@ def _from_json(kind: type[T], values: Any, path: Path) -> T:
 def _assemble(
     folder: Path, index: Mapping[str, Any], traits: RestorerTraits, options: LoadOptions, dtype: torch.dtype
 ) -> IConFaceModel:
-    base_folder = folder if index.get("base") is None else find_base(str(index["base"]))
+    base_folder = folder if index.get("base") is None else find_base(str(index["base"]), index.get("base_revision"))
+    base_weights = base_folder if is_bfl_file(base_folder) else base_folder / "transformer"
     is_latent = index.get("autoencoder") == "latent"
     held = dtype if is_latent else torch.float32
     conditioning = _from_json(ConditioningSettings, index.get("conditioning"), folder / INDEX)
-    _check_adapters(folder, base_folder / "transformer", conditioning)
-    base = load_base(base_folder / "transformer", held, options)
+    _check_adapters(folder, base_weights, conditioning)
+    base = load_base(base_weights, held, options)
     transformer = IConFaceTransformer(base, conditioning)
     files.load_into(transformer.adapters, folder / _ADAPTERS)
     if index.get("lora_rank"):
-        _load_lora(transformer, index["lora_rank"], folder / "lora" / "lora.safetensors")
+        _load_lora(transformer, index, folder / "lora" / "lora.safetensors", options)
+    elif options.lora_scale != 1:
+        raise UsageError(f"lora_scale is {options.lora_scale}, but model '{traits.name}' has no LoRA of its own: leave it out")
     own = folder / "autoencoder"
     autoencoder = load_vae(_vae_folder(folder, base_folder), held) if is_latent else _load_pixels(own, index.get("autoencoder"))
     scheduler = _scheduler(folder / "scheduler" / "scheduler_config.json")
@@ -173,7 +197,7 @@ def _assemble(
 
 def _check_adapters(folder: Path, base_folder: Path, conditioning: ConditioningSettings) -> None:
     """Compare the adapters' file with what index and backbone ask for, before anything of that size is allocated."""
-    base = _described_base(base_folder)
+    base = described_base(base_folder)
     with torch.device("meta"), files.describing_a_model(folder / INDEX):
         expected = IConFaceTransformer(base, conditioning).adapters.state_dict()
     files.check_shapes(files.read_shapes(folder / _ADAPTERS), expected, folder / _ADAPTERS)
@@ -200,44 +224,6 @@ def _prompts(path: Path, width: int) -> dict[str, Tensor]:
     return {name: tensor.float() for name, tensor in files.read_tensors(path).items()}
 
 
-def find_base(source: str) -> Path:
-    """Folder of a FLUX.2 checkpoint as diffusers writes it (transformer/, vae/, scheduler/), local or from the hub."""
-    path = Path(source).expanduser()
-    return path if path.is_dir() else fetch(source)
-
-
-def check_base(folder: Path) -> None:
-    """Compare the keys and shapes of a FLUX.2 backbone with its config; nothing but headers is read."""
-    expected = _described_base(folder)
-    found = files.read_sharded_shapes(folder)
-    shapes = {name: shape for name, (shape, _) in found.items()}
-    where = {name: path for name, (_, path) in found.items()}
-    files.check_shapes(shapes, expected.state_dict(), folder / files.DIFFUSERS_WEIGHTS, where)
-
-
-def _described_base(folder: Path) -> Any:
-    """The backbone that a folder's config describes, without weights."""
-    config = files.read_settings(folder / "config.json")
-    with torch.device("meta"):
-        return _checked_config(Flux2Transformer2DModel, config, folder)
-
-
-def load_base(folder: Path, dtype: torch.dtype, options: LoadOptions | None = None) -> Flux2Transformer2DModel:
-    """A FLUX.2 backbone from diffusers' folder, every key checked beforehand."""
-    check_base(folder)
-    quantization = quantization_config(options or LoadOptions(), dtype)
-    base: Any = Flux2Transformer2DModel.from_pretrained(
-        str(folder), torch_dtype=dtype, use_safetensors=True, quantization_config=quantization
-    )
-    files.check_finite(dict(base.named_parameters()), folder / files.DIFFUSERS_WEIGHTS)
-    return base
-
-
-def _checked_config(kind: Any, config: Mapping[str, Any], folder: Path) -> Any:
-    with files.describing_a_model(folder / "config.json"):
-        return kind.from_config(dict(config))
-
-
 def _vae_folder(folder: Path, base_folder: Path) -> Path:
     own = folder / "autoencoder"
     return own if own.is_dir() else base_folder / "vae"
@@ -246,7 +232,7 @@ def _vae_folder(folder: Path, base_folder: Path) -> Path:
 def load_vae(folder: Path, dtype: torch.dtype) -> LatentAutoencoder:
     config = files.read_settings(folder / "config.json")
     with torch.device("meta"):
-        expected = _checked_config(AutoencoderKLFlux2, config, folder)
+        expected = checked_config(AutoencoderKLFlux2, config, folder)
     path = folder / files.DIFFUSERS_WEIGHTS
     files.check_shapes(files.read_shapes(path), expected.state_dict(), path)
     vae: Any = AutoencoderKLFlux2.from_pretrained(str(folder), torch_dtype=dtype, use_safetensors=True)
@@ -272,16 +258,27 @@ def _load_pixels(folder: Path, kind: Any) -> PixelAutoencoder | CascadeAutoencod
     return autoencoder
 
 
-def _load_lora(transformer: IConFaceTransformer, rank: Any, path: Path) -> None:
+def _load_lora(transformer: IConFaceTransformer, index: Mapping[str, Any], path: Path, options: LoadOptions) -> None:
+    """Beside the backbone through peft, or added to its weights: the same function, faster, and peft is not needed."""
+    rank, kinds = index["lora_rank"], index.get("lora_modules")
+    alpha = index.get("lora_alpha") or rank
     ranks = {shape[0] for name, shape in files.read_shapes(path).items() if "lora_A" in name and shape}
     if ranks != {rank}:
         raise CheckpointError(
             f"{path}: holds LoRA of rank {sorted(ranks)}, {INDEX} says {rank!r}. They do not belong together."
         )
-    lora.add_lora(transformer, rank)
-    expected = lora.lora_state(transformer)
+    targets = lora.TARGETS if kinds is None else lora.kinds_pattern(map(str, kinds))
+    is_fused = options.lora == "fused" and options.quantize == "none"
+    expected = lora.expected_state(transformer, rank, targets)
     files.check_shapes(files.read_shapes(path), expected, path)
-    lora.load_lora_state(transformer, files.read_tensors(path, expected))
+    state = files.read_tensors(path, expected)
+    if is_fused:
+        lora.fuse_lora(transformer, state, alpha / rank * options.lora_scale)
+        return
+    lora.add_lora(transformer, rank, alpha, targets)
+    lora.load_lora_state(transformer, state)
+    if options.lora_scale != 1:
+        lora.scale_lora(transformer, options.lora_scale)
 
 
 # ---- saving
@@ -293,6 +290,7 @@ def save_model(
     base: str | None = None,
     storage_dtype: torch.dtype | None = None,
     overwrite: bool = False,
+    base_revision: str | None = None,
 ) -> None:
     """Write a checkpoint folder; nothing stands under its name until it is whole.
 
@@ -300,6 +298,7 @@ def save_model(
         base: hub id or folder of the unchanged FLUX.2 checkpoint: backbone and VAE are left out and LoRA is kept apart.
             None: everything is written, LoRA merged into the backbone.
         storage_dtype: of the weights on disk; None: as they are.
+        base_revision: of a base on the hub, where it matters.
     """
     if folder.exists() and not overwrite:
         raise UsageError(f"{folder} is there already: name another folder, or allow overwriting")
@@ -309,15 +308,19 @@ def save_model(
     transformer = model.transformer
     kept_apart = base is not None and lora.has_lora(transformer)
     is_latent = isinstance(model.autoencoder, LatentAutoencoder)
-    index = {
+    index: dict[str, Any] = {
         "_class_name": _CLASS,
         "format_version": FORMAT_VERSION,
         "traits": model.traits.to_dict(),
         "conditioning": transformer.settings.to_dict(),
         "autoencoder": _kind_of(model.autoencoder),
         "base": base,
+        "base_revision": base_revision if base is not None else None,
         "lora_rank": lora.lora_rank(transformer) if kept_apart else None,
     }
+    if kept_apart:
+        index["lora_alpha"] = lora.lora_alpha(transformer)
+        index["lora_modules"] = lora.module_kinds(lora.lora_state(transformer))
     files.write_json(aside / INDEX, index)
     if base is None:
         _save_config(transformer.base, aside / "transformer")
@@ -326,7 +329,7 @@ def save_model(
     elif kept_apart:
         files.write_tensors(aside / "lora" / "lora.safetensors", lora.lora_state(transformer), storage_dtype)
     files.write_tensors(aside / _ADAPTERS, transformer.adapters.state_dict(), storage_dtype)
-    if base is None or not is_latent:
+    if base is None or not is_latent or is_bfl_file(Path(base)):
         _save_autoencoder(model.autoencoder, aside / "autoencoder", storage_dtype)
     files.write_json(aside / "scheduler" / "scheduler_config.json", model.scheduler_config)
     prompts = {"prompt": model.prompt, "negative_prompt": model.negative_prompt}

@@ -35,6 +35,17 @@ class ConditioningSettings:
     """Reference slots (t = 10 .. 10 + max_references - 1); more references share them, see `models.references`."""
     causal_references: bool = False
     """References attend only to themselves, at a fixed modulation, so that their keys and values can be computed once."""
+    identity_pathway: bool = True
+    """IConFace eq. 3-5. A checkpoint that was trained without a part is run without it: what is off leaves no trace, to the bit."""
+    degraded_residual: bool = True
+    """IConFace eq. 6."""
+    degraded_memory: bool = True
+    """IConFace eq. 7."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is added to the backbone but tokens of the degraded picture and of references (eq. 2)."""
+        return not (self.identity_pathway or self.degraded_residual or self.degraded_memory)
 
     def __post_init__(self) -> None:
         if self.memory_tokens < 2 or self.memory_tokens % 2:
@@ -174,11 +185,14 @@ class ConditioningAdapters(nn.Module):
         super().__init__()
         self.settings = settings
         half = settings.memory_tokens // 2
-        self.identity = IdentityModulation(hidden, settings.identity_width)
-        self.input_residual = InputResidual(channels, settings.rank, settings.input_residual_scale)
-        self.pool_base = MemoryPooler(channels, hidden, heads, half)
-        self.pool_detail = MemoryPooler(channels, hidden, heads, half)
-        self.memory_attention = nn.ModuleList([MemoryAttention(hidden, heads, settings.rank) for _ in range(blocks)])
+        if settings.identity_pathway:
+            self.identity = IdentityModulation(hidden, settings.identity_width)
+        if settings.degraded_residual:
+            self.input_residual = InputResidual(channels, settings.rank, settings.input_residual_scale)
+        if settings.degraded_memory:
+            self.pool_base = MemoryPooler(channels, hidden, heads, half)
+            self.pool_detail = MemoryPooler(channels, hidden, heads, half)
+            self.memory_attention = nn.ModuleList([MemoryAttention(hidden, heads, settings.rank) for _ in range(blocks)])
 
     def degraded_memory(self, degraded: Tensor, grid: Grid) -> Tensor:
         """M_deg = [P_b(x_deg) ; P_d(x_deg - smooth(x_deg))]: (B, Nd, C) -> (B, memory_tokens, hidden)."""

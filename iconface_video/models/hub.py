@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iconface_video.errors import CheckpointError
+from iconface_video.models.published import PUBLISHED
 from iconface_video.settings import nearest
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -39,12 +40,12 @@ def is_hub_id(source: str) -> bool:
 def check_source(source: str) -> None:
     """Raises CheckpointError, with the nearest name, for what can be no model: so that a slip is told before any long work."""
     path = Path(source).expanduser()
-    if source == "embedded" or path.is_dir() or is_hub_id(source):
+    if source == "embedded" or source in PUBLISHED or path.is_dir() or is_hub_id(source):
         return
     beside = [str(path.parent / item.name) for item in path.parent.iterdir() if item.is_dir()] if path.parent.is_dir() else []
     raise CheckpointError(
         f"{source}: no such folder, and not a hub id (owner/name). Give 'embedded', a folder or a hub id."
-        f"{nearest(source, ['embedded', *beside])}"
+        f"{nearest(source, ['embedded', *PUBLISHED, *beside])}"
     )
 
 

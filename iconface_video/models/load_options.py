@@ -27,6 +27,10 @@ class LoadOptions(Validated):
     quantize: Literal["none", "int8", "nf4"] = setting(
         "none", help="Backbone's weights in 8 bit (torchao) or 4 bit (bitsandbytes)."
     )
+    lora: Literal["fused", "apart"] = setting(
+        "apart", help="A LoRA beside the backbone: added to its weights, or kept apart (training, peft)."
+    )
+    lora_scale: float = setting(1.0, low=0.0, high=2.0, help="How much of a model's LoRA acts.")
     vae_tiling: bool = setting(False, help="Encode and decode latents in tiles (large crops in little memory).")
 
 

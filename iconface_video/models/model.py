@@ -109,27 +109,25 @@ class IConFaceModel(nn.Module):
         """float32 weights take what comes (autocast decides); others take their own format."""
         return tokens.dtype if self.dtype == torch.float32 else self.dtype
 
-    def _features(self, x: Tensor, sigma: Tensor, conditioning: Conditioning, prompt: Tensor) -> Tensor:
-        """What the transformer makes of a state, (B, N, out_channels)."""
-        source, references, identity = conditioning.source, conditioning.references, conditioning.identity
-        scene, level = self.coder.scene(x, sigma)
-        features: Tensor = self.transformer(
-            scene.to(self._token_dtype(scene)),
-            level,
-            prompt,
-            source.grid,
-            degraded=source.tokens.to(self._token_dtype(source.tokens)),
-            references=None if references is None else references.transformer,
-            identity=None if identity is None else identity.to(self._token_dtype(identity)),
-        )
-        return features
-
     def _output(self, x: Tensor, sigma: Tensor, conditioning: Conditioning, prompt: Tensor) -> Tensor:
         """The network's prediction (B, C, h, w), float32."""
-        features = self._features(x, sigma, conditioning, prompt)
-        references = conditioning.references
-        maps, mask = (None, None) if references is None else (references.maps, references.mask)
-        return self.coder.decode(features, conditioning.source, maps, mask, x, sigma).float()
+        return self._decoded(self._features(x, sigma, conditioning, prompt), x, sigma, conditioning)
+
+    def _features(self, x: Tensor, sigma: Tensor, conditioning: Conditioning, prompt: Tensor, passes: int = 1) -> Tensor:
+        """The transformer's output (passes * B, N, C); prompt: one for all, or (passes * B, L, J), pass after pass."""
+        source, references, identity = conditioning.source, conditioning.references, conditioning.identity
+        scene, level = self.coder.scene(x, sigma)
+        shown = None if references is None else references.transformer
+        features: Tensor = self.transformer(
+            scene.to(self._token_dtype(scene)).repeat(passes, 1, 1),
+            level.repeat(passes),
+            prompt,
+            source.grid,
+            degraded=source.tokens.to(self._token_dtype(source.tokens)).repeat(passes, 1, 1),
+            references=shown if shown is None or passes == 1 else shown.repeated(passes),
+            identity=None if identity is None else identity.to(self._token_dtype(identity)).repeat(passes, 1),
+        )
+        return features
 
     def decode_parts(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> list[Decoded]:
         """What every pass of a cascade makes of the state x (B, 3, S, S) at noise level sigma (B,), coarsest first.
@@ -179,6 +177,7 @@ class IConFaceModel(nn.Module):
         guidance_scale: float | None = None,
         start_sigma: float = 1.0,
         on_step: OnStep | None = None,
+        start: Tensor | None = None,
     ) -> Tensor:
         """Restore a batch: (B, 3, S, S) -> (B, 3, S, S).
 
@@ -187,6 +186,7 @@ class IConFaceModel(nn.Module):
             noise: (B, *noise_shape(S)) unit Gaussian, float32.
             steps, guidance_scale: the model's own when None.
             start_sigma: below 1 starts from the source with that share of noise.
+            start: (B, 3, S, S) to start from instead of the source, such as another model's result.
         """
         steps = steps or self.traits.default_steps
         scale = self.traits.default_guidance if guidance_scale is None else guidance_scale
@@ -196,8 +196,9 @@ class IConFaceModel(nn.Module):
             sigmas = make_sigmas(steps, rows * columns, self.scheduler_config, start_sigma)
             x = noise
             if start_sigma < 1:
-                x = add_noise(self.state_from_picture(source).float(), noise, sigmas[:1].to(noise).expand(len(noise)))
-            velocity = guided(self._bound(conditioning, self.prompt), self._unconditional(conditioning), scale)
+                begin = source if start is None else start
+                x = add_noise(self.state_from_picture(begin).float(), noise, sigmas[:1].to(noise).expand(len(noise)))
+            velocity = self._guided(conditioning, scale)
             return self.picture_from_state(sample_euler(velocity, x, sigmas, on_step)).float()
 
     def _bound(self, conditioning: Conditioning, prompt: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
@@ -206,8 +207,30 @@ class IConFaceModel(nn.Module):
 
         return velocity
 
-    def _unconditional(self, conditioning: Conditioning) -> Callable[[Tensor, Tensor], Tensor] | None:
-        return None if self.negative_prompt is None else self._bound(conditioning, self.negative_prompt)
+    def _guided(self, conditioning: Conditioning, scale: float) -> Callable[[Tensor, Tensor], Tensor]:
+        """The velocity under guidance; where both prompts are equally long, both passes run as one batch of twice the size."""
+        prompt, negative = self.prompt, self.negative_prompt
+        conditional = self._bound(conditioning, prompt)
+        if scale == 1 or negative is None or negative.shape != prompt.shape:
+            unconditional = None if negative is None else self._bound(conditioning, negative)
+            return guided(conditional, unconditional, scale)
+
+        def velocity(x: Tensor, sigma: Tensor) -> Tensor:
+            both = torch.cat([text.expand(len(x), -1, -1) for text in (negative, prompt)])
+            away, towards = (
+                self.parametrisation.velocity(self._decoded(features, x, sigma, conditioning), x, sigma)
+                for features in self._features(x, sigma, conditioning, both, passes=2).chunk(2)
+            )
+            return away + scale * (towards - away)
+
+        return velocity
+
+    def _decoded(self, features: Tensor, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+        """Features of one pass -> the network's prediction (B, C, h, w), float32."""
+        references = conditioning.references
+        maps = None if references is None else references.maps
+        mask = None if references is None else references.mask
+        return self.coder.decode(features, conditioning.source, maps, mask, x, sigma).float()
 
     @torch.inference_mode()
     def prepare_references(self, pictures: Sequence[UInt8], size: int) -> ReferenceContext | None:
@@ -231,8 +254,12 @@ class IConFaceModel(nn.Module):
         steps: int | None = None,
         guidance_scale: float | None = None,
         start_sigma: float = 1.0,
+        starts: UInt8 | None = None,
     ) -> UInt8:
-        """`restore` for arrays: sources uint8 (B, S, S, 3) RGB, anchors (B, 512), noise (B, C, h, w) -> uint8 (B, S, S, 3)."""
+        """`restore` for arrays: sources uint8 (B, S, S, 3) RGB, anchors (B, 512), noise (B, C, h, w) -> uint8 (B, S, S, 3).
+
+        starts: uint8 (B, S, S, 3), the `start` of each.
+        """
         if anchors.shape != (len(sources), EMBEDDING_SIZE):
             raise UsageError(f"anchors are ({len(sources)}, {EMBEDDING_SIZE}), got {anchors.shape}")
         expected = (len(sources), *self.noise_shape(sources.shape[1]))
@@ -247,6 +274,7 @@ class IConFaceModel(nn.Module):
             steps,
             guidance_scale,
             start_sigma,
+            start=None if starts is None else self._from_uint8(starts),
         )
         bytes_ = restored.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
         return np.ascontiguousarray(bytes_.permute(0, 2, 3, 1).cpu().numpy())

@@ -37,6 +37,11 @@ class ReferenceTokens:
         """M."""
         return self.tokens.shape[2]
 
+    def repeated(self, times: int) -> ReferenceTokens:
+        """The batch several times, one after another."""
+        mask = None if self.mask is None else self.mask.repeat(times, 1)
+        return ReferenceTokens(self.tokens.repeat(times, 1, 1, 1), self.grid, mask)
+
     @property
     def present(self) -> Tensor:
         """(B, R) bool."""
@@ -95,6 +100,11 @@ class CachedReferences:
     def tokens_each(self) -> int:
         """M."""
         return self.cache.layers[0][0].shape[1]
+
+    def repeated(self, times: int) -> CachedReferences:
+        """The batch several times, one after another."""
+        mask = None if self.mask is None else self.mask.repeat(times, 1)
+        return CachedReferences(self.cache, self.index.repeat(times, 1), mask)
 
     @property
     def present(self) -> Tensor:

@@ -8,8 +8,10 @@ from typing import Any
 
 from iconface_video.errors import CheckpointError
 from iconface_video.models import checkpoint_files as files
-from iconface_video.models.checkpoints import INDEX, check_base, embedded_folder, find_checkpoint, load_model, read_index
+from iconface_video.models.base import check_base
+from iconface_video.models.checkpoints import INDEX, embedded_folder, find_checkpoint, load_model, read_index
 from iconface_video.models.hub import cached
+from iconface_video.models.published import PUBLISHED, prepared_folder
 
 LARGEST_TRIAL_LOAD = 2_000_000_000
 """bytes; `verify` also loads checkpoints up to this size."""
@@ -43,6 +45,16 @@ KNOWN = (
         7_920_000_000,
         "Backbone and autoencoder of the full size; restores nothing by itself, adapters are trained on it.",
     ),
+    *(
+        KnownModel(
+            model.name,
+            "restorer",
+            model.traits.license,
+            model.download_bytes,
+            f"{model.lora.repository} on {model.base.repository}: {model.can}; {model.cannot}.",
+        )
+        for model in PUBLISHED.values()
+    ),
 )
 
 
@@ -71,6 +83,9 @@ def locate(source: str) -> Path | None:
     if source == "embedded":
         folder = embedded_folder()
         return folder if (folder / INDEX).is_file() else None
+    if source in PUBLISHED:
+        folder = prepared_folder(source)
+        return folder if (folder / INDEX).is_file() else None
     path = Path(source).expanduser()
     return path if path.is_dir() else cached(source)
 
@@ -83,13 +98,24 @@ def describe(source: str) -> ModelInfo:
         if known is None:
             find = "Download it with `iconface-video models pull`." if "/" in source else "Give a folder or a hub id."
             raise CheckpointError(f"{source}: not a model that this release knows, and not on this machine. {find}")
-        return ModelInfo(source, None, known.download_bytes, known.license, known.kind, {})
+        return ModelInfo(source, None, known.download_bytes, known.license, known.kind, _published(source))
     if known is not None and known.kind == "base":
         return ModelInfo(source, folder, size_of(folder), known.license, known.kind, {})
     index = read_index(folder)
     traits = dict(index.get("traits") or {})
     details = {"traits": traits, "conditioning": index.get("conditioning"), "base": index.get("base")}
+    details.update(_published(source))
     return ModelInfo(source, folder, size_of(folder), str(traits.get("license", "not stated")), "restorer", details)
+
+
+def _published(source: str) -> dict[str, Any]:
+    """Where a published model comes from, and what it can."""
+    model = PUBLISHED.get(source)
+    if model is None:
+        return {}
+    parts = {"base": model.base, "lora": model.lora}
+    origin = {f"{name}_{what}": getattr(part, what) for name, part in parts.items() for what in ("repository", "revision")}
+    return {"published": {**origin, "lora_file": model.lora_file, "can": model.can, "cannot": model.cannot}}
 
 
 def verify(source: str) -> list[str]:

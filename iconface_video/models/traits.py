@@ -25,6 +25,10 @@ class RestorerTraits:
     default_steps: int = 12
     default_guidance: float = 4.0
     """1: the model needs no guidance and one pass a step is enough."""
+    crop_scale: float = 1.0
+    """How much wider than the FFHQ frame, about its middle, the crops and references are that it expects."""
+    border: tuple[int, int, int] | None = None
+    """RGB of what lies outside of the picture; None: mirrored."""
     dtypes: tuple[str, ...] = ("float32", "bfloat16")
     """Tested ones only; another one is refused."""
     license: str = "Apache-2.0"
@@ -45,6 +49,12 @@ class RestorerTraits:
             raise ValueError("crop_sizes is empty")
         if not isinstance(self.default_guidance, (int, float)) or not 1 <= self.default_guidance <= 100:
             raise ValueError(f"default_guidance is {self.default_guidance!r}, must be within [1, 100]")
+        if not isinstance(self.crop_scale, (int, float)) or not 1 <= self.crop_scale <= 4:
+            raise ValueError(f"crop_scale is {self.crop_scale!r}, must be within [1, 4]")
+        if self.border is not None and (
+            len(self.border) != 3 or not all(type(c) is int and 0 <= c <= 255 for c in self.border)
+        ):
+            raise ValueError(f"border is {self.border!r}, must be three whole numbers within [0, 255]")
         if self.prediction not in get_args(Prediction):
             raise ValueError(f"prediction is {self.prediction!r}, must be one of {', '.join(get_args(Prediction))}")
         if not all(isinstance(text, str) for text in (self.name, self.license, *self.dtypes)) or not self.dtypes:

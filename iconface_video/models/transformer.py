@@ -97,7 +97,7 @@ class IConFaceTransformer(nn.Module):
             prompt: (1 or B, L, joint_attention_dim) stored embedding.
             degraded: (B, Nd, in_channels) tokens of the degraded picture; None: none of the degraded pathways.
             references: tokens, or with causal references also cached ones; None removes the segment.
-            identity: (B, 512) unit identity direction; None: the backbone's own modulation.
+            identity: (B, 512) unit identity direction; None, or no such pathway: the backbone's own modulation.
             degraded_grid: where it differs from `grid`; both cover the same area.
 
         Returns:
@@ -109,7 +109,8 @@ class IConFaceTransformer(nn.Module):
         joint = references if isinstance(references, ReferenceTokens) else None
         outside_references = self._keys_of(references, grid) if isinstance(references, CachedReferences) else None
         if degraded is not None:
-            scene_tokens = self.adapters.input_residual(scene, grid, degraded, degraded_grid)
+            has_residual = self.settings.degraded_residual
+            scene_tokens = self.adapters.input_residual(scene, grid, degraded, degraded_grid) if has_residual else scene
             image = torch.cat([scene_tokens, degraded], 1)
         else:
             image = scene
@@ -123,7 +124,9 @@ class IConFaceTransformer(nn.Module):
         rotary = self._rotary(text.shape[1], grid, degraded_grid if degraded is not None else None, joint, scene.device)
         mask = self._mask(references, text.shape[1] + looked_at)
         outside = _Outside(outside_references, mask)
-        memory = None if degraded is None else self.adapters.degraded_memory(degraded, degraded_grid)
+        memory = None
+        if degraded is not None and self.settings.degraded_memory:
+            memory = self.adapters.degraded_memory(degraded, degraded_grid)
         hidden = self._blocks(base.x_embedder(image), text, modulation, rotary, outside, memory, looked_at)
         hidden = hidden[:, text.shape[1] : text.shape[1] + scene.shape[1]]
         out: Tensor = base.proj_out(base.norm_out(hidden, temb))
@@ -204,7 +207,7 @@ class IConFaceTransformer(nn.Module):
         base = self.base
         double_text = base.double_stream_modulation_txt(temb)
         double_image, single = base.double_stream_modulation_img(temb), base.single_stream_modulation(temb)
-        if identity is None:
+        if identity is None or not self.settings.identity_pathway:
             return _Modulation(double_image, double_text, single)
         delta_double, delta_single = self.adapters.identity(identity)
         with_identity = (double_image + delta_double)[:, None], (single + delta_single)[:, None]

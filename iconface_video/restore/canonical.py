@@ -11,11 +11,12 @@ SMOOTHING_FRAMES = 4
 """Sigma of the average over time: the map must follow a turning head, not the detector's jitter."""
 
 
-def canonical_from_crop(track: Track, row: int, samples: int) -> Float64:
+def canonical_from_crop(track: Track, row: int, samples: int, framing_scale: float = 1.0) -> Float64:
     """(2, 3) affine from sample centres of the row's crop to sample centres of the canonical face.
 
     The crop is a similarity of a smoothed track; what it leaves over (turning, nodding, residual motion) is the affine map
-    that brings the landmarks, seen in the crop, to the template. samples: side of the noise field.
+    that brings the landmarks, seen in the crop, to the template. samples: side of the noise field.  framing_scale: how much wider than the FFHQ frame
+    crop and canonical face are (`restore.framing`).
     """
     reach = 3 * SMOOTHING_FRAMES
     rows = np.arange(max(0, row - reach), min(len(track), row + reach + 1))
@@ -24,6 +25,8 @@ def canonical_from_crop(track: Track, row: int, samples: int) -> Float64:
     seen = np.einsum("n,npk->pk", weights / weights.sum(), points)
     source = np.column_stack([seen, np.ones(len(seen))])
     affine = np.linalg.lstsq(source, TEMPLATE_512, rcond=None)[0].T
+    middle = np.full(2, TEMPLATE_SIZE / 2)
+    affine[:, 2] = (affine[:, :2] @ middle + affine[:, 2] - middle) / framing_scale + middle - affine[:, :2] @ middle
     # From px of the 512 template to samples: edges scale, centres by (p + 0.5) s - 0.5.
     scale = samples / TEMPLATE_SIZE
     shift = (1 - scale) / (2 * scale)  # p512 = p / scale + shift, in both spaces

@@ -13,9 +13,13 @@ from iconface_video.models.checkpoints import load_model
 from iconface_video.models.context import ReferenceContext
 from iconface_video.models.load_options import LoadOptions
 from iconface_video.models.model import IConFaceModel
-from iconface_video.restore.noise import Shape
-from iconface_video.settings import RestoreSettings
-from iconface_video.types import Float32, IdentityAnchor, UInt8
+from iconface_video.restore.framing import Framing
+from iconface_video.restore.noise import Shape, draw
+from iconface_video.settings import RestoreSettings, default_of
+from iconface_video.types import Float32, IdentityAnchor, TrackKey, UInt8
+
+INPUT: str = default_of(RestoreSettings, "start_from")
+_NO_TRACK = TrackKey(0, 0, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,16 +29,28 @@ class TrackContext:
     direction: Float32
     """(512,) of the identity anchor."""
     references: ReferenceContext | None
+    start: TrackContext | None = None
+    """Of the model that a restoration starts from."""
 
 
 class IConFaceRestorer:
     """A loaded model with the run's sampler settings."""
 
-    def __init__(self, model: IConFaceModel, settings: RestoreSettings) -> None:
+    def __init__(
+        self,
+        model: IConFaceModel,
+        settings: RestoreSettings,
+        start: IConFaceRestorer | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        """start: whose result a restoration starts from, with `start_sigma` of noise.  notes: about how it was loaded."""
         self._model = model
         self._settings = settings
+        self._start = start
         self.name = settings.model
         self.crop_sizes = tuple(sorted(model.traits.crop_sizes))
+        self.framing = Framing(settings.crop_scale or model.traits.crop_scale, model.traits.border)
+        self.notes = (*_about(model, settings.model), *notes)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -55,7 +71,8 @@ class IConFaceRestorer:
         return self._model.noise_shape(size)
 
     def prepare(self, anchor: IdentityAnchor, size: int) -> TrackContext:
-        return TrackContext(anchor.direction, self._model.prepare_references(anchor.references, size))
+        start = None if self._start is None else self._start.prepare(anchor, size)
+        return TrackContext(anchor.direction, self._model.prepare_references(anchor.references, size), start)
 
     def restore(self, crops: UInt8, contexts: Sequence[TrackContext], noise: Float32) -> UInt8:
         return self._model.restore_crops(
@@ -66,10 +83,40 @@ class IConFaceRestorer:
             steps=self._settings.steps,
             guidance_scale=self._settings.guidance_scale,
             start_sigma=self._settings.start_sigma,
+            starts=self._starts(crops, contexts),
         )
+
+    def _starts(self, crops: UInt8, contexts: Sequence[TrackContext]) -> UInt8 | None:
+        """The other model's results; its noise is the same for every face: it depends on nothing but seed and size."""
+        if self._start is None:
+            return None
+        shape = self._start.noise_shape(crops.shape[1])
+        noise = draw(self._settings.seed, _NO_TRACK, "start", crops.shape[1], shape)
+        own = [context.start for context in contexts if context.start is not None]
+        return self._start.restore(crops, own, np.repeat(noise[None], len(crops), axis=0))
+
+
+def _about(model: IConFaceModel, source: str) -> tuple[str, ...]:
+    """What a person should know of a model that lacks a part of IConFace."""
+    if not model.transformer.settings.is_plain:
+        return ()
+    name = model.traits.name
+    called = name if name == source else f"{name} ({source})"
+    return (f"model {called}: it has no identity pathway, so the person is told by the reference pictures alone",)
 
 
 def load_face_model(settings: RestoreSettings) -> IConFaceRestorer:
     """Load what the settings name. Raises CheckpointError, or UsageError for a device or number format that is not there."""
-    options = LoadOptions(settings.dtype, compile=settings.compile, quantize=settings.quantize, offload=settings.offload)
-    return IConFaceRestorer(load_model(settings.model, settings.device, options=options), settings)
+    options = LoadOptions(
+        settings.dtype,
+        compile=settings.compile,
+        quantize=settings.quantize,
+        offload=settings.offload,
+        lora="fused",
+        lora_scale=settings.lora_scale,
+    )
+    start = None
+    if settings.start_sigma < 1 and settings.start_from != INPUT:
+        own = RestoreSettings(settings.start_from, seed=settings.seed, device=settings.device)
+        start = IConFaceRestorer(load_model(settings.start_from, settings.device), own)
+    return IConFaceRestorer(load_model(settings.model, settings.device, options=options), settings, start)

@@ -15,6 +15,7 @@ from iconface_video.restore.batching import run_batch
 from iconface_video.restore.canonical import canonical_from_crop
 from iconface_video.restore.crop_store import SegmentWriter, StoredCrop
 from iconface_video.restore.cut import crop_box, cut_from_frame
+from iconface_video.restore.framing import framing_of
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.noise import PROGRESSIVE_WINDOW, TrackNoise
 from iconface_video.restore.plan import REPEAT_BLOCK, RestorePlan, TrackPlan
@@ -106,6 +107,7 @@ class SegmentRestorer:
         self._model = model
         self._contexts = contexts
         self._noise = noise
+        self._framing = framing_of(model)
         self._batch = settings.batch
         self._writer = writer
         self._rows = plan.rows_in(plan.handle_start(segment), segment.last_pts)
@@ -163,7 +165,7 @@ class SegmentRestorer:
             self._queue(frame, plan, row, noise_row, before.crop_from_frame)
             before.pts, before.is_stored = frame.pts, True
             return
-        matrix = crop_from_frame(plan.track.parameters[row], plan.crop_size, self._info)
+        matrix = crop_from_frame(self._framing.parameters(plan.track.parameters[row]), plan.crop_size, self._info)
         box = crop_box(frame, matrix, plan.crop_size)
         self._standing[plan.track.track_id] = _Standstill(
             frame.pts, row // REPEAT_BLOCK, box, _samples(frame, box), matrix, in_segment
@@ -173,6 +175,7 @@ class SegmentRestorer:
 
     def _queue(self, frame: Frame, plan: TrackPlan, row: int, noise_row: int, matrix: Float64) -> None:
         image = cut_from_frame(frame, matrix, plan.crop_size)
+        image = self._framing.with_border(image, matrix, (frame.width, frame.height))
         self._waiting.setdefault(plan.crop_size, []).append(_Job(plan, row, noise_row, image, matrix))
 
     def _run(self, size: int, jobs: list[_Job]) -> None:
@@ -200,7 +203,7 @@ class SegmentRestorer:
         track, row = job.plan.track, job.noise_row
         shape = self._model.noise_shape(size)
         recent = [int(pts) for pts in track.pts[max(0, row + 1 - PROGRESSIVE_WINDOW) : row + 1]]
-        moved = canonical_from_crop(track, row, shape[2]) if self._noise.kind == "warped" else None
+        moved = canonical_from_crop(track, row, shape[2], self._framing.scale) if self._noise.kind == "warped" else None
         return self._noise.sample(job.plan.key, recent, shape, moved)
 
 

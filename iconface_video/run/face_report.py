@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from iconface_video.faces.align import crop_from_frame
 from iconface_video.faces.quality import sharpness
 from iconface_video.identity.references import Embed
 from iconface_video.restore.crop_store import StoredCrop
 from iconface_video.restore.cut import cut_from_frame
-from iconface_video.types import Frame, IdentityAnchor, Survey, Track, UInt8
+from iconface_video.types import Float64, Frame, IdentityAnchor, Survey, Track, UInt8
 
 LOOK_EVERY_SECONDS = 1.0
 STILL_PX = 256
@@ -109,6 +110,8 @@ class FaceObserver:
         self._anchors: Mapping[int, IdentityAnchor] = {}
         self._embed: Embed | None = None
         self._origin = 0.0
+        self._survey: Survey | None = None
+        self._rows: dict[int, Track] = {}
         self._looked: dict[int, float] = {}
 
     def begin(
@@ -116,6 +119,7 @@ class FaceObserver:
     ) -> None:
         """embed: None leaves likeness out.  names: person -> name, of those that have one."""
         base = survey.info.time_base
+        self._survey, self._rows = survey, {track.track_id: track for track in survey.tracks}
         self._origin = float(survey.info.first_pts * base)
         self._anchors, self._embed, self.names = anchors, embed, dict(names or {})
         self.tracks = {track.track_id: self._figures(track, float(base)) for track in survey.tracks}
@@ -139,8 +143,17 @@ class FaceObserver:
             due = seconds - self._looked.get(crop.track_id, -np.inf) >= LOOK_EVERY_SECONDS
             if due and crop.fade >= _FULLY_SHOWN and crop.track_id in self.tracks:
                 self._looked[crop.track_id] = seconds
-                pair = [cut_from_frame(frame, crop.crop_from_frame, crop.size) for frame in (before, after)]
+                matrix = self._ffhq_from_frame(crop)
+                pair = [cut_from_frame(frame, matrix, crop.size) for frame in (before, after)]
                 self._measure(self.tracks[crop.track_id], seconds, *pair)
+
+    def _ffhq_from_frame(self, crop: StoredCrop) -> Float64:
+        """(2, 3) of the FFHQ frame, which the identity encoder knows; a model may have been given a wider crop."""
+        track, survey = self._rows[crop.track_id], self._survey
+        row = int(np.searchsorted(track.pts, crop.pts))
+        if survey is None or row >= len(track):
+            return crop.crop_from_frame
+        return crop_from_frame(track.parameters[row], crop.size, survey.info)
 
     def _measure(self, track: TrackFigures, seconds: float, before: UInt8, after: UInt8) -> None:
         track.sharpness.add(sharpness(before), sharpness(after))

@@ -14,7 +14,8 @@ from iconface_video.restore.noise import Shape
 from iconface_video.restore.plan import make_plan
 from iconface_video.restore.timeline import RestoreContext, SegmentDone, restore_timeline
 from iconface_video.run.clip import Clip
-from iconface_video.run.fingerprint import fingerprint, hash_anchors, hash_file, hash_folder, hash_survey, library_versions
+from iconface_video.run.fingerprint import fingerprint, hash_anchors, hash_file, hash_survey, library_versions
+from iconface_video.run.weights import hash_weights
 from iconface_video.settings import ReadSettings, RestoreSettings
 from iconface_video.tracking.store import load_survey
 from iconface_video.types import IdentityAnchor, Progress, Survey
@@ -38,9 +39,7 @@ def expected_libraries(setup: WorkerSetup) -> dict[str, str]:
     """These versions, and a hash of the model's files where it is known which they are. Raises CheckpointError."""
     found = restoring_libraries()
     if setup.load is load_restorer:
-        from iconface_video.models.checkpoints import find_checkpoint
-
-        found["weights"] = hash_folder(find_checkpoint(setup.restore.model))[:16]
+        found["weights"] = hash_weights(setup.restore)[:16]
     return found
 
 
@@ -100,6 +99,8 @@ class ModelFacts:
     """As `FaceModel.identity`: device, processor, threads, number format."""
     libraries: Mapping[str, str] = field(default_factory=dict)
     """Of `expected_libraries`."""
+    notes: tuple[str, ...] = ()
+    """For the report, as the model gives them."""
 
     def noise_shape(self, size: int) -> Shape:
         """As `FaceModel.noise_shape`, which the worker asked at its start."""
@@ -111,7 +112,8 @@ def model_facts(model: FaceModel, setup: WorkerSetup) -> ModelFacts:
     sizes = {*model.crop_sizes, *([setup.restore.crop_size] if setup.restore.crop_size else [])}
     shapes = {size: model.noise_shape(size) for size in sorted(sizes)}
     identity = dict(getattr(model, "identity", {}))
-    return ModelFacts(model.name, tuple(model.crop_sizes), shapes, identity, expected_libraries(setup))
+    notes = tuple(getattr(model, "notes", ()))
+    return ModelFacts(model.name, tuple(model.crop_sizes), shapes, identity, expected_libraries(setup), notes)
 
 
 class JobSession:
