@@ -124,7 +124,7 @@ class _View:
             end = min(end or Fraction(10**9), offset + Fraction(b.info.duration_seconds))
         self.a, self.b = a.info, b.info
         self.clip = Clip(a, start or None, end)
-        self._b_reader, self._offset, self._start = b, offset, start
+        self.b_reader, self._offset, self._start = b, offset, start
         self.canvas = make_canvas(a.info, b.info)
         self.fitters = Fitter(a.info, self.canvas), Fitter(b.info, self.canvas)
         self.labels = request.labels or _names(request.a, request.b)
@@ -180,7 +180,7 @@ class _View:
         begins = max(Fraction(0), self._start - self._offset - 1)  # what B shows at the start may have begun before
         first = Timestamp(self.b.first_pts + int(begins / base), base) if begins else None
         a = stack.enter_context(prefetch(self.clip.frames(), DECODE_AHEAD_FRAMES))
-        b = stack.enter_context(prefetch(self._b_reader.frames(first), DECODE_AHEAD_FRAMES))
+        b = stack.enter_context(prefetch(self.b_reader.frames(first), DECODE_AHEAD_FRAMES))
         a_begins, b_begins = self.a.first_pts * self.a.time_base, self.b.first_pts * base - self._offset
         usual = 1 / self.b.average_rate if self.b.average_rate else Fraction(1, 25)
         return Pairing(a, b, a_begins, b_begins, max(base, self.a.time_base)), usual
@@ -215,6 +215,8 @@ def _show(
                 writer.write(composer.compose(*pair))
             done += 1
             watch.report(Progress("render", done, total))
+        for file in (view.clip.reader.file, view.b_reader.file):
+            file.check()
         if not done:
             raise UsageError(f"{view.b.path}: shows nothing in the stretch asked for; check --offset, --start and --end")
     watch.report(Progress("render", done, done))

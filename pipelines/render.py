@@ -63,6 +63,12 @@ def render_store(
     encode = encode or EncodeSettings()
     watch = Watch(on_progress, should_stop)
     with VideoReader(path, ReadSettings(deinterlace=header.facts["deinterlace"])) as reader:
+        content = header.facts.get("content")  # not there in a store of the first releases
+        if content is not None and reader.file.identity() != content:
+            raise InputError(
+                f"{path}: is not the video that {work} was made from: its content differs, so the faces would land in another "
+                "picture. Name the right one with --input."
+            )
         clip = Clip.between(reader, header.facts["start_pts"], header.facts["end_pts"])
         target = plan_output(reader.info, output, encode, force=force)
         store = CropStore(folder, header.segments)
@@ -100,6 +106,12 @@ def render_clip(
     on_whole: called with the finished file, before it gets its name, and the number of frames.
     on_pasted: shown every frame that got a face, before and after.  decode_ahead: frames decoded ahead of paste and encoder.
     """
+
+    def whole(path: Path, frames: int) -> None:
+        clip.reader.file.check()
+        if on_whole is not None:
+            on_whole(path, frames)
+
     done = 0
     metadata = {}
     if restored_with and render.strength > 0:
@@ -107,7 +119,7 @@ def render_clip(
     first = clip.start and clip.first_frame()
     with (
         watch.stage("render"),
-        VideoWriter(target, clip.info, encode, metadata, first=first, last=clip.end, on_whole=on_whole) as writer,
+        VideoWriter(target, clip.info, encode, metadata, first=first, last=clip.end, on_whole=whole) as writer,
         prefetch(clip.frames(), decode_ahead) as frames,
     ):
         clip.copying = writer.copying

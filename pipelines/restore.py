@@ -199,6 +199,7 @@ def _restore(
         missing = tuple(segment for segment in plan.segments if segment.index not in there)
 
         def finished(done: SegmentDone) -> None:
+            clip.reader.file.check()  # faces of another video must not be kept as this one's
             folder.finish_segment(done)
             rendering.segment_done(done.index)
             counts.add(done)
@@ -259,6 +260,7 @@ def _write_store_header(
         "start_pts": None if clip.start is None else clip.start.pts,
         "end_pts": None if clip.end is None else clip.end.pts,
         "frames": found.survey.frame_count,
+        "content": found.source["input"],
         "restored_with": with_what,
     }
     write_header(folder.crops, StoreHeader(identity, str(clip.info.path.absolute()), plan.segments, facts))
