@@ -18,9 +18,14 @@ _TOKEN_BYTES = 4
 _CHUNK_BYTES = 1 << 20
 
 
-def aside(path: Path, end: str = PART) -> Path:
+def new_token() -> str:
+    """What sets one writer's temporary names apart from all others'."""
+    return secrets.token_hex(_TOKEN_BYTES)
+
+
+def aside(path: Path, end: str = PART, token: str | None = None) -> Path:
     """A hidden name beside `path` that nobody else has: two writers of one file never share what is not whole yet."""
-    return path.with_name(f"{_before_token(path, end)}{secrets.token_hex(_TOKEN_BYTES)}{end}")
+    return path.with_name(f"{_before_token(path, end)}{token or new_token()}{end}")
 
 
 def left_aside(path: Path, end: str = PART) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +21,7 @@ from iconface_video.render.moments import MomentPicker
 from iconface_video.run.clip import Clip
 from iconface_video.run.compare_page import Slide, compare_page, data_url
 from iconface_video.run.display import DisplayPictures
+from iconface_video.run.lock import working_in, writing
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.provenance import read_restoration_marks
 from iconface_video.settings import EncodeSettings, ReadSettings, SurveySettings
@@ -105,7 +106,11 @@ def compare_videos(
         pages = None if page is None else _Page(page, view, settings, force, request.at)
         for note in notes:
             watch.report(Progress("render", 0, None, message=note))
-        with watch.stage("render"):
+        with watch.stage("render"), ExitStack() as stack:
+            if film is not None:
+                stack.enter_context(writing(film.path))
+            if pages is not None:
+                stack.enter_context(pages.alone())
             frames, late = _show(view, film, pages, settings, encode, watch)
     notes += late
     written = None if pages is None else pages.path
@@ -257,6 +262,10 @@ class _Page:
             raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it or name another page.")
         elif path.exists() and not force:
             raise OutputError(f"{path}: exists already. Use --force to replace it, or name another page.")
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Nobody else writes this page meanwhile."""
+        return writing(self.path) if self._is_file else working_in(self._folder)
 
     def __enter__(self) -> _Page:
         if not self._is_file:

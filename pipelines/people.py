@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,10 @@ from iconface_video.run.clip import Clip
 from iconface_video.run.contact_sheet import ContactSheet, make_sheet, to_html
 from iconface_video.run.display import DisplayPictures
 from iconface_video.run.fingerprint import differences, hash_folder, hash_survey, plain
+from iconface_video.run.lock import working_in
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.settings import RunSettings
-from iconface_video.tracking.store import load_survey, save_survey
+from iconface_video.tracking.store import SURVEY_FILES, load_survey, save_survey
 from iconface_video.tracking.survey import run_survey
 from iconface_video.types import Progress, Survey
 from iconface_video.video.reader import VideoReader
@@ -96,9 +97,10 @@ def find_people(
     watch = Watch(on_progress, should_stop)
     path = Path(input)
     place = Path(folder) if folder is not None else folder_of(path)
-    with VideoReader(path, settings.read) as reader:
+    with VideoReader(path, settings.read) as reader, ExitStack() as stack:
         clip = Clip(reader)
         _make_folder(place)
+        stack.enter_context(working_in(place))
         made_from = _made_from(clip, settings, embed)
         before = None if force else _Saved.open(place / FILE)
         if before is not None:
@@ -111,8 +113,8 @@ def find_people(
             file = read_people_file(place / FILE)
         choice = obey(file, survey)
         sheet = _sheet(clip, choice, watch)
-    write_whole(place / PAGE, lambda out: out.write(to_html(sheet).encode()))
-    write_whole(place / PICTURE, lambda out: out.write(_png(sheet)))
+        write_whole(place / PAGE, lambda out: out.write(to_html(sheet).encode()))
+        write_whole(place / PICTURE, lambda out: out.write(_png(sheet)))
     return FoundPeople(place, choice, sheet.people, (*notes, *choice.notes))
 
 
@@ -271,13 +273,16 @@ def _write(place: Path, clip: Clip, survey: Survey, made_from: dict[str, Any], b
 
 
 def _remove_unused_surveys(place: Path) -> None:
-    """Those that neither people.yaml nor the file before it names."""
+    """Those of `find_people` that neither people.yaml nor the file before it names."""
     named = "".join(
         path.read_text(encoding="utf-8", errors="replace") for path in (place / FILE, place / _EARLIER) if path.exists()
     )
-    for folder in place.glob(f"{_SURVEY}*"):
-        if folder.is_dir() and folder.name.removeprefix(_SURVEY) not in named:
-            shutil.rmtree(folder, ignore_errors=True)
+    for folder in place.glob(_SURVEY + _SHORT_HASH * "[0-9a-f]"):
+        if (folder / _MADE_FROM).is_file() and folder.name.removeprefix(_SURVEY) not in named:
+            for path in (path for pattern in (_MADE_FROM, *SURVEY_FILES) for path in folder.glob(pattern)):
+                path.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody put something else in it
+                folder.rmdir()
 
 
 def _unmerged(file: PeopleFile, survey: Survey) -> ChosenPeople:

@@ -11,6 +11,7 @@ from iconface_video.errors import InputError, StoreError
 from iconface_video.render.render import OnPasted, Renderer
 from iconface_video.restore.crop_store import STORE_FILE, CropStore, read_header
 from iconface_video.run.clip import Clip
+from iconface_video.run.lock import writing
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.provenance import missing_mark, restoration_mark
 from iconface_video.run.work import CROPS
@@ -70,18 +71,25 @@ def render_store(
                 "picture. Name the right one with --input."
             )
         clip = Clip.between(reader, header.facts["start_pts"], header.facts["end_pts"])
-        target = plan_output(reader.info, output, encode, force=force)
         store = CropStore(folder, header.segments)
-        frames = render_clip(
-            clip,
-            store,
-            target,
-            render or RenderSettings(),
-            encode,
-            watch,
-            header.facts["frames"],
-            header.facts.get("restored_with"),
-        )
+
+        def whole(unfinished: Path, frames: int) -> None:
+            if read_header(folder) != header:
+                raise StoreError(f"{work}: a run put other faces there while they were being written. Render again after it.")
+
+        with writing(plan_output(reader.info, output, encode, force=force).path):
+            target = plan_output(reader.info, output, encode, force=force)
+            frames = render_clip(
+                clip,
+                store,
+                target,
+                render or RenderSettings(),
+                encode,
+                watch,
+                header.facts["frames"],
+                header.facts.get("restored_with"),
+                whole,
+            )
     marked = header.facts.get("restored_with") and (render or RenderSettings()).strength > 0
     unmarked = missing_mark(target.container) if marked else ()
     return RenderReport(path, target.path, frames, watch.seconds, (*target.notes, *unmarked, *clip.damage))

@@ -29,6 +29,7 @@ from iconface_video.run.engines.engine import Engine, RestoreWork
 from iconface_video.run.engines.job import ModelFacts
 from iconface_video.run.face_report import FaceObserver
 from iconface_video.run.fingerprint import fingerprint, hash_file, hash_folder
+from iconface_video.run.lock import writing
 from iconface_video.run.memory import MemoryPlan, plan_memory
 from iconface_video.run.parts import restore_parts
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
@@ -81,17 +82,18 @@ def restore_video(
         clip = Clip(reader, start, end)
         target = plan_output(reader.info, output, settings.encode, force=True)
         place = work or work_folder_of(target.path)
-        is_left = not fresh and left_output(place, target.path)
-        plan_output(reader.info, output, settings.encode, force=force or is_left)
-        memory = plan_memory(settings, reader.info)
-        settings = memory.apply(settings)
-        with WorkFolder(place, keep_work, fresh) as folder:
-            report = folder.journal.report if is_left else None
-            if report is None:
-                references = references or ReferenceChoice()
-                report = _restore_clip(
-                    clip, target, settings, references, model, engine, embed, folder, observer, memory, watch
-                )
+        with writing(target.path):
+            is_left = not fresh and left_output(place, target.path)
+            target = plan_output(reader.info, output, settings.encode, force=force or is_left)
+            memory = plan_memory(settings, reader.info)
+            settings = memory.apply(settings)
+            with WorkFolder(place, keep_work, fresh) as folder:
+                report = folder.journal.report if is_left else None
+                if report is None:
+                    references = references or ReferenceChoice()
+                    report = _restore_clip(
+                        clip, target, settings, references, model, engine, embed, folder, observer, memory, watch
+                    )
     return replace(report, work=place if folder.keep else None)
 
 

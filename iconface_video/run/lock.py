@@ -18,10 +18,9 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from iconface_video.durable import left_aside
 from iconface_video.errors import OutputError
+from iconface_video.video.output_plan import PARTIAL
 
 LOCK = ".iconface-lock"
-PARTIAL = ".partial"
-"""What an output's temporary name ends with (`OutputPlan.partial_path`)."""
 _UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 _PATIENCE_SECONDS, _LOOK_EVERY_SECONDS = 0.2, 0.05
 """Long enough for a holder that is just giving back the lock."""
@@ -119,7 +118,7 @@ class FolderLock(NameLock):
 
 @contextmanager
 def working_in(folder: Path) -> Iterator[None]:
-    """Alone in a folder of the user's, which exists, while the block runs. Raises OutputError."""
+    """Alone in a folder of the user's, which is made where it is missing, while the block runs. Raises OutputError."""
     lock = FolderLock(folder)
     _acquire(lock, folder)
     try:
