@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TREE := build/types
 
-.PHONY: demo install test fuzz kill-test lint format docs web-pictures samples constraints clean
+.PHONY: demo install test fuzz kill-test writers-test lint format docs web-pictures samples constraints clean
 
 demo: $(INSTALLED)
 	mkdir -p out
@@ -24,6 +24,9 @@ test: demo
 
 kill-test: $(INSTALLED)
 	ICONFACE_KILLS=20 $(BIN)/python -m pytest -s tests/run/test_killed.py
+
+writers-test: $(INSTALLED)
+	ICONFACE_WRITERS=20 $(BIN)/python -m pytest -s tests/run/test_writers.py
 
 fuzz: $(INSTALLED)
 	ICONFACE_FUZZ=600 $(BIN)/python -m pytest -s tests/fuzz

@@ -19,6 +19,7 @@ from iconface_video.run.batch import Batch, BatchJob, BatchRecord, BatchRow, Dec
 from iconface_video.run.engines.choose import make_engine
 from iconface_video.run.engines.engine import Engine
 from iconface_video.run.fingerprint import differences, hash_file, hash_folder
+from iconface_video.run.lock import working_in
 from iconface_video.run.progress import OnProgress, ShouldStop
 from iconface_video.run.provenance import read_restoration_marks
 from iconface_video.run.report import RunReport
@@ -63,17 +64,18 @@ def restore_batch(
     one file stands in its row.
     """
     _make_folder(out)
-    record = BatchRecord(out)
-    known = record.names()
-    jobs = tuple(name_jobs(find_inputs(patterns, out, known), out, known))
-    work = _Work(options, {job.input.resolve() for job in jobs}, record, model, embed, should_stop)
-    on_start(jobs)
-    batch = Batch(out, jobs, record, work.decide, work.parts, work.restore)
-    try:
-        batch.run(on_row, on_progress, time.perf_counter)
-    finally:
-        work.close()
-    return batch.rows
+    with working_in(out):  # two calls would lose each other's record
+        record = BatchRecord(out)
+        known = record.names()
+        jobs = tuple(name_jobs(find_inputs(patterns, out, known), out, known))
+        work = _Work(options, {job.input.resolve() for job in jobs}, record, model, embed, should_stop)
+        on_start(jobs)
+        batch = Batch(out, jobs, record, work.decide, work.parts, work.restore)
+        try:
+            batch.run(on_row, on_progress, time.perf_counter)
+        finally:
+            work.close()
+        return batch.rows
 
 
 def _make_folder(out: Path) -> None:

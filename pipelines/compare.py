@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +21,7 @@ from iconface_video.render.moments import MomentPicker
 from iconface_video.run.clip import Clip
 from iconface_video.run.compare_page import Slide, compare_page, data_url
 from iconface_video.run.display import DisplayPictures
+from iconface_video.run.lock import working_in, writing
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.provenance import read_restoration_marks
 from iconface_video.settings import EncodeSettings, ReadSettings, SurveySettings
@@ -105,7 +106,11 @@ def compare_videos(
         pages = None if page is None else _Page(page, view, settings, force, request.at)
         for note in notes:
             watch.report(Progress("render", 0, None, message=note))
-        with watch.stage("render"):
+        with watch.stage("render"), ExitStack() as stack:
+            if film is not None:
+                stack.enter_context(writing(film.path))
+            if pages is not None:
+                stack.enter_context(pages.alone())
             frames, late = _show(view, film, pages, settings, encode, watch)
     notes += late
     written = None if pages is None else pages.path
@@ -124,7 +129,7 @@ class _View:
             end = min(end or Fraction(10**9), offset + Fraction(b.info.duration_seconds))
         self.a, self.b = a.info, b.info
         self.clip = Clip(a, start or None, end)
-        self._b_reader, self._offset, self._start = b, offset, start
+        self.b_reader, self._offset, self._start = b, offset, start
         self.canvas = make_canvas(a.info, b.info)
         self.fitters = Fitter(a.info, self.canvas), Fitter(b.info, self.canvas)
         self.labels = request.labels or _names(request.a, request.b)
@@ -180,7 +185,7 @@ class _View:
         begins = max(Fraction(0), self._start - self._offset - 1)  # what B shows at the start may have begun before
         first = Timestamp(self.b.first_pts + int(begins / base), base) if begins else None
         a = stack.enter_context(prefetch(self.clip.frames(), DECODE_AHEAD_FRAMES))
-        b = stack.enter_context(prefetch(self._b_reader.frames(first), DECODE_AHEAD_FRAMES))
+        b = stack.enter_context(prefetch(self.b_reader.frames(first), DECODE_AHEAD_FRAMES))
         a_begins, b_begins = self.a.first_pts * self.a.time_base, self.b.first_pts * base - self._offset
         usual = 1 / self.b.average_rate if self.b.average_rate else Fraction(1, 25)
         return Pairing(a, b, a_begins, b_begins, max(base, self.a.time_base)), usual
@@ -215,6 +220,8 @@ def _show(
                 writer.write(composer.compose(*pair))
             done += 1
             watch.report(Progress("render", done, total))
+        for file in (view.clip.reader.file, view.b_reader.file):
+            file.check()
         if not done:
             raise UsageError(f"{view.b.path}: shows nothing in the stretch asked for; check --offset, --start and --end")
     watch.report(Progress("render", done, done))
@@ -255,6 +262,10 @@ class _Page:
             raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it or name another page.")
         elif path.exists() and not force:
             raise OutputError(f"{path}: exists already. Use --force to replace it, or name another page.")
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Nobody else writes this page meanwhile."""
+        return writing(self.path) if self._is_file else working_in(self._folder)
 
     def __enter__(self) -> _Page:
         if not self._is_file:

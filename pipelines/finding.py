@@ -116,8 +116,7 @@ def find_faces(
         notes.say()
         survey = _survey(clip, settings, embed, watch)
         save_survey(survey, folder.survey)
-        files = [f"{SURVEY}/{path.name}" for path in folder.survey.iterdir()]
-        journal.finish("survey", survey_parts(source, settings, embedder), files)
+        journal.finish("survey", survey_parts(source, settings, embedder), folder.files_of(SURVEY))
     if not survey.tracks:
         return Found(source, survey, {}, (*said, "no face was found: the picture is as it was"))
     parts = anchor_parts(source, survey, references.photos, references.people, settings.anchors, embedder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from iconface_video.durable import write_whole
 from iconface_video.errors import OutputError, UsageError
 from iconface_video.faces.align import TEMPLATE_SIZE, crop_from_display, cut_crop, estimate_parameters
 from iconface_video.faces.detector import Detector
@@ -160,10 +160,7 @@ def write_picture(path: Path, picture: UInt8) -> None:
         done = False
     if not done:
         raise OutputError(f"{path}: '{path.suffix}' is not a picture format that can be written; use .png or .jpg")
-    aside = path.with_name(f".{path.name}.partial")
     try:
-        aside.write_bytes(encoded.tobytes())
-        os.replace(aside, path)
+        write_whole(path, lambda file: file.write(encoded.tobytes()))
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error

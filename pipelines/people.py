@@ -6,9 +6,10 @@ later survey carries over what was written in it, and whatever is replaced is ke
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,11 @@ from iconface_video.pipelines.survey import load_embedder
 from iconface_video.run.clip import Clip
 from iconface_video.run.contact_sheet import ContactSheet, make_sheet, to_html
 from iconface_video.run.display import DisplayPictures
-from iconface_video.run.fingerprint import differences, hash_file, hash_folder, hash_survey, plain
+from iconface_video.run.fingerprint import differences, hash_folder, hash_survey, plain
+from iconface_video.run.lock import working_in
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.settings import RunSettings
-from iconface_video.tracking.store import load_survey, save_survey
+from iconface_video.tracking.store import SURVEY_FILES, load_survey, save_survey
 from iconface_video.tracking.survey import run_survey
 from iconface_video.types import Progress, Survey
 from iconface_video.video.reader import VideoReader
@@ -42,6 +44,7 @@ _EARLIER = "people.before.yaml"
 _SURVEY, _MADE_FROM = "survey-", "made-from.json"
 """Each survey has a folder of its own, named by its hash, which people.yaml names: so the file and its survey change together."""
 _SHORT_HASH = 16
+_SAMPLE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +97,14 @@ def find_people(
     watch = Watch(on_progress, should_stop)
     path = Path(input)
     place = Path(folder) if folder is not None else folder_of(path)
-    with VideoReader(path, settings.read) as reader:
+    with VideoReader(path, settings.read) as reader, ExitStack() as stack:
         clip = Clip(reader)
         _make_folder(place)
+        stack.enter_context(working_in(place))
         made_from = _made_from(clip, settings, embed)
         before = None if force else _Saved.open(place / FILE)
         if before is not None:
-            _check_same_clip(before, made_from, clip)
+            before = _same_clip(before, made_from, clip)
         if before is not None and not differences(before.made_from, made_from):
             survey, file, notes = before.survey, before.file, [f"{FILE} is as you left it; only the pictures were made again"]
         else:
@@ -109,8 +113,8 @@ def find_people(
             file = read_people_file(place / FILE)
         choice = obey(file, survey)
         sheet = _sheet(clip, choice, watch)
-    write_whole(place / PAGE, lambda out: out.write(to_html(sheet).encode()))
-    write_whole(place / PICTURE, lambda out: out.write(_png(sheet)))
+        write_whole(place / PAGE, lambda out: out.write(to_html(sheet).encode()))
+        write_whole(place / PICTURE, lambda out: out.write(_png(sheet)))
     return FoundPeople(place, choice, sheet.people, (*notes, *choice.notes))
 
 
@@ -126,7 +130,7 @@ def obeyed_people(
     """
     saved = _Saved.read(path)
     made_from = _made_from(clip, settings, embed)
-    _check_same_clip(saved, made_from, clip)
+    saved = _same_clip(saved, made_from, clip)
     # The file says who is who: how alike tracks must be to be grouped no longer matters.
     ungrouped = [{name: value for name, value in parts.items() if name != "grouping"} for parts in (saved.made_from, made_from)]
     changed = differences(ungrouped[0], ungrouped[1])
@@ -193,7 +197,7 @@ def _made_from(clip: Clip, settings: RunSettings, embed: Embed | None) -> dict[s
 
     grouping = {"same_person_similarity": settings.anchors.same_person_similarity}
     parts = {
-        "input": hash_file(clip.info.path),
+        "input": clip.reader.file.identity(),
         "read": asdict(settings.read),
         "survey": asdict(settings.survey),
         "grouping": grouping,
@@ -202,14 +206,27 @@ def _made_from(clip: Clip, settings: RunSettings, embed: Embed | None) -> dict[s
     return plain(parts)
 
 
-def _check_same_clip(saved: _Saved, made_from: dict[str, Any], clip: Clip) -> None:
-    if saved.made_from.get("input") != made_from["input"]:
+def _same_clip(saved: _Saved, made_from: dict[str, Any], clip: Clip) -> _Saved:
+    """With the clip's identity as it is written today. Raises UsageError where it is another clip."""
+    if saved.made_from.get("input") not in (made_from["input"], _hash_of_samples(clip.info.path)):
         known = saved.file.clip.name if saved.file.clip is not None else "another video"
         what = "has changed since it was made" if known == clip.info.path.name else f"it is about {known}"
         raise UsageError(
             f"{saved.file.path}: does not fit {clip.info.path}: {what}. Make a new one: iconface-video people "
             f"{clip.info.path} -o FOLDER (or with --force, which starts over and keeps the old file as {_EARLIER})"
         )
+    return replace(saved, made_from={**saved.made_from, "input": made_from["input"]})
+
+
+def _hash_of_samples(path: Path) -> str:
+    """What the first releases knew a video by: its size, first, middle and last megabyte. What was written then stays good."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as file:
+        for start in (0, max(0, size // 2), max(0, size - _SAMPLE_BYTES)):
+            file.seek(start)
+            digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
 
 
 def _survey(clip: Clip, settings: RunSettings, embed: Embed, watch: Watch) -> Survey:
@@ -256,13 +273,16 @@ def _write(place: Path, clip: Clip, survey: Survey, made_from: dict[str, Any], b
 
 
 def _remove_unused_surveys(place: Path) -> None:
-    """Those that neither people.yaml nor the file before it names."""
+    """Those of `find_people` that neither people.yaml nor the file before it names."""
     named = "".join(
         path.read_text(encoding="utf-8", errors="replace") for path in (place / FILE, place / _EARLIER) if path.exists()
     )
-    for folder in place.glob(f"{_SURVEY}*"):
-        if folder.is_dir() and folder.name.removeprefix(_SURVEY) not in named:
-            shutil.rmtree(folder, ignore_errors=True)
+    for folder in place.glob(_SURVEY + _SHORT_HASH * "[0-9a-f]"):
+        if (folder / _MADE_FROM).is_file() and folder.name.removeprefix(_SURVEY) not in named:
+            for path in (path for pattern in (_MADE_FROM, *SURVEY_FILES) for path in folder.glob(pattern)):
+                path.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody put something else in it
+                folder.rmdir()
 
 
 def _unmerged(file: PeopleFile, survey: Survey) -> ChosenPeople:

@@ -11,6 +11,7 @@ from iconface_video.errors import InputError, StoreError
 from iconface_video.render.render import OnPasted, Renderer
 from iconface_video.restore.crop_store import STORE_FILE, CropStore, read_header
 from iconface_video.run.clip import Clip
+from iconface_video.run.lock import writing
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.provenance import missing_mark, restoration_mark
 from iconface_video.run.work import CROPS
@@ -63,19 +64,32 @@ def render_store(
     encode = encode or EncodeSettings()
     watch = Watch(on_progress, should_stop)
     with VideoReader(path, ReadSettings(deinterlace=header.facts["deinterlace"])) as reader:
+        content = header.facts.get("content")  # not there in a store of the first releases
+        if content is not None and reader.file.identity() != content:
+            raise InputError(
+                f"{path}: is not the video that {work} was made from: its content differs, so the faces would land in another "
+                "picture. Name the right one with --input."
+            )
         clip = Clip.between(reader, header.facts["start_pts"], header.facts["end_pts"])
-        target = plan_output(reader.info, output, encode, force=force)
         store = CropStore(folder, header.segments)
-        frames = render_clip(
-            clip,
-            store,
-            target,
-            render or RenderSettings(),
-            encode,
-            watch,
-            header.facts["frames"],
-            header.facts.get("restored_with"),
-        )
+
+        def whole(unfinished: Path, frames: int) -> None:
+            if read_header(folder) != header:
+                raise StoreError(f"{work}: a run put other faces there while they were being written. Render again after it.")
+
+        with writing(plan_output(reader.info, output, encode, force=force).path):
+            target = plan_output(reader.info, output, encode, force=force)
+            frames = render_clip(
+                clip,
+                store,
+                target,
+                render or RenderSettings(),
+                encode,
+                watch,
+                header.facts["frames"],
+                header.facts.get("restored_with"),
+                whole,
+            )
     marked = header.facts.get("restored_with") and (render or RenderSettings()).strength > 0
     unmarked = missing_mark(target.container) if marked else ()
     return RenderReport(path, target.path, frames, watch.seconds, (*target.notes, *unmarked, *clip.damage))
@@ -100,6 +114,12 @@ def render_clip(
     on_whole: called with the finished file, before it gets its name, and the number of frames.
     on_pasted: shown every frame that got a face, before and after.  decode_ahead: frames decoded ahead of paste and encoder.
     """
+
+    def whole(path: Path, frames: int) -> None:
+        clip.reader.file.check()
+        if on_whole is not None:
+            on_whole(path, frames)
+
     done = 0
     metadata = {}
     if restored_with and render.strength > 0:
@@ -107,7 +127,7 @@ def render_clip(
     first = clip.start and clip.first_frame()
     with (
         watch.stage("render"),
-        VideoWriter(target, clip.info, encode, metadata, first=first, last=clip.end, on_whole=on_whole) as writer,
+        VideoWriter(target, clip.info, encode, metadata, first=first, last=clip.end, on_whole=whole) as writer,
         prefetch(clip.frames(), decode_ahead) as frames,
     ):
         clip.copying = writer.copying

@@ -102,7 +102,7 @@ class Rendering:
         work = self._work
         watch = Watch(self._keep_latest, self._stop.is_set)
         try:
-            with VideoReader(work.clip.info.path, work.settings.read) as reader:
+            with VideoReader(work.clip.info.path, work.settings.read, work.clip.reader.file) as reader:
                 clip = work.clip.again(reader)
                 self._frames = self._render(clip, watch, self._gate)
                 self.clip = clip

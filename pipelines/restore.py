@@ -29,6 +29,7 @@ from iconface_video.run.engines.engine import Engine, RestoreWork
 from iconface_video.run.engines.job import ModelFacts
 from iconface_video.run.face_report import FaceObserver
 from iconface_video.run.fingerprint import fingerprint, hash_file
+from iconface_video.run.lock import writing
 from iconface_video.run.memory import MemoryPlan, plan_memory
 from iconface_video.run.parts import restore_parts
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
@@ -83,17 +84,18 @@ def restore_video(
         clip = Clip(reader, start, end)
         target = plan_output(reader.info, output, settings.encode, force=True)
         place = work or work_folder_of(target.path)
-        is_left = not fresh and left_output(place, target.path)
-        plan_output(reader.info, output, settings.encode, force=force or is_left)
-        memory = plan_memory(settings, reader.info)
-        settings = memory.apply(settings)
-        with WorkFolder(place, keep_work, fresh) as folder:
-            report = folder.journal.report if is_left else None
-            if report is None:
-                references = references or ReferenceChoice()
-                report = _restore_clip(
-                    clip, target, settings, references, model, engine, embed, folder, observer, memory, watch
-                )
+        with writing(target.path):
+            is_left = not fresh and left_output(place, target.path)
+            target = plan_output(reader.info, output, settings.encode, force=force or is_left)
+            memory = plan_memory(settings, reader.info)
+            settings = memory.apply(settings)
+            with WorkFolder(place, keep_work, fresh) as folder:
+                report = folder.journal.report if is_left else None
+                if report is None:
+                    references = references or ReferenceChoice()
+                    report = _restore_clip(
+                        clip, target, settings, references, model, engine, embed, folder, observer, memory, watch
+                    )
     return replace(report, work=place if folder.keep else None)
 
 
@@ -202,6 +204,7 @@ def _restore(
         missing = tuple(segment for segment in plan.segments if segment.index not in there)
 
         def finished(done: SegmentDone) -> None:
+            clip.reader.file.check()  # faces of another video must not be kept as this one's
             folder.finish_segment(done)
             rendering.segment_done(done.index)
             counts.add(done)
@@ -262,6 +265,7 @@ def _write_store_header(
         "start_pts": None if clip.start is None else clip.start.pts,
         "end_pts": None if clip.end is None else clip.end.pts,
         "frames": found.survey.frame_count,
+        "content": found.source["input"],
         "restored_with": with_what,
     }
     write_header(folder.crops, StoreHeader(identity, str(clip.info.path.absolute()), plan.segments, facts))

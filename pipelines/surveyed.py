@@ -26,6 +26,7 @@ from iconface_video.restore.plan import RestorePlan, make_plan
 from iconface_video.restore.timeline import RestoreContext, TimelineCounts, restore_timeline
 from iconface_video.run.clip import Clip
 from iconface_video.run.display import DisplayPictures
+from iconface_video.run.lock import writing
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.report import RunReport
 from iconface_video.settings import RenderSettings, RunSettings
@@ -70,7 +71,8 @@ def restore_surveyed(
         counts = _fill_store(clip, plan, anchors, settings, model, Path(folder), watch)
         store = CropStore(Path(folder), plan.segments)
         with_what = _with_what(plan, anchors, settings, model)
-        frames = render_clip(clip, store, target, settings.render, settings.encode, watch, survey.frame_count, with_what)
+        with writing(target.path):
+            frames = render_clip(clip, store, target, settings.render, settings.encode, watch, survey.frame_count, with_what)
     return RunReport(
         input=survey.info.path,
         output=target.path,

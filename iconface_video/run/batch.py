@@ -48,7 +48,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 """What counts as a video in a folder; a file that is named outright is taken whatever its suffix."""
 _KEPT_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".ts", ".m2ts", ".mts")
-_VERSION = 1
+_VERSION, _EARLIER_VERSION = 2, 1
 _MADE = ".restored"
 """Ends the stem of our outputs."""
 _COLUMNS = ("input", "output", "state", "reason", "frames", "people", "faces", "faces_restored", "seconds", "notes")
@@ -133,11 +133,18 @@ class BatchRecord:
         self._files: dict[str, dict[str, Any]] = {}
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))
+            if content["version"] == _EARLIER_VERSION:
+                raise OutputError(
+                    f"{self._path}: an earlier release wrote it, which knew files by parts of them only. Move it away: finished "
+                    "outputs are then known by the mark in them."
+                )
             if content["version"] != _VERSION:
                 raise ValueError(f"version {content['version']}")
             self._files = dict(content["files"])
         except FileNotFoundError:
             pass
+        except OutputError:
+            raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OutputError(f"{self._path}: cannot be read ({error}). Move it away, or choose another folder.") from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import TracebackType
+
 import cv2
 import numpy as np
 
@@ -11,18 +13,22 @@ from iconface_video.video.random_access import RandomAccess
 
 
 class DisplayPictures:
-    """Random access in display space: upright, square pixels. A context manager."""
+    """Random access in display space: upright, square pixels. A context manager, which ends in InputError where the clip's
+    file has changed meanwhile.
+    """
 
     def __init__(self, clip: Clip) -> None:
-        self._info = clip.info
+        self._info, self._file = clip.info, clip.reader.file
         # decord's old FFmpeg is not let near a file that is known to be damaged.
-        self._access = RandomAccess(clip.info.path, clip.reader.settings, allow_decord=not clip.reader.damage)
+        self._access = RandomAccess(clip.info.path, clip.reader.settings, allow_decord=not clip.reader.damage, file=self._file)
 
     def __enter__(self) -> DisplayPictures:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._access.close()
+        if error is None:
+            self._file.check()
 
     def at(self, pts: int) -> UInt8:
         """(h, w, 3) RGB of the frame with this PTS."""

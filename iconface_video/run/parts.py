@@ -24,9 +24,9 @@ _HOW_NOT_WHAT = ("device", "dtype")
 
 
 def input_parts(clip: Clip, read: ReadSettings) -> dict[str, Any]:
-    """The stretch of video that a run works on. Raises InputError when the file cannot be read."""
+    """The stretch of video that a run works on. Raises InputError when the file cannot be read, or has changed."""
     stretch = [None if moment is None else moment.pts for moment in (clip.start, clip.end)]
-    return {"input": hash_file(clip.info.path), "read": asdict(read), "stretch": stretch}
+    return {"input": clip.reader.file.identity(), "read": asdict(read), "stretch": stretch}
 
 
 def survey_parts(source: Mapping[str, Any], settings: RunSettings, embedder: str = EMBEDDED) -> dict[str, Any]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from iconface_video.run.fingerprint import hash_folder
+from iconface_video.run.fingerprint import fingerprint, hash_file, hash_folder
 from iconface_video.settings import RestoreSettings, default_of
 
-_LOOKED_AT = 4 << 20
-"""Bytes of each file of a base model: its header and some weights. Gigabytes would take minutes."""
 INPUT = default_of(RestoreSettings, "start_from")
 
 
@@ -31,8 +29,5 @@ def _hash_model(folder: Path) -> str:
     index = read_index(folder)
     if index.get("base") is None:
         return own
-    digest = hashlib.sha256(own.encode())
-    for path in base_files(find_base(str(index["base"]), index.get("base_revision"))):
-        with path.open("rb") as opened:
-            digest.update(f"{path.name}/{path.stat().st_size}".encode() + opened.read(_LOOKED_AT))
-    return digest.hexdigest()
+    base = base_files(find_base(str(index["base"]), index.get("base_revision")))
+    return fingerprint(own=own, **{path.name: hash_file(path) for path in base})

@@ -24,6 +24,8 @@ from iconface_video.types import ClockReset, ColorTags, Shot, StreamInfo, Survey
 
 FORMAT = 1
 _SUMMARY, _SHOTS = "survey.json", "shots.yaml"
+SURVEY_FILES = (_SUMMARY, _SHOTS, "tracks-[0-9]*.npz")
+"""Names of what `save_survey` writes, as patterns."""
 _ARRAYS = (
     "pts", "boxes", "landmarks", "scores", "parameters", "quality", "fade", "embeddings", "embedding_pts", "sharpness",
 )  # fmt: skip

@@ -6,7 +6,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from iconface_video.durable import aside, new_token
 from iconface_video.errors import OutputError
 from iconface_video.settings import EncodeSettings
 from iconface_video.types import VideoInfo
@@ -35,6 +36,8 @@ _CONTAINER = {
     ".m2ts": "mpegts",
     ".mts": "mpegts",
 }
+PARTIAL = ".partial"
+"""What an output's temporary name ends with."""
 _LONGEST_NAME = 255 - len(".iconface-work") - 1
 """Bytes: file systems take 255, and the output grows under a longer name."""
 _NAMES = {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska (MKV)", "mpegts": "MPEG-TS"}
@@ -54,10 +57,14 @@ class OutputPlan:
     rewritten_streams: tuple[int, ...] = ()
     """Indices of streams that the muxer makes anew from what it is told: chapter titles, time code."""
 
+    may_replace: bool = True
+    """Whether a file that stands under the name at the end is replaced; where none stood there at first, it is not ours."""
+    token: str = field(default_factory=new_token, compare=False, repr=False)
+
     @property
     def partial_path(self) -> Path:
-        """Where the output grows until it is whole."""
-        return self.path.with_name(f".{self.path.name}.partial")
+        """Where the output grows until it is whole: a name that no other writer of the same output has."""
+        return aside(self.path, PARTIAL, self.token)
 
 
 def plan_output(info: VideoInfo, out: Path | str | None, settings: EncodeSettings, *, force: bool) -> OutputPlan:
@@ -87,7 +94,7 @@ def plan_output(info: VideoInfo, out: Path | str | None, settings: EncodeSetting
     if out is not None and not out.is_dir() and out.suffix and path != out:
         notes.append(f"The output is named {path.name} instead of {out.name}.")
     _check_path(info, path, force)
-    return OutputPlan(path, container, tuple(notes), encoder, dropped, rewritten)
+    return OutputPlan(path, container, tuple(notes), encoder, dropped, rewritten, may_replace=force)
 
 
 def _wanted_container(info: VideoInfo, out: Path | None) -> str:

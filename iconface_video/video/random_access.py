@@ -19,6 +19,7 @@ import numpy as np
 from av.error import FFmpegError
 from av.stream import Discard
 
+from iconface_video.content import SteadyFile
 from iconface_video.errors import DecodeError
 from iconface_video.settings import ReadSettings
 from iconface_video.types import Frame, Timestamp, UInt8, VideoInfo
@@ -51,9 +52,16 @@ class Picture:
 class RandomAccess:
     """Pictures by time. A context manager."""
 
-    def __init__(self, path: Path | str, settings: ReadSettings | None = None, *, allow_decord: bool = True) -> None:
-        """Raises InputError or VideoOpenError, as `probe` does."""
-        self._reader = VideoReader(path, settings)
+    def __init__(
+        self,
+        path: Path | str,
+        settings: ReadSettings | None = None,
+        *,
+        allow_decord: bool = True,
+        file: SteadyFile | None = None,
+    ) -> None:
+        """file: as for `VideoReader`. Raises InputError or VideoOpenError, as `probe` does."""
+        self._reader = VideoReader(path, settings, file)
         self.info: VideoInfo = self._reader.info
         self.why_not_decord = ""
         """Why PyAV does the work; empty when decord does."""
@@ -83,9 +91,10 @@ class RandomAccess:
     def frame_at(self, pts: int) -> Picture:
         """The frame with this PTS (ticks of ``info.time_base``), else the last one before it, else the first of all.
 
-        Raises DecodeError when there is nothing to decode there.
+        Raises DecodeError when there is nothing to decode there, InputError when the file has changed.
         """
         if self._decord is not None:
+            self._reader.file.check()
             index = max(0, bisect_right(self._times, pts) - 1)
             return Picture(self._times[index], self._decord[index].asnumpy())
         return self._by_reading(pts)

@@ -10,9 +10,12 @@ from types import TracebackType
 
 import av
 
+from iconface_video.content import SteadyFile
+from iconface_video.errors import IconFaceError
 from iconface_video.settings import ReadSettings
 from iconface_video.types import Frame, Timestamp, VideoInfo
 from iconface_video.video.clock import told_resets
+from iconface_video.video.container import check_input_file
 from iconface_video.video.decode import DecodeReport, decode_pictures
 from iconface_video.video.deinterlace import Deinterlacer
 from iconface_video.video.gaps import StandIn
@@ -39,9 +42,15 @@ class VideoReader:
     the planar form of their own format; interlaced ones are deinterlaced as `settings` say.
     """
 
-    def __init__(self, path: Path | str, settings: ReadSettings | None = None) -> None:
-        """Raises InputError or VideoOpenError, as `probe` does."""
+    def __init__(self, path: Path | str, settings: ReadSettings | None = None, file: SteadyFile | None = None) -> None:
+        """file: of an earlier reader, where the file must not have changed since. Raises InputError or VideoOpenError, as
+        `probe` does.
+        """
         self.path = Path(path)
+        check_input_file(self.path)
+        self.file = file or SteadyFile(self.path)
+        """Checked at the beginning and the end of each pass."""
+        self.file.check()
         self.settings = settings or ReadSettings()
         self.info: VideoInfo = probe(self.path)
         self._report = DecodeReport()
@@ -128,13 +137,24 @@ class VideoReader:
         """Frames whose time lies in start..end, both inclusive; the same as those of a full read.
 
         `Frame.index` counts from the first frame of this call. Each call opens the file anew, so iterations do not
-        disturb each other. Raises DecodeError when the picture changes size on the way or decoding fails without end.
+        disturb each other. Raises DecodeError when the picture changes size on the way or decoding fails without end,
+        InputError when the file is another one than at first.
         """
         self._report, self._concealed, self._stood_in, self._read = DecodeReport(), 0, 0, None
-        return self._frames(self._ticks(start), self._ticks(end))
+        return self._checked(self._frames(self._ticks(start), self._ticks(end)))
 
     def _ticks(self, time: Timestamp | None) -> Fraction | None:
         return None if time is None else time.seconds / self.info.time_base
+
+    def _checked(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """That all of them are of the same file: none may be believed where it has changed meanwhile."""
+        self.file.check()
+        try:
+            yield from frames
+        except IconFaceError:
+            self.file.check()  # a better reason than the damage that was met
+            raise
+        self.file.check()
 
     def _frames(self, start: Fraction | None, end: Fraction | None) -> Iterator[Frame]:
         index = 0

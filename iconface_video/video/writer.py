@@ -18,7 +18,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from iconface_video.durable import sync_path
-from iconface_video.errors import EncodeError
+from iconface_video.errors import EncodeError, OutputError
 from iconface_video.settings import EncodeSettings
 from iconface_video.types import Frame, Timestamp, VideoInfo
 from iconface_video.video.clock import Mender
@@ -96,6 +96,11 @@ class VideoWriter:
             partial.unlink(missing_ok=True)
 
     def _give_name(self) -> None:
+        if not self._plan.may_replace and self._plan.path.exists():
+            raise OutputError(
+                f"{self._plan.path}: somebody put a file there while this one was being made; it is left as it is. "
+                "Move it away or name another output, then try again."
+            )
         try:
             os.replace(self._plan.partial_path, self._plan.path)
             sync_path(self._plan.path.parent)

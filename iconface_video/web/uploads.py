@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import AsyncIterable
 from pathlib import Path
 
+from iconface_video.durable import aside
 from iconface_video.errors import IconFaceError, OutputError, UsageError
 
 _MOST_NAME_BYTES = 120
@@ -47,23 +48,23 @@ async def receive(stream: AsyncIterable[bytes], declared: int | None, path: Path
         free = shutil.disk_usage(path.parent).free
         if declared + _SPARE_BYTES > free:
             raise OutputError(f"{path.name}: {_mb(declared)} do not fit on this computer's disk, which has {_mb(free)} left")
-    aside = path.with_name(path.name + ".partial")
+    unfinished = aside(path)
     size = 0
     try:
-        with aside.open("wb") as file:
+        with unfinished.open("wb") as file:
             async for block in stream:
                 size += len(block)
                 _check_size(size, path, limit)
                 file.write(block)  # a block is small, and goes into the system's cache
         if size == 0:
             raise UsageError(f"{path.name}: the file is empty (0 bytes); copy or record it again")
-        os.replace(aside, path)
+        os.replace(unfinished, path)
     except OSError as error:
         if isinstance(error, IconFaceError):
             raise
         raise OutputError(f"{path.name}: cannot be stored on this computer ({error.strerror})") from error
     finally:
-        aside.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
     return size
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -290,3 +291,20 @@ def test_every_refusal_is_one_of_ours(two_people, folder, tmp_path):
     (folder / "people.yaml").write_text("people: [")
     with pytest.raises(IconFaceError, match="not valid YAML"):
         run(two_people, tmp_path / "o.mkv", folder)
+
+
+def test_a_folder_of_the_first_releases_stays_good(folder, two_people, tmp_path):
+    """They knew a video by samples of it."""
+    (place,) = folder.glob("survey-*")
+    made_from = json.loads((place / "made-from.json").read_text())
+    size, data = two_people.stat().st_size, two_people.read_bytes()
+    samples = [data[: 1 << 20], data[size // 2 :][: 1 << 20], data[-(1 << 20) :]]
+    made_from["input"] = hashlib.sha256(b"".join([str(size).encode(), *samples])).hexdigest()
+    (place / "made-from.json").write_text(json.dumps(made_from))
+    before = (folder / "people.yaml").read_bytes()
+    find_people(two_people, folder, settings=SETTINGS, embed=never_embed)
+    assert (folder / "people.yaml").read_bytes() == before
+    other = tmp_path / "other.mp4"
+    other.write_bytes(data + b"\0\0\0\x08free")
+    with pytest.raises(UsageError, match="does not fit"):
+        find_people(other, folder, settings=SETTINGS, embed=never_embed)

@@ -188,3 +188,9 @@ def test_a_damaged_record_is_named(tmp_path):
     (tmp_path / RECORD).write_text("{")
     with pytest.raises(OutputError, match=r"batch\.json: cannot be read"):
         BatchRecord(tmp_path)
+
+
+def test_the_record_of_an_earlier_release_is_refused_in_words(tmp_path):
+    (tmp_path / RECORD).write_text('{"version": 1, "files": {}}')
+    with pytest.raises(OutputError, match=r"an earlier release wrote it, .* Move it away"):
+        BatchRecord(tmp_path)

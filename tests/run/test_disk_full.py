@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from iconface_video import durable
 from iconface_video.errors import EncodeError, OutputError, StoreError
 from iconface_video.restore.crop_store import SegmentWriter, StoredCrop, is_finished
 from iconface_video.run import space
@@ -50,14 +51,15 @@ def copy_to_full(clip: Path, output: Path) -> None:
 
 @needs_full
 @pytest.mark.parametrize("crops", [1, 20])
-@pytest.mark.parametrize("part", ["segment-00000.crops.part", "segment-00000.npz.part"])
-def test_full_in_the_crop_store(part, crops, tmp_path):
+@pytest.mark.parametrize("part", ["segment-00000.crops.part", ".segment-00000.npz.0000.part"])
+def test_full_in_the_crop_store(part, crops, tmp_path, monkeypatch):
+    monkeypatch.setattr(durable, "new_token", lambda: "0000")
     (tmp_path / part).symlink_to(FULL)
     with pytest.raises(StoreError, match=r"segment-00000\.crops: cannot go on writing .*No space left.*Free some") as caught:
         write_crops(tmp_path, crops)
     assert caught.value.exit_code == 1
     assert not is_finished(tmp_path, 0)
-    assert not list(tmp_path.glob("*.part"))
+    assert list(tmp_path.iterdir()) == ([] if "crops" in part else [tmp_path / "segment-00000.crops"])
 
 
 @needs_full

@@ -57,12 +57,29 @@ def test_cut_off_anywhere_it_holds_a_beginning_of_what_was_noted_and_goes_on(fil
     assert seen == {(False, 0), (True, 0), (True, 1), (True, 2), (True, 3)}
 
 
-def test_a_damaged_line_hides_itself_and_what_follows(filled):
+def test_a_damaged_line_hides_itself_alone(filled):
     lines = (filled / JOURNAL).read_bytes().splitlines(keepends=True)
     damaged = lines[4].replace(b'"restored": 1', b'"restored": 9')
     assert damaged != lines[4]
     (filled / JOURNAL).write_bytes(b"".join([*lines[:4], damaged, *lines[5:]]))
-    assert Journal(filled).begin_segments(PARTS) == {0: {"restored": 0}}
+    journal = Journal(filled)
+    assert journal.begin_segments(PARTS) == {0: {"restored": 0}, 2: {"restored": 2}}
+    assert journal.take_notes() == ["the journal of an earlier run is damaged (1 of 6 lines): what it told there is made again"]
+    journal.finish_segment(1, ["segment1"], {"restored": 1})
+    again = Journal(filled)
+    assert sorted(again.begin_segments(PARTS)) == [0, 1, 2]
+    assert again.take_notes() == []
+
+
+def test_without_the_line_that_began_them_segments_are_not_taken_for_others(filled):
+    other = {"input": "b" * 64}
+    journal = Journal(filled)
+    journal.begin_segments(other)
+    journal.finish_segment(0, ["segment0"], {"restored": 7})
+    lines = (filled / JOURNAL).read_bytes().splitlines(keepends=True)
+    (filled / JOURNAL).write_bytes(b"".join([*lines[:-2], b"?" + lines[-2][1:], lines[-1]]))
+    assert Journal(filled).begin_segments(other) == {0: {"restored": 7}}
+    assert Journal(filled).begin_segments(PARTS) == {}
 
 
 def test_files_that_do_not_match_their_checksums_are_made_again(filled):
@@ -94,7 +111,7 @@ def test_work_of_other_settings_is_not_mixed_in_and_the_change_is_named(filled):
 
 
 def test_another_version_is_not_believed(filled, monkeypatch):
-    monkeypatch.setattr(journal_module, "VERSION", 2)
+    monkeypatch.setattr(journal_module, "VERSION", journal_module.VERSION + 1)
     journal = Journal(filled)
     assert journal.is_empty
     assert "another version of this program" in journal.take_notes()[0]

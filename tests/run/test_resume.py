@@ -12,6 +12,7 @@ from iconface_video.errors import Cancelled, OutputError
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.restore.crop_store import SegmentCrops
 from iconface_video.run.journal import JOURNAL
+from iconface_video.run.work import MARKER
 from iconface_video.settings import EncodeSettings, RestoreSettings, RunSettings, SurveySettings
 from tests.pipelines.conftest import Sharpener, face_clip, grey_embed, portrait  # noqa: F401 - fixtures
 
@@ -52,11 +53,18 @@ def undisturbed(face_clip, tmp_path_factory) -> Run:  # noqa: F811
 @pytest.fixture
 def kept(undisturbed, tmp_path) -> Path:
     """A copy of its work folder, as if it had been stopped before it rendered."""
-    shutil.copytree(undisturbed.report.work, tmp_path / "out.mp4.iconface-work")
-    journal = tmp_path / "out.mp4.iconface-work" / JOURNAL
-    lines = journal.read_bytes().splitlines(keepends=True)
-    journal.write_bytes(b"".join(line for line in lines if b'"complete"' not in line and b'"output"' not in line))
-    return tmp_path / "out.mp4.iconface-work"
+    work = unfinished_copy(undisturbed, tmp_path)
+    lines = (work / JOURNAL).read_bytes().splitlines(keepends=True)
+    (work / JOURNAL).write_bytes(b"".join(line for line in lines if b'"complete"' not in line and b'"output"' not in line))
+    return work
+
+
+def unfinished_copy(run: Run, place: Path) -> Path:
+    """Its work folder as it would be had it not been kept on purpose."""
+    work = place / "out.mp4.iconface-work"
+    shutil.copytree(run.report.work, work)
+    (work / MARKER).write_text((work / MARKER).read_text().replace('"kept": true', '"kept": false'))
+    return work
 
 
 def faces_in(folder: Path, index: int) -> int:
@@ -133,10 +141,9 @@ def test_damaged_findings_are_made_again_and_spare_the_faces(part, kept, undistu
 
 
 def test_killed_between_the_outputs_name_and_the_end_there_is_nothing_left_to_do(undisturbed, face_clip, tmp_path):  # noqa: F811
-    shutil.copytree(undisturbed.report.work, tmp_path / "out.mp4.iconface-work")
+    journal = unfinished_copy(undisturbed, tmp_path) / JOURNAL
     output = tmp_path / "out.mp4"
     output.write_bytes(undisturbed.bytes)
-    journal = tmp_path / "out.mp4.iconface-work" / JOURNAL
     text = journal.read_bytes().decode()
     lines = [line for line in text.splitlines(keepends=True) if '"complete"' not in line]
     assert '"output"' in lines[-1]

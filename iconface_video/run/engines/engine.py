@@ -105,5 +105,5 @@ def shared_job(work: RestoreWork) -> Iterator[RestoreJob]:
             anchors=anchors,
             crops=work.crops.absolute(),
             restore=work.restore,
-            identity=job_identity(clip.info.path, work.survey, work.anchors),
+            identity=job_identity(clip.reader.file, work.survey, work.anchors),
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from iconface_video.content import SteadyFile
 from iconface_video.errors import StoreError
 from iconface_video.identity.anchor_store import load_anchors
 from iconface_video.restore.model import FaceModel
@@ -14,7 +15,7 @@ from iconface_video.restore.noise import Shape
 from iconface_video.restore.plan import make_plan
 from iconface_video.restore.timeline import RestoreContext, SegmentDone, restore_timeline
 from iconface_video.run.clip import Clip
-from iconface_video.run.fingerprint import fingerprint, hash_anchors, hash_file, hash_survey, library_versions
+from iconface_video.run.fingerprint import fingerprint, hash_anchors, hash_survey, library_versions
 from iconface_video.run.weights import hash_weights
 from iconface_video.settings import ReadSettings, RestoreSettings
 from iconface_video.tracking.store import load_survey
@@ -82,9 +83,9 @@ class RestoreJob:
     """`job_identity` of what the paths lead to."""
 
 
-def job_identity(input: Path, survey: Survey, anchors: Mapping[int, IdentityAnchor]) -> str:
+def job_identity(input: SteadyFile, survey: Survey, anchors: Mapping[int, IdentityAnchor]) -> str:
     """A hash by which a worker sees that it reads the same video, survey and anchors. Raises InputError."""
-    return fingerprint(input=hash_file(input), survey=hash_survey(survey), anchors=hash_anchors(anchors))
+    return fingerprint(input=input.identity(), survey=hash_survey(survey), anchors=hash_anchors(anchors))
 
 
 @dataclass(frozen=True)
@@ -122,12 +123,12 @@ class JobSession:
     def __init__(self, job: RestoreJob, model: FaceModel) -> None:
         """Raises InputError, or StoreError where this worker reads something else than its employer."""
         survey, anchors = load_survey(job.survey), load_anchors(job.anchors)
-        if job_identity(job.input, survey, anchors) != job.identity:
+        reader = VideoReader(job.input, job.read)
+        if job_identity(reader.file, survey, anchors) != job.identity:
             raise StoreError(
                 f"{job.input}: the worker reads another video, survey or anchors than the run that it works for. "
                 "Did the file change meanwhile?"
             )
-        reader = VideoReader(job.input, job.read)
         self._clip = Clip.between(reader, job.start_pts, job.end_pts)
         self._plan = make_plan(survey, job.restore, model.crop_sizes)
         self._context = RestoreContext(self._plan, reader.info, model, anchors, job.restore, job.crops)
