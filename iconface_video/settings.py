@@ -129,7 +129,7 @@ class AnchorSettings(Validated):
 
 @dataclass(frozen=True)
 class RestoreSettings(Validated):
-    model: str = setting("embedded", help="embedded, a checkpoint folder, or a hub id.")
+    model: str = setting("embedded", help="embedded, a checkpoint folder, or hub:owner/name.")
     steps: int | None = setting(None, low=1, high=100, help="Sampler steps; the model's own number when not given.")
     guidance_scale: float | None = setting(None, low=1.0, high=30.0, help="Classifier-free guidance; 1 is off.")
     start_sigma: float = setting(1.0, low=0.05, high=1.0, help="Noise level to start from; below 1 starts from the input.")
