@@ -23,6 +23,7 @@ from iconface_video.errors import VideoOpenError
 from iconface_video.types import ColorTags, StreamInfo, VideoInfo
 from iconface_video.video.clock import has_recorder_clock, read_clock
 from iconface_video.video.container import demuxed, film_stream, open_input
+from iconface_video.video.ending import own_length
 from iconface_video.video.planes import FULL_RANGE, layout_of, planar_name
 from iconface_video.video.timestamps import PtsGuesser
 
@@ -160,8 +161,10 @@ def _is_vfr(times: list[int], time_base: Fraction) -> bool:
 
 
 def _duration_seconds(container: av.container.InputContainer, stream: VideoStream) -> float | None:
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
+    """The film's own length; where it is not stated the whole file's, whose sound may go on for longer."""
+    own = own_length(container, stream)
+    if own is not None:
+        return own
     return container.duration / av.time_base if container.duration and container.duration > 0 else None
 
 

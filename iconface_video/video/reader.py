@@ -15,6 +15,7 @@ from iconface_video.types import Frame, Timestamp, VideoInfo
 from iconface_video.video.clock import told_resets
 from iconface_video.video.decode import DecodeReport, decode_pictures
 from iconface_video.video.deinterlace import Deinterlacer
+from iconface_video.video.ending import only_others_go_on
 from iconface_video.video.gaps import StandIn
 from iconface_video.video.planes import DecodedPicture, planes_of
 from iconface_video.video.probe import flags_pictures, has_slots_only, probe
@@ -115,7 +116,8 @@ class VideoReader:
         promised = self.info.duration_seconds
         if promised is None or self._report.end_pts is None:
             return False
-        return promised - self._seconds_read() > max(_SHORT_SECONDS, _SHORT_SHARE * promised)
+        is_short = promised - self._seconds_read() > max(_SHORT_SECONDS, _SHORT_SHARE * promised)
+        return is_short and not only_others_go_on(self.info, self._report.end_pts, promised)
 
     @property
     def deinterlaces(self) -> bool:
