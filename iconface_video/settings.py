@@ -175,7 +175,9 @@ class RenderSettings(Validated):
 class EncodeSettings(Validated):
     codec: Literal["h264", "hevc", "prores", "ffv1"] = setting("h264", help="Video codec of the output.")
     crf: int = setting(16, low=0, high=51, help="Quality of h264 and hevc; lower is better.")
-    preset: str = setting("medium", help="Encoder preset of h264 and hevc.")
+    preset: Literal[
+        "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
+    ] = setting("medium", help="Encoder preset of h264 and hevc: the slower, the smaller the file.")
     hardware: Literal["off", "nvenc"] = setting(
         "off", help="nvenc: encode h264 and hevc on an NVIDIA GPU; faster, larger files, other bytes on another GPU."
     )

@@ -37,6 +37,8 @@ _LEAST_REST_BYTES = 4 << 20
 """Behind the film's last packet: it may be a large one, and sound may follow."""
 _ABSURD_FRAMES = 10**8
 """A header that claims more frames than 46 days at 25 per second is not believed."""
+_ABSURD_RATE = 1000
+"""A header that claims so many pictures a second gives the ticks of a clock instead."""
 
 
 def probe(path: Path | str) -> VideoInfo:
@@ -119,7 +121,7 @@ def _info(
         height=first.height,
         pix_fmt=pix_fmt,
         time_base=stream.time_base,
-        average_rate=stream.average_rate or stream.guessed_rate,
+        average_rate=declared_rate(stream) or _shown_rate(times, stream.time_base),
         is_vfr=_is_vfr(times, stream.time_base),
         first_pts=times[0],
         duration_seconds=_duration_seconds(container, stream),
@@ -139,8 +141,16 @@ def _info(
 
 def default_step(stream: VideoStream) -> int:
     """Ticks between pictures by the declared rate; 1/25 s where there is none."""
-    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    return max(1, round(1 / (rate * (stream.time_base or Fraction(1, 25)))))
+    return max(1, round(1 / ((declared_rate(stream) or Fraction(25)) * (stream.time_base or Fraction(1, 25)))))
+
+
+def declared_rate(stream: VideoStream) -> Fraction | None:
+    """Pictures a second on average, of the first part of the stream's description that can be true; None where there is none.
+
+    Some demuxers (raw DV) give the ticks of their clock for the average, while the pictures' own header knows better.
+    """
+    rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    return next((Fraction(rate) for rate in rates if rate and 0 < rate < _ABSURD_RATE), None)
 
 
 def has_slots_only(container: str) -> bool:
@@ -151,6 +161,12 @@ def has_slots_only(container: str) -> bool:
 def _pts_of(pictures: list[av.VideoFrame], stream: VideoStream) -> list[int]:
     guesser = PtsGuesser(default_step(stream))
     return [guesser.next(picture.pts, picture.dts, picture.duration) for picture in pictures]
+
+
+def _shown_rate(times: list[int], time_base: Fraction) -> Fraction | None:
+    """Of the first pictures, where the file states no rate that can be true."""
+    ticks = max(times) - min(times)
+    return None if ticks <= 0 else ((len(times) - 1) / (ticks * time_base)).limit_denominator(1001)
 
 
 def _is_vfr(times: list[int], time_base: Fraction) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Callable
@@ -121,8 +122,7 @@ class VideoWriter:
     def _failure(self, error: Exception) -> EncodeError:
         reason = getattr(error, "strerror", None) or error
         return EncodeError(
-            f"{self._plan.path}: writing failed after {self.frames_written} frames ({reason}). "
-            "Check the free disk space; another --codec or container may help."
+            f"{self._plan.path}: writing failed after {self.frames_written} frames ({reason}). {_remedy(error, self._plan)}"
         )
 
     def _start(self, frame: Frame) -> None:
@@ -256,6 +256,18 @@ class VideoWriter:
     def _release(self) -> None:
         self._stack.close()
         self._output = self._film = self._encoder = self._remuxer = None
+
+
+def _remedy(error: Exception, plan: OutputPlan) -> str:
+    """What helps against it: a full disk and an encoder that refuses pictures ask for different things."""
+    number = getattr(error, "errno", None)
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "Free some space there, or choose another place for the output."
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EIO):
+        return "Check that the folder is still there, and that it can be written to."
+    return (
+        f"{plan.encoder.name} or the {plan.container} container refused what it was given: choose another codec or container."
+    )
 
 
 def _decoded(frame: Frame) -> DecodedPicture | None:
