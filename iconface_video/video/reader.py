@@ -127,7 +127,7 @@ class VideoReader:
         return self.settings.deinterlace == "on"
 
     def frames(self, start: Timestamp | None = None, end: Timestamp | None = None) -> Iterator[Frame]:
-        """Frames whose time lies in start..end, both inclusive; the same as those of a full read.
+        """Frames whose time lies in [start, end); the same as those of a full read.
 
         `Frame.index` counts from the first frame of this call. Each call opens the file anew, so iterations do not
         disturb each other. Raises DecodeError when the picture changes size on the way or decoding fails without end.
@@ -144,7 +144,7 @@ class VideoReader:
             assert picture.pts is not None
             if start is not None and picture.pts < start:
                 continue
-            if end is not None and picture.pts > end:
+            if end is not None and picture.pts >= end:
                 return
             self._read = (picture.pts if self._read is None else self._read[0], picture.pts)
             yield self._frame(picture, index)

@@ -54,18 +54,18 @@ class VideoWriter:
         metadata: dict[str, str] | None = None,
         *,
         first: Timestamp | None = None,
-        last: Timestamp | None = None,
+        end: Timestamp | None = None,
         on_whole: Callable[[Path, int], None] | None = None,
     ) -> None:
-        """`metadata` is added to the container's. With `first` / `last` (times of the first and last frame, both
-        inclusive) only packets that begin between them are copied, and all times move so that `first` becomes 0.
+        """`metadata` is added to the container's. With `first` (time of the first frame) and `end` only packets
+        that begin in [first, end) are copied, and all times move so that `first` becomes 0.
         `on_whole` is called with the finished, synced file and the number of frames, before the file gets its name.
         """
         self._plan, self._info, self._settings = plan, info, settings
         self._metadata = metadata or {}
         self._on_whole = on_whole
         self._first = None if first is None else first.seconds
-        self._end = None if last is None else last.seconds + self._usual_duration()
+        self._end = None if end is None else end.seconds
         # Players and MP4 cut away what lies before 0, so a film that begins there is moved as a whole.
         self._shift = min(0, info.first_pts) if first is None else round(first.seconds / info.time_base)
         self._stack = ExitStack()
@@ -76,10 +76,6 @@ class VideoWriter:
         self.frames_written = 0
         self.copying = CopyReport()
         """What of sound, subtitles and the like could not be copied as it was."""
-
-    def _usual_duration(self) -> Fraction:
-        rate = self._info.average_rate
-        return 1 / rate if rate else Fraction(1, 25)
 
     def __enter__(self) -> VideoWriter:
         return self
