@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from iconface_video.errors import UsageError
+from iconface_video.settings import Validated
 
 
 @dataclass(frozen=True)
-class LossSettings:
+class LossSettings(Validated):
     """Weights of the losses; 0 leaves one out."""
 
     stage: Literal["flow", "few_step"] = "flow"
@@ -25,7 +26,7 @@ class LossSettings:
     hard_weight: float = 0.25
     """lambda_h of IConFace eq. 11."""
     truth_identity: float = 0.0
-    """Weight of 1 - cos to the truth, with and without references (the paper has none without)."""
+    """NonNegative of 1 - cos to the truth, with and without references (the paper has none without)."""
     perceptual: float = 0.0
     perceptual_share: float = 0.5
     """Share of a batch that the perceptual loss looks at."""
@@ -41,9 +42,14 @@ class LossSettings:
     """How much restorations of one face under different noise should differ, as a share of what a proper score asks for: 0 rewards
     the middle of all that is possible, 1 a sample of it (few-step stage only; the frames of a pair then share their noise)."""
     steady: float = 0.0
-    """Weight of what a face and the same face moved differ by once restored (pairs only, see `MixSettings.pair_share`)."""
+    """NonNegative of what a face and the same face moved differ by once restored (pairs only, see `MixSettings.pair_share`)."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, (int, float)) and not value >= 0:
+                raise UsageError(f"the losses' {item.name} is {value}, must be at least 0")
         if not 0 <= self.spread <= 1:  # above 1 differing without end would pay
             raise UsageError(f"the losses' spread must be within [0, 1], got {self.spread}")
         if self.spread and self.stage != "few_step":
