@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import typing
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from iconface_video.errors import UsageError
 
@@ -18,11 +19,25 @@ def setting(default: T, *, help: str, low: float | None = None, high: float | No
     return field(default=default, metadata=metadata)
 
 
+@dataclass(frozen=True)
+class Within:
+    """The allowed range of a number, both ends included; None: no end. For `Annotated`."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+Share = Annotated[float, Within(0, 1)]
+NonNegative = Annotated[float, Within(0)]
+Count = Annotated[int, Within(1)]
+CountOrZero = Annotated[int, Within(0)]
+
+
 class Validated:
     """Mixin for settings dataclasses: each value is checked when it is born."""
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
+        hints = get_type_hints(type(self), include_extras=True)
         for item in fields(self):  # type: ignore[arg-type]
             _check(item.name, getattr(self, item.name), hints[item.name], item.metadata)
 
@@ -41,9 +56,17 @@ def plain_type(hint: Any) -> Any:
     return kinds[0] if type(None) in get_args(hint) and len(kinds) == 1 else hint
 
 
-def _check(name: str, value: Any, hint: Any, metadata: Any) -> None:
+def _check(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> None:
+    if get_origin(hint) is Annotated:
+        hint, *extras = get_args(hint)
+        metadata = {
+            **metadata,
+            **{key: end for extra in extras if isinstance(extra, Within) for key, end in asdict(extra).items()},
+        }
     if value is None and type(None) in get_args(hint):
         return
+    if get_origin(hint) is tuple:
+        return _check_items(name, value, hint)
     if get_origin(hint) is Literal:
         if value not in get_args(hint):
             meant = nearest(value, get_args(hint)) if isinstance(value, str) else ""
@@ -53,12 +76,31 @@ def _check(name: str, value: Any, hint: Any, metadata: Any) -> None:
     # bool is an int in Python, but `crf: true` is a slip.
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds and object not in kinds):
         raise UsageError(f"{name} is {value!r}, must be {what}")
-    low, high = metadata.get("low"), metadata.get("high")
-    if isinstance(value, (str, bool)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
+    low, high = metadata.get("low"), metadata.get("high")
     # Written this way round so that "not a number" (nan) is refused as well.
     if (low is not None and not value >= low) or (high is not None and not value <= high):
-        raise UsageError(f"{name} is {value}, must be within [{low}, {high}]")
+        raise UsageError(f"{name} is {value}, must be {_range(low, high)}")
+
+
+def _check_items(name: str, value: Any, hint: Any) -> None:
+    """hint: tuple[x, ...] or tuple[x, y, z]."""
+    items = get_args(hint)
+    if not isinstance(value, (tuple, list)):
+        raise UsageError(f"{name} is {value!r}, must be a list")
+    if items[-1] is Ellipsis:
+        items = items[:1] * len(value)
+    if len(value) != len(items):
+        raise UsageError(f"{name} has {len(value)} values, must have {len(items)}")
+    for item, kind in zip(value, items):
+        _check(f"each of {name}" if len(items) > 1 else name, item, kind, {})
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if high is None:
+        return f"at least {low}"
+    return f"at most {high}" if low is None else f"within [{low}, {high}]"
 
 
 def nearest(word: str, known: typing.Iterable[str]) -> str:
@@ -67,14 +109,25 @@ def nearest(word: str, known: typing.Iterable[str]) -> str:
     return f" Did you mean '{found[0]}'?" if found else ""
 
 
-def from_mapping(kind: type[T], values: dict[str, Any], where: str) -> T:
-    """Build settings from a parsed preset; an unknown key is an error that names the nearest known one."""
-    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
-    for key in values:
+def from_mapping(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Build (nested) settings from parsed YAML; lists become tuples. An unknown key is an error that names the nearest known one."""
+    hints = get_type_hints(kind)
+    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
         if key not in known:
             raise UsageError(f"{where}: unknown setting '{key}'.{nearest(key, known)}")
+        hint = hints[key]
+        if is_dataclass(hint):
+            if not isinstance(value, dict):
+                raise UsageError(f"{where}: '{key}' is a group of settings, got {value!r}")
+            arguments[key] = from_mapping(typing.cast(type, hint), value, f"{where}: {key}")
+        elif get_origin(hint) is tuple and not isinstance(value, (list, tuple)):
+            raise UsageError(f"{where}: '{key}' is a list, as in [{value}], got {value!r}")
+        else:
+            arguments[key] = tuple(value) if isinstance(value, list) else value
     try:
-        return kind(**values)
+        return kind(**arguments)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
 
@@ -132,7 +185,7 @@ class AnchorSettings(Validated):
 
 @dataclass(frozen=True)
 class RestoreSettings(Validated):
-    model: str = setting("embedded", help="embedded, a checkpoint folder, or a hub id.")
+    model: str = setting("embedded", help="embedded, a checkpoint folder, or hub:owner/name.")
     steps: int | None = setting(None, low=1, high=100, help="Sampler steps; the model's own number when not given.")
     guidance_scale: float | None = setting(None, low=1.0, high=30.0, help="Classifier-free guidance; 1 is off.")
     start_sigma: float = setting(1.0, low=0.05, high=1.0, help="Noise level to start from; below 1 starts from the input.")
@@ -185,7 +238,9 @@ class RenderSettings(Validated):
 class EncodeSettings(Validated):
     codec: Literal["h264", "hevc", "prores", "ffv1"] = setting("h264", help="Video codec of the output.")
     crf: int = setting(16, low=0, high=51, help="Quality of h264 and hevc; lower is better.")
-    preset: str = setting("medium", help="Encoder preset of h264 and hevc.")
+    preset: Literal[
+        "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
+    ] = setting("medium", help="Encoder preset of h264 and hevc: the slower, the smaller the file.")
     hardware: Literal["off", "nvenc"] = setting(
         "off", help="nvenc: encode h264 and hevc on an NVIDIA GPU; faster, larger files, other bytes on another GPU."
     )

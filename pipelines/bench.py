@@ -109,8 +109,8 @@ def bench_stages(clip: Path, settings: RunSettings | None = None, frames: int = 
 
 def _count(clip: Path, settings: RunSettings, end: Fraction | None) -> tuple[VideoInfo, int]:
     with VideoReader(clip, settings.read) as reader:
-        last = None if end is None else reader.info.first_pts + round(end / reader.info.time_base)
-        return reader.info, sum(1 for frame in reader.frames() if last is None or frame.pts <= last)
+        stop = None if end is None else reader.info.first_pts + round(end / reader.info.time_base)
+        return reader.info, sum(1 for frame in reader.frames() if stop is None or frame.pts < stop)
 
 
 def _picture(info: VideoInfo) -> str:

@@ -177,7 +177,7 @@ class _View:
 
     def writer(self, plan: OutputPlan, info: VideoInfo, encode: EncodeSettings) -> VideoWriter:
         clip = self.clip
-        return VideoWriter(plan, info, encode, _mark(self.a, self.b), first=clip.start and clip.first_frame(), last=clip.end)
+        return VideoWriter(plan, info, encode, _mark(self.a, self.b), first=clip.start and clip.first_frame(), end=clip.end)
 
     def pairs(self, stack: ExitStack) -> tuple[Pairing, Fraction]:
         """The pairing of raw frames, and B's usual time per frame."""

@@ -316,7 +316,7 @@ def _stretch(clip: Path, out: Path, choice: VideoChoice, settings: RunSettings) 
         part = Clip(reader, choice.start, choice.start + choice.seconds)
         plan = plan_output(reader.info, out, encode, force=False)
         first = None
-        with VideoWriter(plan, reader.info, encode, first=part.first_frame(), last=part.end) as writer:
+        with VideoWriter(plan, reader.info, encode, first=part.first_frame(), end=part.end) as writer:
             for frame in part.frames():
                 first = first or frame
                 writer.write(replace(frame, planes=first.planes) if choice.still else frame)

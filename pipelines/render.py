@@ -127,7 +127,7 @@ def render_clip(
     first = clip.start and clip.first_frame()
     with (
         watch.stage("render"),
-        VideoWriter(target, clip.info, encode, metadata, first=first, last=clip.end, on_whole=whole) as writer,
+        VideoWriter(target, clip.info, encode, metadata, first=first, end=clip.end, on_whole=whole) as writer,
         prefetch(clip.frames(), decode_ahead) as frames,
     ):
         clip.copying = writer.copying

@@ -112,7 +112,7 @@ def restored_stretch(
     watch = Watch(on_progress, should_stop)
     path = chosen.survey.info.path
     with VideoReader(path, settings.read) as reader, TemporaryDirectory(dir=work, prefix="crops-") as folder:
-        clip = Clip.between(reader, first_pts, last_pts)
+        clip = Clip.between(reader, first_pts, last_pts + 1)
         anchors, _ = _anchors(clip, chosen, photos, settings, embed, watch)
         whole = make_plan(restored_part(chosen), settings.restore, model.crop_sizes)
         plan = replace(whole, segments=(Segment(0, first_pts, last_pts),))

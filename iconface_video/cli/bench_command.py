@@ -24,7 +24,9 @@ def _group() -> None:
 
 @app.command("model")
 def model(
-    source: Annotated[str, typer.Argument(metavar="[MODEL]", help="embedded, a checkpoint folder, or a hub id.")] = "embedded",
+    source: Annotated[
+        str, typer.Argument(metavar="[MODEL]", help="embedded, a checkpoint folder, or hub:owner/name.")
+    ] = "embedded",
     device: Annotated[str, typer.Option(metavar="TEXT", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="TEXT", help="auto, float32, bfloat16 or float16.")] = "auto",
     size: Annotated[int | None, typer.Option(metavar="N", help="Crop size in px; the model's largest when not given.")] = None,

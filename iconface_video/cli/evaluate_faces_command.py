@@ -40,7 +40,9 @@ def faces(
             "wrong: another person's; truth: the truth's own.",
         ),
     ] = "0,1,3,5,wrong,truth",
-    model: Annotated[str, typer.Option(metavar="MODEL", help="embedded, a model folder, a hub id, or none.")] = "embedded",
+    model: Annotated[
+        str, typer.Option(metavar="MODEL", help="embedded, a model folder, hub:owner/name, or none.")
+    ] = "embedded",
     steps: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=100, help="Sampler steps; the model's own number when not given.")
     ] = None,

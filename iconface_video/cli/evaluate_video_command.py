@@ -46,7 +46,7 @@ def video(
     preset: Annotated[
         str, typer.Option("--preset", "-p", metavar="NAME", help="Settings that the variants change; see `config list`.")
     ] = DEFAULTS.name,
-    model: Annotated[str | None, typer.Option(metavar="TEXT", help="embedded, a checkpoint folder, or a hub id.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="TEXT", help="embedded, a checkpoint folder, or hub:owner/name.")] = None,
     size: Annotated[int, typer.Option(metavar="N", min=64, max=1024, help="px of the face crops that are measured.")] = 256,
     identity: Annotated[str, typer.Option(metavar="auto|dlib|embedded", help="Who tells people apart.")] = "auto",
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Same seed, same damage.")] = 42,

@@ -13,7 +13,7 @@ from iconface_video.errors import UsageError
 
 app = typer.Typer(help="Which models there are, their licence and size, and where they are stored.", no_args_is_help=True)
 
-SourceArgument = Annotated[str, typer.Argument(help="embedded, flux-faceir, a checkpoint folder, or a hub id (owner/name).")]
+SourceArgument = Annotated[str, typer.Argument(help="embedded, flux-faceir, a checkpoint folder, or hub:owner/name.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")]
 
 
@@ -196,9 +196,7 @@ def convert(
 
 @app.command()
 def prepare(
-    base: Annotated[
-        str, typer.Argument(help="FLUX.2-klein checkpoint with its text encoder: a folder or a hub id (owner/name).")
-    ],
+    base: Annotated[str, typer.Argument(help="FLUX.2-klein checkpoint with its text encoder: a folder or hub:owner/name.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the checkpoint.")],
     separate: Annotated[
         bool,

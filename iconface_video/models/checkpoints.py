@@ -1,4 +1,4 @@
-"""Checkpoints: a diffusers-style folder. `load_model("embedded" | folder | hub id)`, `save_model`.
+"""Checkpoints: a diffusers-style folder. `load_model("embedded" | folder | "hub:owner/name")`, `save_model`.
 
 model_index.json               our format version, traits, conditioning sizes, what stands in for missing parts
 transformer/                   the backbone, as diffusers writes it (absent where "base" names another checkpoint)
@@ -66,7 +66,7 @@ def load_model(
     """Load a model, in evaluation mode.
 
     Args:
-        source: "embedded", a checkpoint folder, or a hub id (downloaded into Hugging Face's cache).
+        source: "embedded", a checkpoint folder, or hub:owner/name (downloaded into Hugging Face's cache).
         dtype: overrides `options.dtype`.
 
     Checksums are verified wherever the checkpoint comes with them (`save_model` writes them).
@@ -104,13 +104,13 @@ def _try_out(model: IConFaceModel, folder: Path) -> None:
 
 
 def find_checkpoint(source: str | Path) -> Path:
-    """The local folder of a checkpoint, downloaded if it is a hub id."""
+    """The local folder of a checkpoint, downloaded if it is hub:owner/name."""
     if str(source) == "embedded":
         folder = embedded_folder()
         if not (folder / INDEX).is_file():
             raise CheckpointError(
                 f"{folder}: this installation holds no embedded weights. Install a release of iconface-video, "
-                "or name a checkpoint folder or hub id."
+                "or name a checkpoint folder or hub:owner/name."
             )
         return folder
     if str(source) in PUBLISHED:
@@ -295,7 +295,7 @@ def save_model(
     """Write a checkpoint folder; nothing stands under its name until it is whole.
 
     Args:
-        base: hub id or folder of the unchanged FLUX.2 checkpoint: backbone and VAE are left out and LoRA is kept apart.
+        base: hub:owner/name or folder of the unchanged FLUX.2 checkpoint: backbone and VAE are left out and LoRA is kept apart.
             None: everything is written, LoRA merged into the backbone.
         storage_dtype: of the weights on disk; None: as they are.
         base_revision: of a base on the hub, where it matters.

@@ -49,7 +49,7 @@ def build_on_base(
 ) -> IConFaceModel:
     """Fresh adapters (and LoRA) over a FLUX.2 checkpoint as diffusers writes it: where training of the full size starts.
 
-    base: folder or hub id with transformer/, vae/ and scheduler/. prompt, negative_prompt: (1, L, J) of its text encoder.
+    base: folder or hub:owner/name with transformer/, vae/ and scheduler/. prompt, negative_prompt: (1, L, J) of its text encoder.
     Only adapters and LoRA are trainable.
     """
     folder = find_base(str(base))
@@ -79,7 +79,7 @@ def prepare_full_size(
     It restores nothing yet; the name in its traits ends in "-untrained".
 
     Args:
-        base: folder or hub id of a whole FLUX.2-klein checkpoint (with tokenizer and text encoder) as diffusers writes it.
+        base: folder or hub:owner/name of a whole FLUX.2-klein checkpoint (with tokenizer and text encoder) as diffusers writes it.
         merged: backbone and VAE are written too, and there is no LoRA; otherwise the checkpoint refers to `base`.
         device: where the text encoder is run.
         dtype: of all weights.

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from iconface_video.errors import CheckpointError
+from iconface_video.models.known import KNOWN
 from iconface_video.models.published import PUBLISHED
 from iconface_video.settings import nearest
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_MARK = "hub:"
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 PATTERNS = (
     "model_index.json",
     "manifest.json",
@@ -33,33 +35,53 @@ TEXT_PATTERNS = (
 """What computing a prompt embedding takes."""
 
 
-def is_hub_id(source: str) -> bool:
-    return _HUB_ID.fullmatch(source) is not None
+def repository_of(source: str) -> str | None:
+    """The owner/name that the network may be asked for: of hub:owner/name, or a name that this release knows; else None.
+
+    Anything else of that shape is more likely a mistyped folder, and nobody should learn of its name.
+    """
+    name = source.removeprefix(_MARK)
+    is_meant = name != source or any(name == model.source for model in KNOWN)
+    return name if is_meant and _REPOSITORY.fullmatch(name) else None
 
 
 def check_source(source: str) -> None:
     """Raises CheckpointError, with the nearest name, for what can be no model: so that a slip is told before any long work."""
-    path = Path(source).expanduser()
-    if source == "embedded" or source in PUBLISHED or path.is_dir() or is_hub_id(source):
+    if source == "embedded" or source in PUBLISHED or repository_of(source) or Path(source).expanduser().is_dir():
         return
-    beside = [str(path.parent / item.name) for item in path.parent.iterdir() if item.is_dir()] if path.parent.is_dir() else []
-    raise CheckpointError(
-        f"{source}: no such folder, and not a hub id (owner/name). Give 'embedded', a folder or a hub id."
-        f"{nearest(source, ['embedded', *PUBLISHED, *beside])}"
-    )
+    if source.startswith(_MARK):
+        raise CheckpointError(f"{source}: no model of the hub is named so; write {_MARK}owner/name.")
+    meant = nearest(source, ["embedded", *(model.source for model in KNOWN), *_folders_near(Path(source).expanduser())])
+    if _REPOSITORY.fullmatch(source):
+        hint = f"For a model of the Hugging Face hub write {_MARK}{source}."
+    else:
+        hint = f"Give 'embedded', a folder or {_MARK}owner/name."
+    raise CheckpointError(f"{source}: there is no such folder.{meant} {hint}")
+
+
+def _folders_near(path: Path) -> list[str]:
+    """Folders beside a path; where its own folder is not there either, those of that folder's neighbours that bear its name."""
+    if path.parent.is_dir():
+        return [str(path.parent / item.name) for item in path.parent.iterdir() if item.is_dir()]
+    above = path.parent.parent
+    beside = above.iterdir() if above.is_dir() else ()
+    return [str(above / item.name / path.name) for item in beside if (item / path.name).is_dir()]
 
 
 def fetch(source: str, patterns: Sequence[str] = PATTERNS) -> Path:
     """Download a repository (or find it in the cache) -> local folder. CheckpointError with what to do.
 
+    source: hub:owner/name, or a name that this release knows; no other name is ever sent.
     patterns: which of its files are taken.
     """
     check_source(source)
+    repository = repository_of(source)
+    assert repository is not None, "only a repository can be fetched"
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(source, allow_patterns=list(patterns)))
+        return Path(snapshot_download(repository, allow_patterns=list(patterns)))
     except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
@@ -70,12 +92,13 @@ def fetch(source: str, patterns: Sequence[str] = PATTERNS) -> Path:
 
 def cached(source: str) -> Path | None:
     """The local folder of a repository that was downloaded before; None otherwise. Nothing is downloaded."""
-    if not is_hub_id(source):
+    repository = repository_of(source)
+    if repository is None:
         return None
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(source, allow_patterns=list(PATTERNS), local_files_only=True))
+        return Path(snapshot_download(repository, allow_patterns=list(PATTERNS), local_files_only=True))
     except (LocalEntryNotFoundError, OSError):
         return None

@@ -32,7 +32,7 @@ def encode_prompts(source: str | Path, prompts: Sequence[str], device: str | tor
     checkpoint is run, no pickle is read.
 
     Args:
-        source: folder or hub id of a FLUX.2-klein checkpoint as diffusers writes it.
+        source: folder or hub:owner/name of a FLUX.2-klein checkpoint as diffusers writes it.
 
     Raises CheckpointError where tokenizer or text encoder are missing, broken or of another kind.
     """

@@ -10,52 +10,12 @@ from iconface_video.errors import CheckpointError
 from iconface_video.models import checkpoint_files as files
 from iconface_video.models.base import check_base
 from iconface_video.models.checkpoints import INDEX, embedded_folder, find_checkpoint, load_model, read_index
-from iconface_video.models.hub import cached
+from iconface_video.models.hub import cached, check_source
+from iconface_video.models.known import KNOWN
 from iconface_video.models.published import PUBLISHED, prepared_folder
 
 LARGEST_TRIAL_LOAD = 2_000_000_000
 """bytes; `verify` also loads checkpoints up to this size."""
-
-
-@dataclass(frozen=True)
-class KnownModel:
-    """One that `models list` shows."""
-
-    source: str
-    """What `--model` or `models pull` takes."""
-    kind: str
-    license: str
-    download_bytes: int
-    """About; 0: part of the package."""
-    description: str
-
-
-KNOWN = (
-    KnownModel(
-        "embedded",
-        "restorer",
-        "research use; see the model card",
-        0,
-        "Small model that ships with this package; a CPU is enough.",
-    ),
-    KnownModel(
-        "black-forest-labs/FLUX.2-klein-base-4B",
-        "base",
-        "Apache-2.0",
-        7_920_000_000,
-        "Backbone and autoencoder of the full size; restores nothing by itself, adapters are trained on it.",
-    ),
-    *(
-        KnownModel(
-            model.name,
-            "restorer",
-            model.traits.license,
-            model.download_bytes,
-            f"{model.lora.repository} on {model.base.repository}: {model.can}; {model.cannot}.",
-        )
-        for model in PUBLISHED.values()
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -79,7 +39,7 @@ def size_of(folder: Path) -> int:
 
 
 def locate(source: str) -> Path | None:
-    """Where a known model, folder or hub id is stored; None: not on this machine. Nothing is downloaded."""
+    """Where a known model, folder or hub:owner/name is stored; None: not on this machine. Nothing is downloaded."""
     if source == "embedded":
         folder = embedded_folder()
         return folder if (folder / INDEX).is_file() else None
@@ -91,13 +51,13 @@ def locate(source: str) -> Path | None:
 
 
 def describe(source: str) -> ModelInfo:
-    """About "embedded", a folder or a hub id, without downloading. CheckpointError where nothing is known of it."""
-    known = next((model for model in KNOWN if model.source == source), None)
+    """About "embedded", a folder or hub:owner/name, without downloading. CheckpointError where nothing is known of it."""
+    known = next((model for model in KNOWN if model.source == source.removeprefix("hub:")), None)
     folder = locate(source)
     if folder is None:
         if known is None:
-            find = "Download it with `iconface-video models pull`." if "/" in source else "Give a folder or a hub id."
-            raise CheckpointError(f"{source}: not a model that this release knows, and not on this machine. {find}")
+            check_source(source)
+            raise CheckpointError(f"{source}: not on this machine. Download it with `iconface-video models pull {source}`.")
         return ModelInfo(source, None, known.download_bytes, known.license, known.kind, _published(source))
     if known is not None and known.kind == "base":
         return ModelInfo(source, folder, size_of(folder), known.license, known.kind, {})

@@ -18,7 +18,7 @@ from iconface_video.types import Frame, IdentityAnchor, Progress, Segment, Times
 from iconface_video.video.prefetch import prefetch
 
 FrameSource = Callable[[Timestamp, Timestamp], Iterable[Frame]]
-"""(first, last), both inclusive -> frames."""
+"""Frames of [start, end)."""
 
 
 DECODE_AHEAD_FRAMES = 4
@@ -135,13 +135,13 @@ def _restore_stretch(
     """Neighbouring segments from one stream; where a segment's handle reaches back, two are at work at once."""
     base = context.info.time_base
     starts = [context.plan.handle_start(segment) for segment in segments]
-    first, last = Timestamp(min(starts), base), Timestamp(segments[-1].last_pts, base)
+    first, end = Timestamp(min(starts), base), Timestamp(segments[-1].last_pts + 1, base)
     contexts = ContextCache(context.model, context.anchors)
     noise = TrackNoise(context.settings.noise, context.settings.seed)
     upcoming = deque(zip(starts, segments))
     active: deque[tuple[Segment, SegmentRestorer]] = deque()
     with ExitStack() as stack:
-        stream = stack.enter_context(prefetch(frames(first, last), context.decode_ahead))
+        stream = stack.enter_context(prefetch(frames(first, end), context.decode_ahead))
 
         @stack.callback
         def discard_unfinished() -> None:

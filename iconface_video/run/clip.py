@@ -15,22 +15,22 @@ class Clip:
     """A reader narrowed to --start/--end: gives the same frames with the same PTS, only fewer."""
 
     def __init__(self, reader: VideoReader, start: Fraction | None = None, end: Fraction | None = None) -> None:
-        """start, end: seconds after the file's first frame, both inclusive; None: the file's own. Raises UsageError."""
+        """start, end: seconds after the file's first frame, [start, end); None: the file's own. Raises UsageError."""
         self.reader = reader
         self.info: VideoInfo = reader.info
         self.copying: CopyReport | None = None
         """Of the latest output: what besides the film could not be copied as it was."""
         self.start = self._timestamp("start", start)
         self.end = self._timestamp("end", end)
-        if self.start is not None and self.end is not None and self.end.pts < self.start.pts:
-            raise UsageError(f"--end {float(end or 0):g} s lies before --start {float(start or 0):g} s")
+        if self.end is not None and self.end.pts <= (self.info.first_pts if self.start is None else self.start.pts):
+            raise UsageError(f"--end {float(end or 0):g} s does not lie after --start {float(start or 0):g} s")
         length = self.info.duration_seconds
         if start is not None and length is not None and start >= length:
             raise UsageError(f"{self.info.path}: --start {float(start):g} s lies beyond its end ({length:.2f} s)")
 
     @classmethod
     def between(cls, reader: VideoReader, start_pts: int | None, end_pts: int | None) -> Clip:
-        """From exact PTS instead of seconds."""
+        """From exact PTS, [start_pts, end_pts), instead of seconds."""
         clip = cls(reader)
         base = reader.info.time_base
         clip.start = None if start_pts is None else Timestamp(start_pts, base)
@@ -68,14 +68,14 @@ class Clip:
 
     def pts_range(self, first_pts: int, last_pts: int) -> tuple[int, int]:
         """PTS where the clip begins and ends, both inclusive; the given ones where it is not narrowed."""
-        return first_pts if self.start is None else self.start.pts, last_pts if self.end is None else self.end.pts
+        return first_pts if self.start is None else self.start.pts, last_pts if self.end is None else self.end.pts - 1
 
     def first_frame(self) -> Timestamp | None:
         """When the clip's first frame is shown, None where it has none: decodes it."""
         return next((frame.timestamp for frame in self.frames()), None)
 
     def frames(self, start: Timestamp | None = None, end: Timestamp | None = None) -> Iterator[Frame]:
-        """Frames from start to end, both inclusive, within the clip."""
+        """Frames of [start, end) within the clip."""
         first = start if self.start is None or (start is not None and start.pts >= self.start.pts) else self.start
         last = end if self.end is None or (end is not None and end.pts <= self.end.pts) else self.end
         return self.reader.frames(first, last)

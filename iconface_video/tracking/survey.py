@@ -52,7 +52,7 @@ def run_survey(
     """Find every face of a clip and follow it through each shot.
 
     embed: gives faces an identity, which helps tracking and is kept for grouping; None: tracks by position alone.
-    start, end: survey only frames in this range, both inclusive.  detector, shot_detector: instead of the default ones.
+    start, end: survey only frames of [start, end).  detector, shot_detector: instead of the default ones.
     A clip without a face gives a survey without tracks. Raises DecodeError where no frame could be decoded, and Cancelled
     when `should_stop` says so.
     """

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import typing
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from iconface_video.errors import UsageError
-from iconface_video.settings import nearest
+from iconface_video.settings import Count, CountOrZero, Validated, Within, from_mapping
 from iconface_video.train.data import FaceSettings, MixSettings
+from iconface_video.train.degradations.picture import MAX_STRENGTH
 from iconface_video.train.loss_settings import LossSettings
 from iconface_video.train.trainer import TrainSettings
 from iconface_video.yaml_file import read_mapping
@@ -18,24 +18,24 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class ValidationSettings:
+class ValidationSettings(Validated):
     """Which faces every validation restores."""
 
-    size: int = 0
+    size: CountOrZero = 0
     """Of the faces (px); 0: the largest of the mix."""
-    count: int = 32
-    strengths: tuple[float, ...] = (6.0, 12.0, 18.0)
+    count: Count = 32
+    strengths: tuple[Annotated[float, Within(0, MAX_STRENGTH)], ...] = (6.0, 12.0, 18.0)
     folders: tuple[str, ...] = ()
     """Sets with identities; empty: the first training folder."""
 
 
 @dataclass(frozen=True)
-class RestorerConfig:
+class RestorerConfig(Validated):
     """`iconface-video train restorer`."""
 
     stage: Literal["autoencoder", "restorer", "coarse", "refiner"] = "autoencoder"
     """coarse, refiner: the passes of a cascade, which a model of the first generation becomes."""
-    patch: int = 128
+    patch: Annotated[int, Within(16)] = 128
     """px: side of the patches that the refiner is trained on, a multiple of 16."""
     start_from: str | None = None
     """A run folder (its newest checkpoint), "embedded" or a model folder."""
@@ -43,7 +43,7 @@ class RestorerConfig:
     """Parts of the model that stay as they are, by the beginning of their weights' names: what is not learnt costs half or less."""
     identity_encoder: str | None = "embedded"
     """None: no anchor and no identity loss."""
-    workers: int = 1
+    workers: CountOrZero = 1
     faces: FaceSettings = field(default_factory=FaceSettings)
     mix: MixSettings = field(default_factory=MixSettings)
     validation: ValidationSettings = field(default_factory=ValidationSettings)
@@ -55,32 +55,12 @@ class RestorerConfig:
         return replace(self, faces=replace(self.faces, folders=folders))
 
 
-def build(kind: type[T], values: dict[str, Any], where: str) -> T:
-    """A (nested) settings dataclass from parsed YAML; lists become tuples."""
-    hints = typing.get_type_hints(kind)
-    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
-    arguments: dict[str, Any] = {}
-    for key, value in values.items():
-        if key not in known:
-            raise UsageError(f"{where}: unknown setting '{key}'.{nearest(key, known)}")
-        hint = hints[key]
-        if is_dataclass(hint):
-            if not isinstance(value, dict):
-                raise UsageError(f"{where}: '{key}' is a group of settings, got {value!r}")
-            arguments[key] = build(typing.cast(type, hint), value, f"{where}: {key}")
-        elif typing.get_origin(hint) is tuple and not isinstance(value, list):
-            raise UsageError(f"{where}: '{key}' is a list, as in [{value}], got {value!r}")
-        else:
-            arguments[key] = tuple(value) if isinstance(value, list) else value
-    return kind(**arguments)
-
-
 _CONFIG = "a training config (see configs/training)"
 
 
 def read_config(kind: type[T], path: Path) -> T:
     """Read a YAML config file."""
-    return build(kind, read_mapping(path, _CONFIG), str(path))
+    return from_mapping(kind, read_mapping(path, _CONFIG), str(path))
 
 
 def read_stages(path: Path) -> tuple[RestorerConfig, ...]:
@@ -90,7 +70,7 @@ def read_stages(path: Path) -> tuple[RestorerConfig, ...]:
     """
     shared = read_mapping(path, _CONFIG)
     if "stages" not in shared:
-        return (build(RestorerConfig, shared, str(path)),)
+        return (from_mapping(RestorerConfig, shared, str(path)),)
     stages = shared.pop("stages")
     if not isinstance(stages, list) or not stages:
         raise UsageError(f"{path}: 'stages' is a list of stages, got {stages!r}")
@@ -101,7 +81,7 @@ def read_stages(path: Path) -> tuple[RestorerConfig, ...]:
             stage, where = read_mapping(path.parent / stage, _CONFIG), f"{where}, {stage}"
         if not isinstance(stage, dict):
             raise UsageError(f"{where}: holds settings by name, or is the name of a file, got {stage!r}")
-        found.append(build(RestorerConfig, _laid_over(shared, stage), where))
+        found.append(from_mapping(RestorerConfig, _laid_over(shared, stage), where))
     return tuple(found)
 
 

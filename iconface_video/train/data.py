@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iconface_video.errors import InputError, UsageError
+from iconface_video.settings import Count, CountOrZero, NonNegative, Share, Validated
 from iconface_video.train.degradations import degrade, sample_strength
 from iconface_video.train.degradations.filmed import filmed_pair, moved
 from iconface_video.train.degradations.picture import BUCKETS
@@ -28,51 +29,52 @@ ReferenceKind = Literal["none", "right", "wrong", "truth"]
 
 
 @dataclass(frozen=True)
-class FaceSettings:
+class FaceSettings(Validated):
     """Which pictures are used, and how."""
 
     folders: tuple[str, ...] = ()
-    max_side: int = 256
+    max_side: Count = 256
     """Pictures are kept in memory at most this large (px)."""
-    min_side: int = 0
+    min_side: CountOrZero = 0
     """Smaller pictures are left out."""
-    min_sharpness: float = 9.0
+    min_sharpness: NonNegative = 9.0
     """Truth pictures are at least this sharp (Laplacian deviation in the index)."""
-    min_inside: float = 0.7
+    min_inside: Share = 0.7
 
 
 @dataclass(frozen=True)
-class MixSettings:
+class MixSettings(Validated):
     """How a training batch is mixed (IConFace section 4; the curriculum is ours)."""
 
     sizes: tuple[int, ...] = (128,)
     """Crop sizes (px), one of them a batch. The first takes every picture, the others those that are nearly as large at least."""
     batches: tuple[int, ...] = (16,)
     """Faces a batch at each size."""
-    size_shares: tuple[float, ...] = (1.0,)
+    size_shares: tuple[Share, ...] = (1.0,)
     """Share of the batches that have each size."""
-    reference_shares: tuple[float, ...] = (0.3, 0.3, 0.2, 0.2)
+    reference_shares: tuple[Share, ...] = (0.3, 0.3, 0.2, 0.2)
     """Probability of 0, 1, 2, 3 references. One count per batch, so that no compute is spent on absent ones."""
-    truth_share: float = 0.5
+    truth_share: Share = 0.5
     """Probability that a reference is the truth itself, jittered, where other photos exist."""
-    truth_spread: float = 0.02
+    truth_spread: Share = 0.02
     """How far it is jittered: shift as a share of the side (turn and scale in proportion)."""
-    wrong_share: float = 0.03
+    wrong_share: Share = 0.03
     """Probability that the references show another person."""
-    pair_share: float = 0.0
+    pair_share: Share = 0.0
     """Share of the batches whose second half shows the first half's faces moved a little and degraded the same way."""
-    filmed_share: float = 0.0
+    filmed_share: Share = 0.0
     """Share of the batches that are pairs, too, but of neighbouring frames of damaged clips, real codecs included."""
-    soft_share: float = 0.0
+    soft_share: Share = 0.0
     """Share of the undamaged filmed faces whose truth is soft, as most video is: what was never sharp must not be made so. The
     more damage, the fewer: it hides whether there was anything sharp."""
-    grey_share: float = 0.12
-    strength_weights: tuple[float, float, float] = (0.5, 0.3, 0.2)
+    grey_share: Share = 0.12
+    strength_weights: tuple[NonNegative, NonNegative, NonNegative] = (0.5, 0.3, 0.2)
     """Of the buckets 0-3, 4-8, 9-16."""
-    extreme_share: float = 0.0
+    extreme_share: Share = 0.0
     """Probability of a strength of 16-20 instead."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.sizes or not len(self.sizes) == len(self.batches) == len(self.size_shares):
             raise UsageError(
                 f"the mix names {len(self.sizes)} sizes, {len(self.batches)} batches and {len(self.size_shares)} size_shares: "
@@ -82,17 +84,16 @@ class MixSettings:
             raise UsageError(
                 f"the mix's sizes must be multiples of 16 px and its batches at least 1, got {self.sizes}, {self.batches}"
             )
-        if min(self.pair_share, self.filmed_share) < 0 or self.pair_share + self.filmed_share > 1:
+        if self.pair_share + self.filmed_share > 1:
             raise UsageError(
-                "the mix's pair_share and filmed_share must be at least 0 and at most 1 together, "
+                "the mix's pair_share and filmed_share must be at most 1 together, "
                 f"got {self.pair_share} and {self.filmed_share}"
             )
         if self.pair_share + self.filmed_share > 0 and min(self.batches) < 2:
             raise UsageError(f"the mix has pairs, so its batches must be at least 2, got {list(self.batches)}")
-        if not 0 <= self.soft_share <= 1:
-            raise UsageError(f"the mix's soft_share must be within [0, 1], got {self.soft_share}")
-        if abs(sum(self.size_shares) - 1) > 1e-6 or min(self.size_shares) < 0:
-            raise UsageError(f"the mix's size_shares must be at least 0 and add up to 1, got {list(self.size_shares)}")
+        for name, shares in (("size_shares", self.size_shares), ("reference_shares", self.reference_shares)):
+            if abs(sum(shares) - 1) > 1e-6:
+                raise UsageError(f"the mix's {name} must add up to 1, got {list(shares)}")
 
 
 @dataclass

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from iconface_video.faces.encoder_networks import CompactNet
 from iconface_video.faces.identity_encoder import EncoderSettings, IdentityEncoder
+from iconface_video.settings import Count, CountOrZero, NonNegative, Share, Validated
 from iconface_video.train.encoder_data import EncoderBatch, EncoderFaces, EncoderMixer
 from iconface_video.train.encoder_validation import ValidationFaces, validate_encoder
 from iconface_video.train.teacher import TEACHER_SIZE, load_network
@@ -29,27 +30,27 @@ _TEACHER_REACH = 0.42
 
 
 @dataclass(frozen=True)
-class EncoderTaskSettings:
+class EncoderTaskSettings(Validated):
     """How much of what."""
 
-    clean: int = 40
+    clean: Count = 40
     """Clean photos in a batch."""
-    degraded: int = 24
+    degraded: CountOrZero = 24
     """How many of them are also seen degraded."""
-    total_steps: int = 4000
-    direct_weight: float = 2.0
-    relation_weight: float = 20.0
-    margin_weight: float = 0.03
-    margin_ramp: float = 0.4
+    total_steps: Count = 4000
+    direct_weight: NonNegative = 2.0
+    relation_weight: NonNegative = 20.0
+    margin_weight: NonNegative = 0.03
+    margin_ramp: Share = 0.4
     """Share of all steps over which the margin loss grows to its weight: on a young net it only disturbs."""
-    norm_weight: float = 0.3
-    hinted: int = 16
+    norm_weight: NonNegative = 0.3
+    hinted: CountOrZero = 16
     """For how many of the clean photos the teacher's network is run once the stages are joined: it takes a third of a view's time."""
-    hint_weight: float = 4.0
+    hint_weight: NonNegative = 4.0
     """Of the teacher's feature maps (FitNets, arXiv 1412.6550): what makes a young net learn quickly. 0: the teacher's network is not run."""
-    forced_share: float = 0.6
+    forced_share: Share = 0.6
     """Share of all steps in which the stages learn apart, each from the teacher's map of the stage before, so that all learn at once."""
-    workers: int = 1
+    workers: CountOrZero = 1
 
 
 class AdaFaceHead(nn.Module):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from iconface_video.settings import Count, Validated
 from iconface_video.train.encoder import EncoderTaskSettings
 from iconface_video.train.trainer import TrainSettings
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
+class EncoderConfig(Validated):
     """One training of the identity encoder."""
 
     folders: tuple[str, ...] = ()
@@ -18,7 +19,7 @@ class EncoderConfig:
     """Sets with identities whose `val` people are tested; empty: those of `folders` that have such people."""
     teacher: str | None = None
     """Folder for the teacher's vectors, made there when missing; None: no teacher, only names."""
-    validation_photos: int = 400
+    validation_photos: Count = 400
     task: EncoderTaskSettings = field(default_factory=EncoderTaskSettings)
     trainer: TrainSettings = field(default_factory=TrainSettings)
 

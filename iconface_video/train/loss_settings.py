@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from iconface_video.errors import UsageError
+from iconface_video.settings import Count, Validated
 
 
 @dataclass(frozen=True)
-class LossSettings:
+class LossSettings(Validated):
     """Weights of the losses; 0 leaves one out."""
 
     stage: Literal["flow", "few_step"] = "flow"
@@ -40,10 +41,10 @@ class LossSettings:
     spread: float = 0.0
     """How much restorations of one face under different noise should differ, as a share of what a proper score asks for: 0 rewards
     the middle of all that is possible, 1 a sample of it (few-step stage only; the frames of a pair then share their noise)."""
-    spread_every: int = 1
+    spread_every: Count = 1
     """Of how many steps one has the spread, the perceptual or the identity loss: it counts that much more there, and costs less."""
-    perceptual_every: int = 1
-    identity_every: int = 1
+    perceptual_every: Count = 1
+    identity_every: Count = 1
     damage: float = 0.0
     """Weight of what a cascade's passes get wrong about how much is wrong at each place."""
     harm: float = 0.0
@@ -52,11 +53,14 @@ class LossSettings:
     """Weight of what a face and the same face moved differ by once restored (pairs only, see `MixSettings.pair_share`)."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, (int, float)) and not value >= 0:
+                raise UsageError(f"the losses' {item.name} is {value}, must be at least 0")
         if not 0 <= self.spread <= 1:  # above 1 differing without end would pay
             raise UsageError(f"the losses' spread must be within [0, 1], got {self.spread}")
         if self.spread and self.stage != "few_step":
             raise UsageError("the losses' spread compares what comes of pure noise: it needs stage few_step")
-        if min(self.spread_every, self.perceptual_every, self.identity_every) < 1:
-            raise UsageError("the losses' spread_every, perceptual_every and identity_every are numbers of steps, at least 1")
         if not self.pixel_scales or min(self.pixel_scales) < 0:
             raise UsageError(f"the losses' pixel_scales are one weight or more, none below 0, got {list(self.pixel_scales)}")

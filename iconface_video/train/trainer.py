@@ -25,6 +25,7 @@ from torch.profiler import record_function
 
 from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models.load_options import has_fast_bfloat16
+from iconface_video.settings import Count, CountOrZero, NonNegative, Share, Validated
 from iconface_video.train.muon import Muon
 from iconface_video.train.run_state import Averaged, checkpoints, load_optimizer_state, optimizer_state
 
@@ -35,31 +36,31 @@ Losses = Iterator[tuple[str, Tensor, dict[str, float]]]
 
 
 @dataclass(frozen=True)
-class TrainSettings:
+class TrainSettings(Validated):
     """How a run is trained; what is trained is the task's business."""
 
-    max_steps: int = 100_000
-    max_minutes: float = 0.0
+    max_steps: Count = 100_000
+    max_minutes: NonNegative = 0.0
     """End after this much wall time, interruptions not counted, the learning rate falling in step; 0: no limit."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """Of the first module; the others (heads, judges) have AdamW."""
-    learning_rate: float = 2e-4
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.99)
-    warmup_steps: int = 200
-    final_rate: float = 0.1
+    learning_rate: NonNegative = 2e-4
+    weight_decay: NonNegative = 0.01
+    betas: tuple[Share, Share] = (0.9, 0.99)
+    warmup_steps: CountOrZero = 200
+    final_rate: Share = 0.1
     """Cosine end, as a share of learning_rate, reached at max_steps or max_minutes."""
-    gradient_clip: float = 1.0
-    accumulation: int = 1
-    ema_decay: float = 0.999
+    gradient_clip: NonNegative = 1.0
+    accumulation: Count = 1
+    ema_decay: Share = 0.999
     precision: _PRECISIONS = "auto"
     """accelerate's mixed precision; auto: bf16 where the hardware multiplies it (elsewhere it is many times slower), else no."""
-    seed: int = 42
-    log_every: int = 20
-    validate_every: int = 500
-    checkpoint_minutes: float = 4.0
-    keep_checkpoints: int = 2
-    early_stop: int = 0
+    seed: CountOrZero = 42
+    log_every: Count = 20
+    validate_every: Count = 500
+    checkpoint_minutes: NonNegative = 4.0
+    keep_checkpoints: Count = 2
+    early_stop: CountOrZero = 0
     """Validations without a better score after which training ends; 0: never."""
     cpu: bool = False
     """Stay on the processor although there is a GPU."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -33,6 +34,8 @@ _NVENC_PRESETS = {
     "placebo": "p7",
 }
 """NVENC's for x264's and x265's, by what they are for."""
+_USUAL_SIZE = (256, 256)
+"""px; every encoder takes it in each of its formats."""
 _CHROMA_LOCATIONS = {1: "left", 2: "center", 3: "topleft", 4: "top", 5: "bottomleft", 6: "bottom"}
 _FIELD_ORDERS = {"progressive": 1, "tt": 2, "bb": 3, "tb": 4, "bt": 5}
 
@@ -58,23 +61,59 @@ class EncoderChoice:
         return self.planar != source
 
 
-def choose_encoder(settings: EncodeSettings, source: str) -> EncoderChoice:
-    """The encoder that is asked for and the format nearest to the planar format `source`.
+def choose_encoder(settings: EncodeSettings, source: str, size: tuple[int, int] = _USUAL_SIZE) -> EncoderChoice:
+    """The encoder that is asked for and the format nearest to the planar format `source` that it takes in this size.
 
-    Raises EncodeError where this FFmpeg lacks the encoder, UsageError where the GPU that is asked for is not there.
+    size: (width, height) of the film in px; found out by opening the encoder.
+    Raises EncodeError where this FFmpeg lacks the encoder, UsageError where the GPU that is asked for is not there or the
+    encoder takes no pictures of this size.
     """
     name = ENCODERS[settings.codec] if settings.hardware == "off" else _on_gpu(settings.codec)
+    choice = next((choice for choice in _choices(name, source) if _opens(choice, settings, size)), None)
+    if choice is None:
+        raise UsageError(f"{name} takes no pictures of {size[0]}x{size[1]} px.{_others(settings, source, size)}")
+    return choice
+
+
+def _choices(name: str, source: str) -> Iterator[EncoderChoice]:
+    """What an encoder could be given, nearest first."""
     formats = _formats(name)
     if source in formats:
-        return EncoderChoice(name, source, source)
+        yield EncoderChoice(name, source, source)
     packed = packed_form(source, formats)
     if packed is not None:
-        return EncoderChoice(name, packed, source)
+        yield EncoderChoice(name, packed, source)
     if name == "libx264" and source == "gbrp":
-        return EncoderChoice("libx264rgb", "rgb24", source)
+        yield EncoderChoice("libx264rgb", "rgb24", source)
     candidates = [pix_fmt for pix_fmt in formats if planar_name(pix_fmt) == pix_fmt and _is_kept(pix_fmt)]
-    nearest = min(candidates, key=lambda pix_fmt: _loss(layout_of(source), layout_of(pix_fmt)))
-    return EncoderChoice(name, nearest, nearest)
+    for nearest in sorted(candidates, key=lambda pix_fmt: _loss(layout_of(source), layout_of(pix_fmt))):
+        yield EncoderChoice(name, nearest, nearest)
+
+
+def trial_options(encoder: str) -> dict[str, str]:
+    """For an encoder that is opened only to see whether it can be: x265 would tell the terminal all about it."""
+    return {"x265-params": "log-level=none"} if encoder == "libx265" else {}
+
+
+def _opens(choice: EncoderChoice, settings: EncodeSettings, size: tuple[int, int]) -> bool:
+    try:
+        context = CodecContext.create(choice.name, "w")
+        assert isinstance(context, VideoCodecContext)
+        context.width, context.height = size
+        context.pix_fmt, context.time_base = choice.pix_fmt, Fraction(1, 25)
+        context.options = {**_options(choice.name, settings, choice.pix_fmt), **trial_options(choice.name)}
+        context.open()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def _others(settings: EncodeSettings, source: str, size: tuple[int, int]) -> str:
+    """ " Choose --codec ffv1." for the codecs that do take such pictures."""
+    able = [
+        codec for codec, name in ENCODERS.items() if any(_opens(choice, settings, size) for choice in _choices(name, source))
+    ]
+    return f" Choose another codec: {' or '.join(able)}." if able else ""
 
 
 def _on_gpu(codec: str) -> str:
@@ -158,12 +197,19 @@ def set_up(
     flags = int(context.flags) | int(av.codec.context.Flags.frame_duration)
     if field_order is not None:
         context.field_order = _FIELD_ORDERS.get(field_order, 2)
-        if context.name in ("libx264", "libx264rgb", "prores_ks"):
+        if context.name in ("libx264", "libx264rgb", "prores_ks") and _splits_into_fields(context):
             flags |= int(av.codec.context.Flags.interlaced_dct) | int(av.codec.context.Flags.interlaced_me)
     else:
         context.field_order = 1
     context.flags = flags
     context.options = {key: value for key, value in options.items() if value}
+
+
+def _splits_into_fields(context: VideoCodecContext) -> bool:
+    """Whether each field has whole lines of chroma: x264 refuses pictures such as 720x486 at 4:2:0 otherwise. They are coded
+    as frames then; the tags say that they hold fields."""
+    layout = layout_of(planar_name(context.pix_fmt or ""))
+    return context.height % (2 << layout.chroma_shift[1]) == 0
 
 
 def _options(encoder: str, settings: EncodeSettings, pix_fmt: str) -> dict[str, str]:

@@ -22,8 +22,9 @@ from iconface_video.errors import OutputError
 from iconface_video.settings import EncodeSettings
 from iconface_video.types import VideoInfo
 from iconface_video.video.container import open_input
-from iconface_video.video.encoders import EncoderChoice, choose_encoder
+from iconface_video.video.encoders import EncoderChoice, choose_encoder, trial_options
 from iconface_video.video.probe import stream_codec
+from iconface_video.video.remux import container_metadata, stream_metadata
 
 _SUFFIX = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv", "mpegts": ".ts"}
 _CONTAINER = {
@@ -40,6 +41,8 @@ PARTIAL = ".partial"
 """What an output's temporary name ends with."""
 _LONGEST_NAME = 255 - len(".iconface-work") - 1
 """Bytes: file systems take 255, and the output grows under a longer name."""
+_USUAL_FILM = (256, 256, Fraction(25), Fraction(1, 25))
+"""Width, height, rate and time base that every container takes."""
 _NAMES = {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska (MKV)", "mpegts": "MPEG-TS"}
 
 
@@ -75,26 +78,35 @@ def plan_output(info: VideoInfo, out: Path | str | None, settings: EncodeSetting
     Raises OutputError: exists (without `force`), is the input itself, unknown suffix, missing or unwritable folder.
     """
     out = None if out is None else Path(out)
-    encoder = choose_encoder(settings, info.pix_fmt)
+    encoder = choose_encoder(settings, info.pix_fmt, (info.width, info.height))
     wanted = _wanted_container(info, out)
     notes = []
     if encoder.changes(info.pix_fmt):
         notes.append(
-            f"The picture is stored as {encoder.planar}: {encoder.name} cannot hold {info.pix_fmt}. "
+            f"The picture is stored as {encoder.planar}: {_what_is_not_held(info, settings)}. "
             "Every sample is converted; --codec ffv1 keeps them."
         )
     if info.first_pts < 0:
         notes.append("The film begins before time 0; picture and sound are moved together so that it begins at 0.")
     with open_input(info.path) as source:
+        film = film_of(info, source)
         others = [stream for stream in source.streams if stream.index != info.stream_index]
         rewritten = _rewritten(info, source, others)
         carried = [stream for stream in others if stream.index not in rewritten]
-        container, dropped = _choose_container(info, encoder, wanted, carried, out is not None and out.suffix != "", notes)
+        container, dropped = _choose_container(
+            info, encoder, wanted, film, carried, out is not None and out.suffix != "", notes
+        )
     path = _path(info, out, container)
     if out is not None and not out.is_dir() and out.suffix and path != out:
         notes.append(f"The output is named {path.name} instead of {out.name}.")
     _check_path(info, path, force)
     return OutputPlan(path, container, tuple(notes), encoder, dropped, rewritten, may_replace=force)
+
+
+def _what_is_not_held(info: VideoInfo, settings: EncodeSettings) -> str:
+    usual, own = (choose_encoder(settings, info.pix_fmt, *size) for size in ((), ((info.width, info.height),)))
+    size = "" if usual.planar == own.planar else f" of {info.width}x{info.height} px"
+    return f"{own.name} cannot hold {info.pix_fmt}{size}"
 
 
 def _wanted_container(info: VideoInfo, out: Path | None) -> str:
@@ -115,18 +127,21 @@ def _choose_container(
     info: VideoInfo,
     encoder: EncoderChoice,
     wanted: str,
+    film: VideoStream,
     streams: list[Stream],
     is_users: bool,
     notes: list[str],
 ) -> tuple[str, tuple[int, ...]]:
     """The first container that holds everything with exact times; else everything; else the most."""
     candidates = list(dict.fromkeys([wanted, "mov", "mp4", "matroska"]))
-    refusals = {name: list(_refusals(name, encoder, streams)) for name in candidates}
+    refusals = {name: list(_refusals(name, info, encoder, film, streams)) for name in candidates}
     complete = [name for name in candidates if not refusals[name]]
     exact = [name for name in complete if _keeps_times(name, info.time_base)]
     if is_users and wanted in complete:
         exact = [wanted]
     chosen = (exact or complete or [min(candidates, key=lambda name: _severity(refusals[name]))])[0]
+    if any(index < 0 for index, _ in refusals[chosen]):
+        raise OutputError(f"{info.path}: the film cannot be written: {refusals[chosen][0][1]}. Choose another --codec.")
     if chosen != wanted:
         reasons = "; ".join(reason for _, reason in refusals[wanted]) or "it rounds times to milliseconds"
         notes.append(f"The output becomes a {_NAMES[chosen]} file, not {_NAMES[wanted]}: {reasons}.")
@@ -150,19 +165,47 @@ def _keeps_times(container: str, time_base: Fraction) -> bool:
     return rate is None or (time_base * rate).denominator == 1
 
 
-def _refusals(container: str, encoder: EncoderChoice, streams: list[Stream]) -> Iterator[tuple[int, str]]:
+def _refusals(
+    container: str, info: VideoInfo, encoder: EncoderChoice, film: VideoStream, streams: list[Stream]
+) -> Iterator[tuple[int, str]]:
     """(stream index or -1 for the film, reason) for all that the container cannot hold."""
-    if not _holds_film(container, encoder.name):
-        yield -1, f"{_NAMES[container]} cannot hold {encoder.name.removeprefix('lib')} video"
+    refusal = _film_refusal(container, info, encoder, film)
+    if refusal:
+        yield -1, f"{_NAMES[container]} cannot hold {refusal}"
     for stream in streams:
         if not _holds(container, stream):
             yield stream.index, f"{_NAMES[container]} cannot hold stream {stream.index} ({stream_codec(stream)} {stream.type})"
 
 
-def _holds_film(container: str, encoder: str) -> bool:
+def _film_refusal(container: str, info: VideoInfo, encoder: EncoderChoice, film: VideoStream) -> str | None:
+    """What the muxer does not take, of the film as it will be written: found out by writing a header. None: it takes it all."""
+    if not _takes_film(container, encoder, _USUAL_FILM, {}, {}):
+        return f"{encoder.name.removeprefix('lib')} video"
+    real = (info.width, info.height, info.average_rate or _USUAL_FILM[2], info.time_base)
+    tags = stream_metadata(film.metadata, packets_kept=False)
+    if _takes_film(container, encoder, real, container_metadata(info.metadata, {}), tags):
+        return None
+    time_code = " with a time code" if "timecode" in {**info.metadata, **tags} else ""
+    return f"a film of {real[0]}x{real[1]} px at {float(real[2]):g} pictures a second{time_code}"
+
+
+def _takes_film(
+    container: str,
+    encoder: EncoderChoice,
+    film: tuple[int, int, Fraction, Fraction],
+    metadata: dict[str, str],
+    tags: dict[str, str],
+) -> bool:
+    """film: width, height, rate, time base.  metadata, tags: of the container and of the film's stream."""
     try:
-        with av.open(io.BytesIO(), "w", format=container) as output:
-            output.add_stream(encoder, rate=25)
+        with av.open(io.BytesIO(), "w", format=container, metadata_errors="replace") as output:
+            stream = output.add_stream(encoder.name, rate=film[2], options=trial_options(encoder.name))
+            assert isinstance(stream, VideoStream)
+            stream.width, stream.height, stream.pix_fmt = film[0], film[1], encoder.pix_fmt
+            stream.time_base = stream.codec_context.time_base = film[3]
+            output.metadata.update(metadata)
+            stream.metadata.update(tags)
+            output.start_encoding()
     except (FFmpegError, ValueError):
         return False
     return True

@@ -23,6 +23,7 @@ from iconface_video.errors import VideoOpenError
 from iconface_video.types import ColorTags, StreamInfo, VideoInfo
 from iconface_video.video.clock import has_recorder_clock, read_clock
 from iconface_video.video.container import demuxed, film_stream, open_input
+from iconface_video.video.ending import own_length
 from iconface_video.video.planes import FULL_RANGE, layout_of, planar_name
 from iconface_video.video.timestamps import PtsGuesser
 
@@ -36,6 +37,8 @@ _LEAST_REST_BYTES = 4 << 20
 """Behind the film's last packet: it may be a large one, and sound may follow."""
 _ABSURD_FRAMES = 10**8
 """A header that claims more frames than 46 days at 25 per second is not believed."""
+_ABSURD_RATE = 1000
+"""A header that claims so many pictures a second gives the ticks of a clock instead."""
 
 
 def probe(path: Path | str) -> VideoInfo:
@@ -118,7 +121,7 @@ def _info(
         height=first.height,
         pix_fmt=pix_fmt,
         time_base=stream.time_base,
-        average_rate=stream.average_rate or stream.guessed_rate,
+        average_rate=declared_rate(stream) or _shown_rate(times, stream.time_base),
         is_vfr=_is_vfr(times, stream.time_base),
         first_pts=times[0],
         duration_seconds=_duration_seconds(container, stream),
@@ -138,8 +141,16 @@ def _info(
 
 def default_step(stream: VideoStream) -> int:
     """Ticks between pictures by the declared rate; 1/25 s where there is none."""
-    rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-    return max(1, round(1 / (rate * (stream.time_base or Fraction(1, 25)))))
+    return max(1, round(1 / ((declared_rate(stream) or Fraction(25)) * (stream.time_base or Fraction(1, 25)))))
+
+
+def declared_rate(stream: VideoStream) -> Fraction | None:
+    """Pictures a second on average, of the first part of the stream's description that can be true; None where there is none.
+
+    Some demuxers (raw DV) give the ticks of their clock for the average, while the pictures' own header knows better.
+    """
+    rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+    return next((Fraction(rate) for rate in rates if rate and 0 < rate < _ABSURD_RATE), None)
 
 
 def has_slots_only(container: str) -> bool:
@@ -152,6 +163,12 @@ def _pts_of(pictures: list[av.VideoFrame], stream: VideoStream) -> list[int]:
     return [guesser.next(picture.pts, picture.dts, picture.duration) for picture in pictures]
 
 
+def _shown_rate(times: list[int], time_base: Fraction) -> Fraction | None:
+    """Of the first pictures, where the file states no rate that can be true."""
+    ticks = max(times) - min(times)
+    return None if ticks <= 0 else ((len(times) - 1) / (ticks * time_base)).limit_denominator(1001)
+
+
 def _is_vfr(times: list[int], time_base: Fraction) -> bool:
     """Whether intervals differ by more than the rounding to a coarse time base (Matroska's milliseconds) explains."""
     intervals = np.diff(times)
@@ -160,8 +177,10 @@ def _is_vfr(times: list[int], time_base: Fraction) -> bool:
 
 
 def _duration_seconds(container: av.container.InputContainer, stream: VideoStream) -> float | None:
-    if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
+    """The film's own length; where it is not stated the whole file's, whose sound may go on for longer."""
+    own = own_length(container, stream)
+    if own is not None:
+        return own
     return container.duration / av.time_base if container.duration and container.duration > 0 else None
 
 

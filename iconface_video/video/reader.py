@@ -18,6 +18,7 @@ from iconface_video.video.clock import told_resets
 from iconface_video.video.container import check_input_file
 from iconface_video.video.decode import DecodeReport, decode_pictures
 from iconface_video.video.deinterlace import Deinterlacer
+from iconface_video.video.ending import only_others_go_on
 from iconface_video.video.gaps import StandIn
 from iconface_video.video.planes import DecodedPicture, planes_of
 from iconface_video.video.probe import flags_pictures, has_slots_only, probe
@@ -124,7 +125,8 @@ class VideoReader:
         promised = self.info.duration_seconds
         if promised is None or self._report.end_pts is None:
             return False
-        return promised - self._seconds_read() > max(_SHORT_SECONDS, _SHORT_SHARE * promised)
+        is_short = promised - self._seconds_read() > max(_SHORT_SECONDS, _SHORT_SHARE * promised)
+        return is_short and not only_others_go_on(self.info, self._report.end_pts, promised)
 
     @property
     def deinterlaces(self) -> bool:
@@ -134,7 +136,7 @@ class VideoReader:
         return self.settings.deinterlace == "on"
 
     def frames(self, start: Timestamp | None = None, end: Timestamp | None = None) -> Iterator[Frame]:
-        """Frames whose time lies in start..end, both inclusive; the same as those of a full read.
+        """Frames whose time lies in [start, end); the same as those of a full read.
 
         `Frame.index` counts from the first frame of this call. Each call opens the file anew, so iterations do not
         disturb each other. Raises DecodeError when the picture changes size on the way or decoding fails without end,
@@ -162,7 +164,7 @@ class VideoReader:
             assert picture.pts is not None
             if start is not None and picture.pts < start:
                 continue
-            if end is not None and picture.pts > end:
+            if end is not None and picture.pts >= end:
                 return
             self._read = (picture.pts if self._read is None else self._read[0], picture.pts)
             yield self._frame(picture, index)

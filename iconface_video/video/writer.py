@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from collections.abc import Callable
@@ -53,18 +54,18 @@ class VideoWriter:
         metadata: dict[str, str] | None = None,
         *,
         first: Timestamp | None = None,
-        last: Timestamp | None = None,
+        end: Timestamp | None = None,
         on_whole: Callable[[Path, int], None] | None = None,
     ) -> None:
-        """`metadata` is added to the container's. With `first` / `last` (times of the first and last frame, both
-        inclusive) only packets that begin between them are copied, and all times move so that `first` becomes 0.
+        """`metadata` is added to the container's. With `first` (time of the first frame) and `end` only packets
+        that begin in [first, end) are copied, and all times move so that `first` becomes 0.
         `on_whole` is called with the finished, synced file and the number of frames, before the file gets its name.
         """
         self._plan, self._info, self._settings = plan, info, settings
         self._metadata = metadata or {}
         self._on_whole = on_whole
         self._first = None if first is None else first.seconds
-        self._end = None if last is None else last.seconds + self._usual_duration()
+        self._end = None if end is None else end.seconds
         # Players and MP4 cut away what lies before 0, so a film that begins there is moved as a whole.
         self._shift = min(0, info.first_pts) if first is None else round(first.seconds / info.time_base)
         self._stack = ExitStack()
@@ -75,10 +76,6 @@ class VideoWriter:
         self.frames_written = 0
         self.copying = CopyReport()
         """What of sound, subtitles and the like could not be copied as it was."""
-
-    def _usual_duration(self) -> Fraction:
-        rate = self._info.average_rate
-        return 1 / rate if rate else Fraction(1, 25)
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -126,8 +123,7 @@ class VideoWriter:
     def _failure(self, error: Exception) -> EncodeError:
         reason = getattr(error, "strerror", None) or error
         return EncodeError(
-            f"{self._plan.path}: writing failed after {self.frames_written} frames ({reason}). "
-            "Check the free disk space; another --codec or container may help."
+            f"{self._plan.path}: writing failed after {self.frames_written} frames ({reason}). {_remedy(error, self._plan)}"
         )
 
     def _start(self, frame: Frame) -> None:
@@ -261,6 +257,18 @@ class VideoWriter:
     def _release(self) -> None:
         self._stack.close()
         self._output = self._film = self._encoder = self._remuxer = None
+
+
+def _remedy(error: Exception, plan: OutputPlan) -> str:
+    """What helps against it: a full disk and an encoder that refuses pictures ask for different things."""
+    number = getattr(error, "errno", None)
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return "Free some space there, or choose another place for the output."
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.EIO):
+        return "Check that the folder is still there, and that it can be written to."
+    return (
+        f"{plan.encoder.name} or the {plan.container} container refused what it was given: choose another codec or container."
+    )
 
 
 def _decoded(frame: Frame) -> DecodedPicture | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, get_args, get_origin, get_type_hints
 
+import huggingface_hub
 import pytest
 import typer
 
 from iconface_video.cli.main import _one_line, app, main
 from iconface_video.configs import preset_names, section_types
 from iconface_video.errors import CheckpointError, UsageError
-from iconface_video.models.hub import check_source
+from iconface_video.models.hub import check_source, fetch
 from iconface_video.settings import plain_type
 from iconface_video.train.degradations.presets import PRESETS
 from tests.cli.test_help_and_docs import COMMANDS
@@ -117,6 +118,31 @@ def test_noise_and_model_on_the_command_line(face_clip, tmp_path, capsys):
 def test_a_folder_of_a_model_is_recognised_when_mistyped(tmp_path):
     (tmp_path / "klein-anna").mkdir()
     check_source(str(tmp_path / "klein-anna"))
-    check_source("owner/name")
+    check_source("hub:owner/name")
     with pytest.raises(CheckpointError, match=r"Did you mean '.*klein-anna'\?"):
         check_source(str(tmp_path / "klein-ana"))
+
+
+@pytest.mark.parametrize("wrong", ["runs/klein-ana", "rnus/klein-anna"])
+def test_a_mistyped_relative_folder_is_not_sent_to_the_hub(wrong, face_clip, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *given, **named: pytest.fail(f"asked for {given}"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "klein-anna").mkdir(parents=True)
+    for words in (
+        ["run", str(face_clip), "-o", "o.mp4", "--model", wrong],
+        ["models", "pull", wrong],
+        ["models", "info", wrong],
+    ):
+        message = answer(capsys, *words)
+        assert f"write hub:{wrong}" in message
+        assert "Did you mean 'runs/klein-anna'?" in message
+
+
+def test_the_hub_is_asked_for_what_is_marked_or_known(monkeypatch):
+    asked = []
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **named: asked.append(name) or "/found")
+    fetch("hub:owner/name")
+    fetch("black-forest-labs/FLUX.2-klein-base-4B")
+    assert asked == ["owner/name", "black-forest-labs/FLUX.2-klein-base-4B"]
+    with pytest.raises(CheckpointError, match="write hub:owner/name"):
+        fetch("hub:owner")

@@ -239,13 +239,13 @@ def test_weights_are_checked_against_their_checksums(
 
 
 def test_unknown_sources_say_what_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CheckpointError, match="no such folder, and not a hub id"):
+    with pytest.raises(CheckpointError, match="no such folder"):
         find_checkpoint("/nowhere/at/all")
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(CheckpointError, match="somebody/iconface-nothing: cannot be downloaded"):
-        find_checkpoint("somebody/iconface-nothing")
+        find_checkpoint("hub:somebody/iconface-nothing")
 
 
 def test_an_existing_folder_is_not_overwritten_unasked(pixel_folder: Path, damaged: Path) -> None:

@@ -182,16 +182,33 @@ def test_start_and_end_cut_the_clip(face_clip, settings, tmp_path):
         start=Fraction(1, 2),
         end=Fraction(1),
     )
-    assert report.frames == RATE // 2 + 1
+    assert report.frames == RATE // 2
     source, part = luma(decode_raw(face_clip)), luma(decode_raw(report.output))
-    np.testing.assert_array_equal(part[:, -20:], source[RATE // 2 : RATE + 1, -20:])
+    np.testing.assert_array_equal(part[:, -20:], source[RATE // 2 : RATE, -20:])
     assert float(packet_times(report.output)[0]) == 0
     assert report.faces_restored >= RATE // 2 - 1
 
 
+def test_parts_that_meet_share_neither_picture_nor_sound_and_lose_none(face_clip, settings, tmp_path):
+    untouched = replace(settings, render=RenderSettings(strength=0))
+    parts = [
+        restore_video(face_clip, tmp_path / f"{name}.mkv", settings=untouched, start=start, end=end)
+        for name, start, end in (("a", None, Fraction(1)), ("b", Fraction(1), None))
+    ]
+    assert [report.frames for report in parts] == [RATE, FRAMES - RATE]
+    whole, *halves = (luma(decode_raw(path)) for path in (face_clip, *(report.output for report in parts)))
+    np.testing.assert_array_equal(np.concatenate(halves), whole)
+    packets = [len(packet_times(path, "a")) for path in (face_clip, *(report.output for report in parts))]
+    assert packets[0] == sum(packets[1:])
+
+
 @pytest.mark.parametrize(
     ("start", "end", "sentence"),
-    [(5, None, r"--start 5 s lies beyond its end"), (1, Fraction(1, 2), r"--end 0\.5 s lies before --start 1 s")],
+    [
+        (1, Fraction(1), r"--end 1 s does not lie after --start 1 s"),
+        (5, None, r"--start 5 s lies beyond its end"),
+        (1, Fraction(1, 2), r"--end 0\.5 s does not lie after --start 1 s"),
+    ],
 )
 def test_an_impossible_range_is_refused(face_clip, settings, tmp_path, start, end, sentence):
     with pytest.raises(UsageError, match=sentence):

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from iconface_video.errors import CheckpointError, UsageError
-from iconface_video.train.config import RestorerConfig, build, read_config, read_stages
+from iconface_video.settings import from_mapping
+from iconface_video.train.config import RestorerConfig, read_config, read_stages
 from iconface_video.train.losses import hard_example_loss, identity_loss
 from iconface_video.train.trainer import Task, Trainer, TrainSettings
 
@@ -114,7 +115,34 @@ def test_hard_example_loss_weighs_truth_and_reference() -> None:
 
 def test_a_mistyped_training_setting_gets_the_nearest_name() -> None:
     with pytest.raises(UsageError, match=r"mix: unknown setting 'batsh'\. Did you mean 'batches'\?"):
-        build(RestorerConfig, {"mix": {"batsh": 3}}, "x.yaml")
+        from_mapping(RestorerConfig, {"mix": {"batsh": 3}}, "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stage: flop", "stage is 'flop', must be one of autoencoder, "),
+        ("workers: -1", "workers is -1, must be at least 0"),
+        ("trainer: {optimizer: sgd}", r"trainer: optimizer is 'sgd', must be one of adamw, muon"),
+        ("trainer: {max_steps: -5}", r"trainer: max_steps is -5, must be at least 1"),
+        ("trainer: {learning_rate: .nan}", r"trainer: learning_rate is nan, must be at least 0"),
+        ("trainer: {precision: fp8}", r"trainer: precision is 'fp8', must be one of no, bf16, fp16"),
+        ("trainer: {betas: [0.9]}", r"trainer: betas has 1 values, must have 2"),
+        ("mix: {truth_share: 7}", r"mix: truth_share is 7, must be within \[0, 1\]"),
+        ("mix: {sizes: [large]}", r"mix: sizes is 'large', must be a whole number"),
+        ("mix: {reference_shares: [0.5]}", r"mix: the mix's reference_shares must add up to 1"),
+        ("losses: {stage: flop}", r"losses: stage is 'flop', must be one of flow, few_step"),
+        ("losses: {identity: -1}", r"losses: the losses' identity is -1, must be at least 0"),
+        ("validation: {count: 0}", r"validation: count is 0, must be at least 1"),
+        ("faces: {folders: 5}", r"'folders' is a list"),
+    ],
+)
+def test_a_training_setting_that_cannot_be_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "training.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message) as caught:
+        read_config(RestorerConfig, path)
+    assert str(path) in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -120,8 +120,8 @@ def test_a_film_cut_short_says_so(ffmpeg, tmp_path: Path) -> None:
     assert 5 < count < 30
     assert any("the film ends early, at 0." in note and "promises 1.4" in note for note in reader.damage)
     # A part that was asked for ends where it was asked to.
-    first = next(reader.frames()).timestamp
-    assert [frame.index for frame in reader.frames(first, first)] == [0]
+    first, second = (frame.timestamp for frame, _ in zip(reader.frames(), range(2)))
+    assert [frame.index for frame in reader.frames(first, second)] == [0]
     assert reader.damage == ()
 
 
@@ -188,3 +188,45 @@ def test_sound_of_endless_duration_is_left_out(ffmpeg, tmp_path: Path) -> None:
     _, writer, made = rewritten(tmp_path / "endless.mov", tmp_path / "out.mov")
     assert len(ffmpeg.times(made)) == 25
     assert any("audio packet" in note and "left out" in note for note in writer.copying.damage)
+
+
+def longer_sound(ffmpeg, name: str, *codecs: str) -> Path:
+    """A film of two seconds whose sound lasts for four."""
+    return ffmpeg(
+        name, "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25:duration=2", "-f", "lavfi", "-i", "sine=duration=4", *codecs
+    )
+
+
+LONGER_SOUND = {
+    "tagged.mkv": ("-c:v", "libx264", "-c:a", "aac"),
+    "tagged.webm": ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-c:a", "libopus"),
+    "whole-file.flv": ("-c:v", "flv1", "-ar", "44100", "-c:a", "libmp3lame"),
+    "whole-file.wmv": ("-c:v", "wmv2", "-c:a", "wmav2"),
+}
+
+
+@pytest.mark.parametrize("name", LONGER_SOUND)
+def test_sound_that_is_longer_than_the_film_is_no_damage(name: str, ffmpeg) -> None:
+    reader = VideoReader(longer_sound(ffmpeg, name, *LONGER_SOUND[name]))
+    assert sum(1 for _ in reader.frames()) == 50
+    assert reader.damage == ()
+
+
+def test_subtitles_that_are_longer_than_the_film_are_no_damage(ffmpeg, tmp_path: Path) -> None:
+    titles = tmp_path / "titles.srt"
+    titles.write_text("1\n00:00:00,000 --> 00:00:05,000\nhello\n")
+    path = ffmpeg("titles.mkv", "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25:duration=2", "-i", titles)
+    reader = VideoReader(path)
+    list(reader.frames())
+    assert reader.damage == ()
+    assert reader.info.duration_seconds == pytest.approx(2)
+
+
+@pytest.mark.parametrize("is_tagged", [True, False])
+def test_a_cut_film_with_longer_sound_still_ends_early(is_tagged: bool, ffmpeg) -> None:
+    path = longer_sound(ffmpeg, "cut.mkv", *LONGER_SOUND["tagged.mkv"])
+    data = path.read_bytes()
+    path.write_bytes((data if is_tagged else data.replace(b"DURATION", b"ANOTHER_"))[: len(data) // 2])
+    reader = VideoReader(path)
+    list(reader.frames())
+    assert "the film ends early" in " ".join(reader.damage)

@@ -137,10 +137,11 @@ def test_reading_from_the_middle_equals_a_full_read(ffmpeg, raw_bytes, first):
     path = ffmpeg.picture("clip.mp4", "-c:v", "libx264", "-g", "50", "-bf", "2", seconds=4)
     reader = VideoReader(path)
     whole = list(reader.frames())
-    last = min(first + 3, 99)
-    part = list(reader.frames(whole[first].timestamp, whole[last].timestamp))
-    assert [frame.pts for frame in part] == [frame.pts for frame in whole[first : last + 1]]
-    assert [raw_bytes(frame) for frame in part] == [raw_bytes(frame) for frame in whole[first : last + 1]]
+    stop = min(first + 3, 100)
+    end = Timestamp(whole[stop - 1].pts + 1, reader.info.time_base)
+    part = list(reader.frames(whole[first].timestamp, end))
+    assert [frame.pts for frame in part] == [frame.pts for frame in whole[first:stop]]
+    assert [raw_bytes(frame) for frame in part] == [raw_bytes(frame) for frame in whole[first:stop]]
 
 
 @pytest.mark.parametrize("name", ["clip.ts", "clip.mkv", "clip.mpg", "clip.avi"])
@@ -158,7 +159,7 @@ def test_reading_from_the_middle_in_other_containers(ffmpeg, raw_bytes, name):
 def test_a_start_in_another_time_base_is_exact(ffmpeg):
     reader = VideoReader(ffmpeg.picture("clip.mp4"))
     found = [frame.timestamp.seconds for frame in reader.frames(Timestamp(5, Fraction(1, 50)), Timestamp(2, Fraction(1, 10)))]
-    assert found == [Fraction(3, 25), Fraction(4, 25), Fraction(5, 25)]
+    assert found == [Fraction(3, 25), Fraction(4, 25)]
 
 
 def test_two_iterations_do_not_disturb_each_other(ffmpeg):
