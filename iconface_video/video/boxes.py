@@ -104,7 +104,7 @@ def rewrite_moov(path: Path, moov: Box) -> None:
 
 
 def handler_of(track: Box) -> bytes:
-    """"vide", "soun", "meta" ...; empty where the track does not say."""
+    """ "vide", "soun", "meta" ...; empty where the track does not say."""
     handler = track.find(b"mdia", b"hdlr")
     return b"" if handler is None else handler.body[8:12]
 

@@ -47,7 +47,9 @@ def is_limited_only(encoder: str) -> bool:
     return encoder == "prores_ks"
 
 
-def film_losses(info: VideoInfo, side: SideFacts, encoder: EncoderChoice, container: str, target: ColorTags) -> tuple[Loss, ...]:
+def film_losses(
+    info: VideoInfo, side: SideFacts, encoder: EncoderChoice, container: str, target: ColorTags
+) -> tuple[Loss, ...]:
     """target: color tags of what is written."""
     return (
         *_picture_losses(info, encoder, container, target),
@@ -83,7 +85,10 @@ def _picture_losses(info: VideoInfo, encoder: EncoderChoice, container: str, tar
             "--codec h264, ffv1 and prores keep the mark.",
         )
     if info.is_mirrored and container == "matroska":
-        yield Loss("display_matrix", f"The picture is mirrored for display, which {kind} cannot say: name an output that ends in .mp4 or .mov.")
+        yield Loss(
+            "display_matrix",
+            f"The picture is mirrored for display, which {kind} cannot say: name an output that ends in .mp4 or .mov.",
+        )
     elif info.display_matrix is not None and info.rotation and container == "mpegts":
         yield Loss("display_matrix", f"The picture is turned by {info.rotation} degrees for display, which {kind} cannot say.")
 
@@ -91,7 +96,10 @@ def _picture_losses(info: VideoInfo, encoder: EncoderChoice, container: str, tar
 def _side_losses(side: SideFacts, encoder: EncoderChoice, container: str) -> Iterator[Loss]:
     codec, kind = _CODEC_NAMES[encoder.name], CONTAINER_NAMES[container]
     if side.captions and encoder.name not in _WITH_CAPTIONS:
-        yield Loss("captions", f"Closed captions inside the pictures are left out: {codec} has no place for them. --codec h264 and hevc keep them.")
+        yield Loss(
+            "captions",
+            f"Closed captions inside the pictures are left out: {codec} has no place for them. --codec h264 and hevc keep them.",
+        )
     if side.mastering is not None and container == "mpegts" and encoder.name not in ("libx264", "libx265"):
         yield Loss("mastering", f"The HDR10 mastering display is left out: {codec} in {kind} has no place for it.")
     if side.light is not None and container == "mpegts" and encoder.name not in ("libx264", "libx265"):
@@ -107,7 +115,10 @@ def _side_losses(side: SideFacts, encoder: EncoderChoice, container: str) -> Ite
     if side.hdr10_plus:
         yield Loss("hdr10_plus", "HDR10+ metadata of single scenes cannot be written: the film becomes plain HDR10.")
     if side.hidden_alpha:
-        yield Loss("hidden_alpha", "The film's transparency (alpha_mode) cannot be decoded: the output is opaque, and no longer says that it is not.")
+        yield Loss(
+            "hidden_alpha",
+            "The film's transparency (alpha_mode) cannot be decoded: the output is opaque, and no longer says that it is not.",
+        )
     if side.others:
         yield Loss("others", f"Left out, as it cannot be written: {'; '.join(side.others)}.")
 

@@ -5,6 +5,7 @@ Shape, turn, color and field order stand in `VideoInfo`; the rest is here.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
 from dataclasses import dataclass
@@ -94,16 +95,12 @@ def side_facts(path: Path, stream_index: int) -> SideFacts:
 def _side_data(container: av.container.InputContainer, stream: VideoStream) -> list[dict[str, bytes]]:
     """Of the first pictures that can be decoded."""
     found: list[dict[str, bytes]] = []
-    try:
+    with contextlib.suppress(FFmpegError, EOFError):
         for number, packet in enumerate(demuxed(container, stream)):
-            try:
+            with contextlib.suppress(FFmpegError):
                 found += [side_data_of(picture) for picture in stream.decode(packet)]
-            except FFmpegError:
-                pass
             if len(found) >= _LOOKED_AT or number >= _MOST_PACKETS:
                 break
-    except (FFmpegError, EOFError):
-        pass
     return found
 
 

@@ -6,7 +6,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -60,9 +60,9 @@ class OutputPlan:
     """Indices of streams that no container can hold; each has a note."""
     rewritten_streams: tuple[int, ...] = ()
     """Indices of streams that the muxer makes anew from what it is told: chapter titles, time code."""
-    side: SideFacts = SideFacts()
+    side: SideFacts = field(default_factory=SideFacts)
     """What the film carries beside its samples."""
-    color: ColorTags = ColorTags()
+    color: ColorTags = field(default_factory=ColorTags)
     """Of what is written."""
     lost: frozenset[str] = frozenset()
     """Facts (fields of `SideFacts` and `VideoInfo`) that do not arrive; each has a note."""

@@ -48,7 +48,10 @@ def seal(plan: OutputPlan, info: VideoInfo, written: Sealed) -> None:
 
 def _mp4_seal(plan: OutputPlan, info: VideoInfo, side: SideFacts, written: Sealed) -> Mp4Seal:
     """Tracks are numbered as the muxer writes them: those without a packet, and pictures beside the film, have none."""
-    there = [written.film, *(new.index for old, new in written.pairs if written.packets.get(new.index) and not is_picture_beside(old))]
+    there = [
+        written.film,
+        *(new.index for old, new in written.pairs if written.packets.get(new.index) and not is_picture_beside(old)),
+    ]
     number = {index: place for place, index in enumerate(sorted(there))}
     inputs = described_tracks(info.path) if "mov" in info.container.split(",") else {}
     seal_of = Mp4Seal(number[written.film], plan.color if plan.encoder.name == "ffv1" else None, side)

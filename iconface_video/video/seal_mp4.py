@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from iconface_video.types import ColorTags
-from iconface_video.video.boxes import Box, find_moov, parsed, put_sample_entries, read_moov, rewrite_moov, sample_entries, track_id
+from iconface_video.video.boxes import (
+    Box,
+    find_moov,
+    parsed,
+    put_sample_entries,
+    read_moov,
+    rewrite_moov,
+    sample_entries,
+    track_id,
+)
 from iconface_video.video.empty_samples import drop_empty_samples
 from iconface_video.video.inventory import MasteringDisplay, SideFacts
 from iconface_video.video.planes import FULL_RANGE

@@ -201,7 +201,9 @@ class VideoWriter:
         """On the film, where the muxers look for them; Matroska keeps them as tags, in capitals."""
         values = (self._time_code(), None if "reel" in self._plan.lost else self._plan.side.reel)
         is_matroska = self._plan.container == "matroska"
-        return {(key.upper() if is_matroska else key): value for key, value in zip(_TIME_CODE_KEYS, values) if value is not None}
+        return {
+            (key.upper() if is_matroska else key): value for key, value in zip(_TIME_CODE_KEYS, values) if value is not None
+        }
 
     def _muxer_options(self, source: av.container.InputContainer) -> dict[str, str]:
         info, container = self._info, self._plan.container
@@ -261,7 +263,9 @@ class VideoWriter:
         """Put in what the muxer could not be told, then look whether all is there."""
         plan, info = self._plan, self._info
         assert self._film is not None
-        sealed = Sealed(self._film.index, tuple(self._pairs), dict(self._packets), is_whole=self._first is None and self._end is None)
+        sealed = Sealed(
+            self._film.index, tuple(self._pairs), dict(self._packets), is_whole=self._first is None and self._end is None
+        )
         try:
             seal(plan, info, sealed)
         except ValueError as error:

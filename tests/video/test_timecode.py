@@ -33,7 +33,19 @@ def test_a_drop_frame_day_counts_as_the_ffmpeg_program_does(tmp_path):
     for frames in (1798, 1800, 17981, 17982, 107892, 1234567):
         code = later_time_code("00:00:00;00", frames / NTSC, NTSC)
         path = tmp_path / "x.mov"
-        command = ["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", "color=s=16x16:r=30000/1001:d=0.1", "-timecode", str(code), path]
+        command = [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-y",
+            "-f",
+            "lavfi",
+            "-i",
+            "color=s=16x16:r=30000/1001:d=0.1",
+            "-timecode",
+            str(code),
+            path,
+        ]
         subprocess.run(command, check=True)
         data = path.read_bytes()
         # The time code track's one sample is the count of frames.

@@ -11,6 +11,7 @@ from tests.video.conftest import Ffmpeg
 
 MASTER = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,1)"
 HDR = f"log-level=error:master-display={MASTER}:max-cll=1000,400:hdr10=1"
+MEBX_SAMPLES = [b"\0\0\0\x0c\0\0\0\x01\0\0\0" + bytes([value]) for value in (7, 8, 9)]
 _WIDE = ("-colorspace", "bt2020nc", "-color_primaries", "bt2020", "-color_trc", "smpte2084", "-color_range", "tv")
 
 
@@ -25,7 +26,9 @@ def hdr10(ffmpeg: Ffmpeg, dolby_vision: int | None = None) -> Path:
         compatible = 0 if dolby_vision == 5 else 1
         bits = dolby_vision << 9 | 1 << 3 | 0b101
         record = bytes([1, 0]) + struct.pack(">H", bits) + bytes([compatible << 4]) + bytes(19)
-        edit_moov(path, lambda moov: _add_to_sample_entry(moov, b"vide", 78, Node(b"dvvC" if dolby_vision > 7 else b"dvcC", record)))
+        edit_moov(
+            path, lambda moov: _add_to_sample_entry(moov, b"vide", 78, Node(b"dvvC" if dolby_vision > 7 else b"dvcC", record))
+        )
     return path
 
 
@@ -42,7 +45,19 @@ def interlaced_sd(ffmpeg: Ffmpeg, bottom_first: bool = False) -> Path:
     captioned = raw.with_name("captioned.264")
     captioned.write_bytes(with_captions(raw.read_bytes()))
     return ffmpeg(
-        "sd.mov", "-f", "h264", "-r", "25", "-i", captioned, "-c", "copy", "-timecode", "01:00:00:00", "-metadata:s:v:0", "reel_name=TAPE07"
+        "sd.mov",
+        "-f",
+        "h264",
+        "-r",
+        "25",
+        "-i",
+        captioned,
+        "-c",
+        "copy",
+        "-timecode",
+        "01:00:00:00",
+        "-metadata:s:v:0",
+        "reel_name=TAPE07",
     )
 
 
@@ -72,13 +87,18 @@ def phone(ffmpeg: Ffmpeg, suffix: str = ".mov") -> Path:
         ";FFMETADATA1\ntitle=Harbour\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=400\ntitle=One\n"
         "[CHAPTER]\nTIMEBASE=1/1000\nSTART=400\nEND=800\ntitle=Two\n"
     )
-    upright = ffmpeg.with_sound("upright.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", size="128x96", seconds=0.8)
+    tags = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv")
+    upright = ffmpeg.with_sound(
+        "upright.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", *tags, "-c:a", "aac", size="128x96", seconds=0.8
+    )
     path = ffmpeg(
         f"phone{suffix}", "-i", upright, "-i", meta, "-map", "0", "-map_metadata", "1", "-c", "copy", "-metadata:s:v:0", "rotate=90",
         "-metadata:s:a:0", "language=deu",
     )  # fmt: skip
-    add_track(path, b"meta", mebx_entry(), [b"\0\0\0\x0c\0\0\0\x01\0\0\0\x07", b"\0\0\0\x0c\0\0\0\x01\0\0\0\x08"], 10, [6, 2])
-    add_track(path, b"meta", box(b"gpmd", bytes(6) + struct.pack(">HI", 1, 0)), [b"DEVC\0\1\0\4abcd", b"DEVC\0\1\0\4efgh"], 10, [4, 4])
+    add_track(path, b"meta", mebx_entry(), MEBX_SAMPLES, 10, [5, 2, 1])
+    add_track(
+        path, b"meta", box(b"gpmd", bytes(6) + struct.pack(">HI", 1, 0)), [b"DEVC\0\1\0\4abcd", b"DEVC\0\1\0\4efgh"], 10, [4, 4]
+    )
     return path
 
 
