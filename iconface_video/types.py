@@ -107,7 +107,7 @@ class VideoInfo:
     sample_aspect_ratio: Fraction
     """Width : height of one pixel; 1 for square."""
     rotation: int
-    """Degrees clockwise (0, 90, 180, 270) by which the stored picture is turned for display."""
+    """Degrees clockwise (0, 90, 180, 270) by which the stored picture is turned for display, before it may be mirrored."""
     color: ColorTags
     bit_depth: int
     field_order: Literal["progressive", "tt", "bb", "tb", "bt", "unknown"]
@@ -123,6 +123,11 @@ class VideoInfo:
     """In file order; found in containers that carry a recorder's clock (MPEG transport and program streams) only."""
     film_share: float = 1.0
     """Where in the file the film's last packet begins, 0..1; looked at in the same containers only, and 1 where little follows."""
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether left and right are swapped for display, after the turn."""
+        return self.display_matrix is not None and mirrors(self.display_matrix)
 
     @property
     def display_size(self) -> tuple[int, int]:
@@ -142,7 +147,14 @@ class VideoInfo:
             180: [[-1.0, 0.0, wide - 1], [0.0, -1.0, high - 1], [0.0, 0.0, 1.0]],
             270: [[0.0, 1.0, 0.0], [-1.0, 0.0, wide - 1], [0.0, 0.0, 1.0]],
         }[self.rotation]
-        return (np.array(turn) @ to_square)[:2]
+        mirror = np.diag([-1.0, 1.0, 1.0]) if self.is_mirrored else np.eye(3)
+        mirror[0, 2] = self.display_size[0] - 1.0 if self.is_mirrored else 0.0
+        return (mirror @ np.array(turn) @ to_square)[:2]
+
+
+def mirrors(matrix: tuple[int, ...]) -> bool:
+    """Whether a display matrix (nine numbers, see `VideoInfo.display_matrix`) turns the picture's handedness over."""
+    return matrix[0] * matrix[4] - matrix[1] * matrix[3] < 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,6 +45,7 @@ def _rows(info: VideoInfo, marks: list[dict[str, Any]]) -> list[tuple[str, str]]
     width, height = info.display_size
     shown = f", shown as {width}x{height}" if (width, height) != (info.width, info.height) else ""
     turned = f", turned by {info.rotation} degrees" if info.rotation else ""
+    turned += ", mirrored" if info.is_mirrored else ""
     rate = "not stated" if info.average_rate is None else f"{float(info.average_rate):.3f} a second"
     count = "" if info.frame_count_declared is None else f", {info.frame_count_declared} according to the header"
     color = info.color

@@ -90,12 +90,14 @@ class Fitter:
             and matrix_code(frame.color, frame.height) == matrix_code(canvas.color, canvas.height)
             and is_full_range(frame.color, layout) == is_full_range(canvas.color, canvas.layout)
         )
-        return same_coding and self._info.rotation == 0 and not self.scales and not self.changes_shape
+        is_upright = self._info.rotation == 0 and not self._info.is_mirrored
+        return same_coding and is_upright and not self.scales and not self.changes_shape
 
     def _converted(self, frame: Frame) -> Frame:
         canvas = self._canvas
         rgb = to_rgb_float(frame, (0, 0, frame.width, frame.height))
-        rgb = np.ascontiguousarray(np.rot90(rgb, -self._info.rotation // 90))
+        turned = np.rot90(rgb, -self._info.rotation // 90)
+        rgb = np.ascontiguousarray(turned[:, ::-1] if self._info.is_mirrored else turned)
         width, height = self._target
         shrinks = rgb.shape[1] > width
         how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC

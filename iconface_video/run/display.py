@@ -32,12 +32,13 @@ class DisplayPictures:
 
     def at(self, pts: int) -> UInt8:
         """(h, w, 3) RGB of the frame with this PTS."""
-        return to_display(self._access.frame_at(pts).rgb, self._info.display_size, self._info.rotation)
+        return to_display(self._access.frame_at(pts).rgb, self._info.display_size, self._info.rotation, self._info.is_mirrored)
 
 
-def to_display(rgb: UInt8, display_size: tuple[int, int], rotation: int) -> UInt8:
-    """Frame space -> display space. display_size: (width, height).  rotation: degrees clockwise."""
-    upright = np.ascontiguousarray(np.rot90(rgb, -rotation // 90))
+def to_display(rgb: UInt8, display_size: tuple[int, int], rotation: int, is_mirrored: bool) -> UInt8:
+    """Frame space -> display space. display_size: (width, height).  rotation: degrees clockwise, then left and right swapped."""
+    turned = np.rot90(rgb, -rotation // 90)
+    upright = np.ascontiguousarray(turned[:, ::-1] if is_mirrored else turned)
     if (upright.shape[1], upright.shape[0]) == display_size:
         return upright
     return np.asarray(cv2.resize(upright, display_size, interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from typing import Any
 
 import av
 from av.codec.context import CodecContext
-from av.sidedata.sidedata import Type as SideDataType
 from av.video.codeccontext import VideoCodecContext
 
 from iconface_video.errors import EncodeError, UsageError
 from iconface_video.settings import EncodeSettings
 from iconface_video.types import ColorTags
+from iconface_video.video.inventory import SideFacts
 from iconface_video.video.planes import PlaneLayout, layout_of, packed_form, planar_name
 
 ENCODERS = {"h264": "libx264", "hevc": "libx265", "prores": "prores_ks", "ffv1": "ffv1"}
@@ -173,11 +171,11 @@ def set_up(
     settings: EncodeSettings,
     color: ColorTags,
     field_order: str | None,
-    first: av.VideoFrame | None,
+    side: SideFacts,
 ) -> None:
     """Tags and options of an encoder that is not open yet.
 
-    `field_order` is given for interlaced output only. HDR10 metadata of the first picture goes into the stream's own headers.
+    `field_order` is given for interlaced output only. HDR10 metadata goes into the stream's own headers where the codec has them.
     """
     context.color_range = color.range
     context.colorspace = color.space
@@ -185,12 +183,18 @@ def set_up(
     context.color_trc = color.transfer
     context.thread_count = settings.encoder_threads or _THREADS.get(context.name, 0)
     options = _options(context.name, settings, context.pix_fmt or "")
-    hdr = _hdr_parameters(first) if first is not None else {}
+    hdr = _hdr_parameters(side)
+    bottom_first = field_order in ("bb", "bt")
     if context.name in ("libx264", "libx264rgb"):
         parameters = {key: hdr[value] for key, value in (("mastering-display", "display"), ("cll", "light")) if value in hdr}
+        if bottom_first:
+            parameters["bff"] = "1"  # x264's own default is top, which its parameter sets say before the first picture does
         options["x264-params"] = ":".join(f"{key}={value}" for key, value in {**_X264_REPEATABLE, **parameters}.items())
     elif context.name == "libx265":
         parameters = {key: hdr[value] for key, value in (("master-display", "display"), ("max-cll", "light")) if value in hdr}
+        if field_order is not None:
+            parameters["pic-struct"] = "4" if bottom_first else "3"  # a frame of two fields (H.265, table D.2)
+        options |= {"a53cc": "1", "dolbyvision": "0"}
         options["x265-params"] = ":".join(f"{key}={value}" for key, value in {"log-level": "error", **parameters}.items())
     if color.chroma_location in _CHROMA_LOCATIONS:
         options["chroma_sample_location"] = _CHROMA_LOCATIONS[color.chroma_location]
@@ -223,28 +227,14 @@ def _options(encoder: str, settings: EncodeSettings, pix_fmt: str) -> dict[str, 
     return {"level": "3", "slicecrc": "1", "g": "1", "slices": "4"}
 
 
-def _hdr_parameters(picture: av.VideoFrame) -> dict[str, str]:
-    """HDR10 static metadata of a picture in x264's and x265's notation (SMPTE ST 2086, CTA-861.3)."""
+def _hdr_parameters(side: SideFacts) -> dict[str, str]:
+    """HDR10 static metadata in x264's and x265's notation (SMPTE ST 2086, CTA-861.3)."""
     found: dict[str, str] = {}
-    items: list[Any] = list(picture.side_data)
-    for item in items:
-        data = bytes(item)
-        if item.type is SideDataType.MASTERING_DISPLAY_METADATA and len(data) >= 88:
-            display = _mastering_display(data)
-            if display:
-                found["display"] = display
-        elif item.type is SideDataType.CONTENT_LIGHT_LEVEL and len(data) >= 8:
-            found["light"] = "{},{}".format(*struct.unpack("=II", data[:8]))
+    if side.mastering is not None:
+        xy = [round(value * 50000) for value in side.mastering.primaries]
+        least, most = (round(value * 10000) for value in (side.mastering.least, side.mastering.most))
+        red, green, blue, white = (f"({xy[k]},{xy[k + 1]})" for k in (0, 2, 4, 6))
+        found["display"] = f"G{green}B{blue}R{red}WP{white}L({most},{least})"
+    if side.light is not None:
+        found["light"] = "{},{}".format(*side.light)
     return found
-
-
-def _mastering_display(data: bytes) -> str | None:
-    """FFmpeg's AVMasteringDisplayMetadata: ten rationals (R, G, B, white x y; least, most light) and two flags."""
-    numbers = struct.unpack("=22i", data[:88])
-    if not (numbers[20] and numbers[21]):
-        return None
-    values = [Fraction(n, d) if d else Fraction(0) for n, d in zip(numbers[0:20:2], numbers[1:20:2])]
-    xy = [round(value * 50000) for value in values[:8]]
-    least, most = (round(value * 10000) for value in values[8:])
-    red, green, blue, white = (f"({xy[k]},{xy[k + 1]})" for k in (0, 2, 4, 6))
-    return f"G{green}B{blue}R{red}WP{white}L({most},{least})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -14,17 +14,23 @@ import av
 import av.container
 from av.error import FFmpegError
 from av.packet import Packet
-from av.stream import Stream
+from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
 from iconface_video.durable import aside, new_token
 from iconface_video.errors import OutputError
 from iconface_video.settings import EncodeSettings
-from iconface_video.types import VideoInfo
+from iconface_video.types import ColorTags, VideoInfo
+from iconface_video.video import boxes
+from iconface_video.video.carrying import CONTAINER_NAMES, film_losses, is_limited_only
+from iconface_video.video.conform import color_for
 from iconface_video.video.container import open_input
 from iconface_video.video.encoders import EncoderChoice, choose_encoder, trial_options
+from iconface_video.video.inventory import SideFacts, side_facts
 from iconface_video.video.probe import stream_codec
 from iconface_video.video.remux import container_metadata, stream_metadata
+from iconface_video.video.seal_mp4 import described_tracks
+from iconface_video.video.stream_losses import muxer_flags, stream_notes, tag_notes
 
 _SUFFIX = {"mp4": ".mp4", "mov": ".mov", "matroska": ".mkv", "mpegts": ".ts"}
 _CONTAINER = {
@@ -43,7 +49,8 @@ _LONGEST_NAME = 255 - len(".iconface-work") - 1
 """Bytes: file systems take 255, and the output grows under a longer name."""
 _USUAL_FILM = (256, 256, Fraction(25), Fraction(1, 25))
 """Width, height, rate and time base that every container takes."""
-_NAMES = {"mp4": "MP4", "mov": "MOV", "matroska": "Matroska (MKV)", "mpegts": "MPEG-TS"}
+_SELF_DESCRIBING = ("mp4", "mov")
+"""Containers into which a data track's own description is put where the muxer has none for it, see `seal_mp4`."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,12 @@ class OutputPlan:
     """Indices of streams that no container can hold; each has a note."""
     rewritten_streams: tuple[int, ...] = ()
     """Indices of streams that the muxer makes anew from what it is told: chapter titles, time code."""
+    side: SideFacts = field(default_factory=SideFacts)
+    """What the film carries beside its samples."""
+    color: ColorTags = field(default_factory=ColorTags)
+    """Of what is written."""
+    lost: frozenset[str] = frozenset()
+    """Facts (fields of `SideFacts` and `VideoInfo`) that do not arrive; each has a note."""
 
     may_replace: bool = True
     """Whether a file that stands under the name at the end is replaced; where none stood there at first, it is not ours."""
@@ -91,16 +104,23 @@ def plan_output(info: VideoInfo, out: Path | str | None, settings: EncodeSetting
     with open_input(info.path) as source:
         film = film_of(info, source)
         others = [stream for stream in source.streams if stream.index != info.stream_index]
-        rewritten = _rewritten(info, source, others)
+        rewritten = _rewritten(info, others)
         carried = [stream for stream in others if stream.index not in rewritten]
         container, dropped = _choose_container(
             info, encoder, wanted, film, carried, out is not None and out.suffix != "", notes
         )
+        notes += stream_notes([stream for stream in carried if stream.index not in dropped], container)
+    notes += tag_notes(info.metadata, container, muxer_flags(info.metadata))
+    side = side_facts(info.path, info.stream_index)
+    color = color_for(info.color, info.height, info.pix_fmt, encoder.planar, limited_only=is_limited_only(encoder.name))
+    losses = film_losses(info, side, encoder, container, color)
+    notes += [loss.sentence for loss in losses]
     path = _path(info, out, container)
     if out is not None and not out.is_dir() and out.suffix and path != out:
         notes.append(f"The output is named {path.name} instead of {out.name}.")
     _check_path(info, path, force)
-    return OutputPlan(path, container, tuple(notes), encoder, dropped, rewritten, may_replace=force)
+    lost = frozenset(loss.fact for loss in losses)
+    return OutputPlan(path, container, tuple(notes), encoder, dropped, rewritten, side, color, lost, may_replace=force)
 
 
 def _what_is_not_held(info: VideoInfo, settings: EncodeSettings) -> str:
@@ -134,7 +154,10 @@ def _choose_container(
 ) -> tuple[str, tuple[int, ...]]:
     """The first container that holds everything with exact times; else everything; else the most."""
     candidates = list(dict.fromkeys([wanted, "mov", "mp4", "matroska"]))
-    refusals = {name: list(_refusals(name, info, encoder, film, streams)) for name in candidates}
+    described = {}
+    if "mov" in info.container.split(","):
+        described = {id: track.entry.kind.decode("latin-1") for id, track in described_tracks(info.path).items()}
+    refusals = {name: list(_refusals(name, info, encoder, film, streams, described)) for name in candidates}
     complete = [name for name in candidates if not refusals[name]]
     exact = [name for name in complete if _keeps_times(name, info.time_base)]
     if is_users and wanted in complete:
@@ -144,12 +167,14 @@ def _choose_container(
         raise OutputError(f"{info.path}: the film cannot be written: {refusals[chosen][0][1]}. Choose another --codec.")
     if chosen != wanted:
         reasons = "; ".join(reason for _, reason in refusals[wanted]) or "it rounds times to milliseconds"
-        notes.append(f"The output becomes a {_NAMES[chosen]} file, not {_NAMES[wanted]}: {reasons}.")
-    for _, reason in refusals[chosen]:
-        notes.append(f"Left out, as no container can hold it: {reason}.")
+        notes.append(f"The output becomes a {CONTAINER_NAMES[chosen]} file, not {CONTAINER_NAMES[wanted]}: {reasons}.")
+    for index, reason in refusals[chosen]:
+        elsewhere = any(index not in dict(refusals[name]) for name in candidates)
+        which = "no container that holds this codec" if elsewhere else "no container"
+        notes.append(f"Left out, as {which} can hold it: {reason}.")
     if not _keeps_times(chosen, info.time_base):
         notes.append(
-            f"{_NAMES[chosen]} stores times by its own clock: frames may move by up to half a tick of it, "
+            f"{CONTAINER_NAMES[chosen]} stores times by its own clock: frames may move by up to half a tick of it, "
             "and where one stream begins below 0, all move together."
         )
     return chosen, tuple(index for index, _ in refusals[chosen] if index >= 0)
@@ -166,15 +191,22 @@ def _keeps_times(container: str, time_base: Fraction) -> bool:
 
 
 def _refusals(
-    container: str, info: VideoInfo, encoder: EncoderChoice, film: VideoStream, streams: list[Stream]
+    container: str,
+    info: VideoInfo,
+    encoder: EncoderChoice,
+    film: VideoStream,
+    streams: list[Stream],
+    described: Mapping[int, str],
 ) -> Iterator[tuple[int, str]]:
-    """(stream index or -1 for the film, reason) for all that the container cannot hold."""
+    """(stream index or -1 for the film, reason) for all that the container cannot hold. described: as for `_holds`."""
     refusal = _film_refusal(container, info, encoder, film)
     if refusal:
-        yield -1, f"{_NAMES[container]} cannot hold {refusal}"
+        yield -1, f"{CONTAINER_NAMES[container]} cannot hold {refusal}"
     for stream in streams:
-        if not _holds(container, stream):
-            yield stream.index, f"{_NAMES[container]} cannot hold stream {stream.index} ({stream_codec(stream)} {stream.type})"
+        if not _holds(container, stream, described):
+            kind = stream_codec(stream)
+            kind = described.get(stream.id, kind) if kind.startswith("unknown") else kind
+            yield stream.index, f"{CONTAINER_NAMES[container]} cannot hold stream {stream.index} ({kind} {stream.type})"
 
 
 def _film_refusal(container: str, info: VideoInfo, encoder: EncoderChoice, film: VideoStream) -> str | None:
@@ -211,12 +243,16 @@ def _takes_film(
     return True
 
 
-def _holds(container: str, stream: Stream) -> bool:
-    """Whether the muxer takes the stream: found out by writing a header with it."""
+def _holds(container: str, stream: Stream, described: Mapping[int, str]) -> bool:
+    """Whether the muxer takes the stream: found out by writing a header with it.
+
+    described: kinds of the input's tracks whose descriptions are known, by id; the muxer need not know how to write those.
+    """
     if container == "mp4" and stream_codec(stream).startswith("pcm_"):
         return False  # Newer FFmpeg does write it, but hardly any player reads it.
+    file = io.BytesIO()
     try:
-        with av.open(io.BytesIO(), "w", format=container) as output:
+        with av.open(file, "w", format=container) as output:
             copy = copy_stream(output, stream)
             output.start_encoding()
             if stream.type == "data":  # what is wrong with it shows when its table is written, at the end
@@ -225,7 +261,16 @@ def _holds(container: str, stream: Stream) -> bool:
                 output.mux(packet)
     except (FFmpegError, ValueError):
         return False
-    return True
+    if stream.type != "data" or container not in _SELF_DESCRIBING or stream.id in described:
+        return True
+    # The muxer raises no error for data that it cannot describe: it writes a table of one entry that holds none.
+    moov = next((box for box in boxes.parsed(file.getvalue()) if box.kind == b"moov"), None)
+    return moov is not None and all(boxes.sample_entries(track) for track in moov.all(b"trak"))
+
+
+def is_picture_beside(stream: Stream) -> bool:
+    """Whether MP4's and MOV's muxer writes the stream as a tag (cover art), not as a track."""
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def copy_stream(output: av.container.OutputContainer, stream: Stream) -> Stream:
@@ -236,17 +281,15 @@ def copy_stream(output: av.container.OutputContainer, stream: Stream) -> Stream:
     return copy
 
 
-def _rewritten(info: VideoInfo, source: av.container.InputContainer, others: list[Stream]) -> tuple[int, ...]:
-    """MOV and MP4 keep chapter titles and time code in tracks of their own, which their muxer makes anew."""
+def _rewritten(info: VideoInfo, others: list[Stream]) -> tuple[int, ...]:
+    """MOV and MP4 keep chapter titles and time code in tracks of their own, which their muxer makes anew.
+
+    FFmpeg's demuxer has read the tracks that others name as their chapters by itself, and sets them to be discarded.
+    """
     if "mov" not in info.container.split(","):
         return ()
-    chapters = len(source.chapters())
-    found = []
-    for stream in others:
-        is_titles = stream.type == "data" and chapters > 0 and stream.frames == chapters
-        if stream.type == "data" and ("timecode" in stream.metadata or is_titles):
-            found.append(stream.index)
-    return tuple(found)
+    data = [stream for stream in others if stream.type == "data"]
+    return tuple(stream.index for stream in data if "timecode" in stream.metadata or stream.discard is Discard.all)
 
 
 def _path(info: VideoInfo, out: Path | None, container: str) -> Path:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import io
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import av
 import av.container
 import numpy as np
 from av.audio.stream import AudioStream
 from av.error import FFmpegError
-from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Stream
 from av.video.stream import VideoStream
 
 from iconface_video.errors import VideoOpenError
-from iconface_video.types import ColorTags, StreamInfo, VideoInfo
+from iconface_video.types import ColorTags, StreamInfo, VideoInfo, mirrors
 from iconface_video.video.clock import has_recorder_clock, read_clock
 from iconface_video.video.container import demuxed, film_stream, open_input
 from iconface_video.video.ending import own_length
 from iconface_video.video.planes import FULL_RANGE, layout_of, planar_name
+from iconface_video.video.stream_header import chroma_location, side_data_of, stream_header
 from iconface_video.video.timestamps import PtsGuesser
 
 FieldOrder = Literal["progressive", "tt", "bb", "tb", "bt", "unknown"]
@@ -48,10 +48,20 @@ def probe(path: Path | str) -> VideoInfo:
 
     Raises InputError (missing, empty, a directory, unreadable) or VideoOpenError (text, an image, audio only, damaged).
     """
-    path = Path(path)
+    info, step = _looked_at(Path(path))
+    return _with_clock(info, step) if has_recorder_clock(info.container) else info
+
+
+def first_look(path: Path) -> VideoInfo:
+    """As `probe`, without a walk through all packets: of files whose clock is known to be whole."""
+    return _looked_at(path)[0]
+
+
+def _looked_at(path: Path) -> tuple[VideoInfo, int]:
+    """What stands in the header and the first pictures, and the usual step from picture to picture in ticks."""
     with open_input(path) as container:
         stream = film_stream(path, container)
-        chroma_location = _chroma_location(stream)
+        location = chroma_location(stream, stream_header(stream))
         slots: list[int] = []
         pictures = list(islice(_decodable(container, stream, slots), _PROBED_PICTURES))
         if not pictures:
@@ -59,9 +69,7 @@ def probe(path: Path | str) -> VideoInfo:
                 f"{path}: not one picture of its {stream.codec_context.name} video could be decoded. "
                 "The file is damaged or cut short; copy it again from the source."
             )
-        info = _info(path, container, stream, pictures, chroma_location, slots)
-        step = default_step(stream)
-    return _with_clock(info, step) if has_recorder_clock(info.container) else info
+        return _info(path, container, stream, pictures, location, slots), default_step(stream)
 
 
 def _with_clock(info: VideoInfo, step: int) -> VideoInfo:
@@ -105,7 +113,7 @@ def _info(
     container: av.container.InputContainer,
     stream: VideoStream,
     pictures: list[av.VideoFrame],
-    chroma_location: int,
+    location: int,
     slots: list[int],
 ) -> VideoInfo:
     first = pictures[0]
@@ -127,8 +135,8 @@ def _info(
         duration_seconds=_duration_seconds(container, stream),
         frame_count_declared=stream.frames if 0 < stream.frames < _ABSURD_FRAMES else None,
         sample_aspect_ratio=_sane_aspect(stream.sample_aspect_ratio),
-        rotation=_clockwise(first.rotation),
-        color=color_tags(first, stream, chroma_location),
+        rotation=turn_of(matrix),
+        color=color_tags(first, stream, location),
         bit_depth=layout_of(pix_fmt).depth,
         field_order=_field_order(stream, pictures),
         streams=tuple(_stream_info(other) for other in container.streams if other.index != stream.index),
@@ -188,20 +196,21 @@ def _sane_aspect(ratio: Fraction | None) -> Fraction:
     return ratio if ratio and Fraction(1, 16) <= ratio <= 16 else Fraction(1)
 
 
-def _clockwise(counterclockwise: int) -> int:
-    return (round(-counterclockwise / 90) * 90) % 360
+def turn_of(matrix: tuple[int, ...] | None) -> int:
+    """Degrees clockwise (0, 90, 180, 270) by which a display matrix turns the picture before it may mirror it (see `VideoInfo`)."""
+    if matrix is None:
+        return 0
+    # The numbers a, b of where the picture's x axis points on the screen, y downwards; a mirror after the turn swaps left and right.
+    across, down = (-matrix[0] if mirrors(matrix) else matrix[0]), matrix[1]
+    return round(math.degrees(math.atan2(down, across)) / 90) * 90 % 360
 
 
 def _display_matrix(picture: av.VideoFrame) -> tuple[int, ...] | None:
-    # Iterating gives the items, although the container calls itself a mapping.
-    items: list[Any] = list(picture.side_data)
-    for item in items:
-        if item.type is SideDataType.DISPLAYMATRIX:
-            return tuple(int(value) for value in np.frombuffer(bytes(item), np.int32)[:9])
-    return None
+    data = side_data_of(picture).get("DISPLAYMATRIX", b"")
+    return tuple(int(value) for value in np.frombuffer(data, np.int32)[:9]) if len(data) >= 36 else None
 
 
-def color_tags(picture: av.VideoFrame, stream: VideoStream, chroma_location: int) -> ColorTags:
+def color_tags(picture: av.VideoFrame, stream: VideoStream, location: int) -> ColorTags:
     """The picture's tags; what it leaves unspecified is taken from its stream."""
     context = stream.codec_context
     full = picture.format.name.startswith("yuvj")
@@ -210,7 +219,7 @@ def color_tags(picture: av.VideoFrame, stream: VideoStream, chroma_location: int
         space=_specified(picture.colorspace, context.colorspace, picture.format.is_rgb),
         primaries=_specified(picture.color_primaries, context.color_primaries),
         transfer=_specified(picture.color_trc, context.color_trc),
-        chroma_location=chroma_location,
+        chroma_location=location,
     )
 
 
@@ -220,29 +229,6 @@ def _specified(own: int, fallback: int, zero_is_value: bool = False) -> int:
         if value != 2 and (value != 0 or zero_is_value):
             return value
     return 2
-
-
-def _chroma_location(stream: VideoStream) -> int:
-    """AVCHROMA_LOC of the stream, 0 where unspecified.
-
-    PyAV has no accessor for it, but it copies all parameters from stream to stream, and Matroska writes chroma siting
-    into its header (elements 0x55B7 and 0x55B8: 0 unspecified, 1 at the left or top, 2 half a sample off).
-    """
-    header = io.BytesIO()
-    try:
-        with av.open(header, "w", format="matroska") as container:
-            container.add_stream_from_template(stream, opaque=True)
-            container.start_encoding()
-            written = header.getvalue()
-    except (FFmpegError, ValueError):
-        return 0
-    across, down = (_byte_after(written, mark) for mark in (b"\x55\xb7\x81", b"\x55\xb8\x81"))
-    return {(1, 2): 1, (2, 2): 2, (1, 1): 3, (2, 1): 4}.get((across, down), 0)
-
-
-def _byte_after(data: bytes, mark: bytes) -> int:
-    position = data.find(mark)
-    return data[position + len(mark)] if 0 <= position < len(data) - len(mark) else 0
 
 
 def _field_order(stream: VideoStream, pictures: list[av.VideoFrame]) -> FieldOrder:

@@ -40,6 +40,8 @@ class CopyReport:
     """Packets whose times ran backwards and were set after the one before."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Packets that are damaged beyond copying: with an impossible time or duration, or refused by the muxer."""
+    not_arrived: list[str] = field(default_factory=list)
+    """What the plan promised and the finished file does not have, in sentences."""
     is_truncated: bool = False
     """The input's container was damaged so that the rest could not be reached."""
 
@@ -50,7 +52,7 @@ class CopyReport:
         found += [f"{_counted(count, kind)} damaged and left out" for kind, count in sorted(self.left_out.items())]
         if self.is_truncated:
             found.append("the file is damaged: sound and subtitles end where it can be read no further")
-        return tuple(found)
+        return (*found, *self.not_arrived)
 
 
 def _counted(count: int, kind: str) -> str:

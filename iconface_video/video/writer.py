@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from fractions import Fraction
@@ -15,7 +16,7 @@ import av
 import av.container
 from av.error import FFmpegError
 from av.packet import Packet
-from av.video.codeccontext import VideoCodecContext
+from av.stream import Stream
 from av.video.stream import VideoStream
 
 from iconface_video.durable import sync_path
@@ -24,19 +25,23 @@ from iconface_video.settings import EncodeSettings
 from iconface_video.types import Frame, Timestamp, VideoInfo
 from iconface_video.video.clock import Mender
 from iconface_video.video.container import open_input
+from iconface_video.video.encoder_pictures import EncoderPictures, decoded_of
 from iconface_video.video.encoders import set_up
 from iconface_video.video.limits import local_url
 from iconface_video.video.output_plan import OutputPlan, copy_stream, film_of, plan_output
-from iconface_video.video.planes import DecodedPicture, fill_picture, is_packed, packed_picture_of, picture_of, planar_name
 from iconface_video.video.remux import CopyReport, Remuxer, container_metadata, stream_metadata, trimmed_chapters
+from iconface_video.video.seal import Sealed, seal
+from iconface_video.video.seal_matroska import PADDING
+from iconface_video.video.stream_losses import muxer_flags
+from iconface_video.video.timecode import later_time_code
+from iconface_video.video.verify import Expected, missing_facts
 
 __all__ = ["OutputPlan", "VideoWriter", "plan_output"]
 
 _MAX_TIMESCALE = 2**31 - 1
 _CLOCKS = {"mp4": Fraction(1, 8000), "mov": Fraction(1, 8000), "mpegts": Fraction(1, 90000)}
 """Coarsest tick of sound, in seconds, in containers that want its times to rise (MP4 counts samples)."""
-_BICUBIC_ACCURATE = 4 | 0x40000 | 0x2000
-"""SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT: without the last two swscale darkens by a level or two."""
+_TIME_CODE_KEYS = ("timecode", "reel_name")
 
 
 class VideoWriter:
@@ -71,8 +76,12 @@ class VideoWriter:
         self._stack = ExitStack()
         self._output: av.container.OutputContainer | None = None
         self._film: VideoStream | None = None
-        self._encoder: VideoCodecContext | None = None
+        self._pictures: EncoderPictures | None = None
         self._remuxer: Remuxer | None = None
+        self._pairs: list[tuple[Stream, Stream]] = []
+        self._packets: Counter[int] = Counter()
+        self._field_order: str | None = None
+        self._chapters = 0
         self.frames_written = 0
         self.copying = CopyReport()
         """What of sound, subtitles and the like could not be copied as it was."""
@@ -110,7 +119,8 @@ class VideoWriter:
             if self._output is None:
                 self._start(frame)
             assert self._film is not None
-            picture = self._picture(frame)
+            assert self._pictures is not None
+            picture = self._pictures.picture_of(frame)
             picture.pts = frame.pts - self._shift
             picture.duration = frame.duration
             picture.time_base = frame.time_base
@@ -137,7 +147,7 @@ class VideoWriter:
             container_options=self._muxer_options(source),
             metadata_errors="replace",
         )
-        pairs = []
+        pairs = self._pairs
         for stream in source.streams:
             if stream.index == info.stream_index:
                 self._film = self._add_film(frame, source)
@@ -147,8 +157,10 @@ class VideoWriter:
                 copy.metadata.clear()
                 copy.metadata.update(stream_metadata(stream.metadata, packets_kept=is_whole))
                 pairs.append((stream, copy))
-        self._output.metadata.update(container_metadata(info.metadata, self._metadata))
-        self._output.set_chapters(trimmed_chapters(source.chapters(), self._first, self._end, self._shift * info.time_base))
+        self._output.metadata.update(_without_time_code(container_metadata(info.metadata, self._metadata)))
+        chapters = trimmed_chapters(source.chapters(), self._first, self._end, self._shift * info.time_base)
+        self._output.set_chapters(chapters)
+        self._chapters = len(chapters)
         shift, tick = self._shift * info.time_base, _CLOCKS.get(plan.container, Fraction(0))
         self._remuxer = Remuxer(source, pairs, self._first, self._end, shift, self.copying, tick, Mender(info))
 
@@ -158,38 +170,49 @@ class VideoWriter:
         original = film_of(info, source)
         film = self._output.add_stream(plan.encoder.name, rate=info.average_rate or Fraction(25))
         assert isinstance(film, VideoStream)
-        context = self._encoder = film.codec_context
-        picture = _decoded(frame)
+        context = film.codec_context
+        decoded = decoded_of(frame)
+        is_interlaced = decoded is not None and decoded.picture.interlaced_frame
+        self._field_order = info.field_order if is_interlaced else None
+        self._pictures = EncoderPictures(plan.encoder, frame, plan.color, self._field_order)
         film.width, film.height = info.width, info.height
-        film.pix_fmt = self._encoder_format(picture)
+        film.pix_fmt = self._pictures.pix_fmt
         film.time_base = context.time_base = info.time_base
         context.sample_aspect_ratio = info.sample_aspect_ratio
-        own_picture = picture.picture if picture is not None else None
-        is_interlaced = own_picture is not None and own_picture.interlaced_frame
-        set_up(context, self._settings, frame.color, info.field_order if is_interlaced else None, own_picture)
+        set_up(context, self._settings, plan.color, self._field_order, plan.side)
         if context.name in ("libx265", "hevc_nvenc") and plan.container in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # Apple's players want it; the default is hev1.
         if info.display_matrix is not None:
             film.set_display_matrix(info.display_matrix)
         film.disposition = original.disposition
-        film.metadata.update(stream_metadata(original.metadata, packets_kept=False))
+        film.metadata.update(_without_time_code(stream_metadata(original.metadata, packets_kept=False)))
+        film.metadata.update(self._time_code_tags())
         return film
 
-    def _encoder_format(self, picture: DecodedPicture | None) -> str:
-        """FFmpeg's deprecated full-range twins (yuvj420p) are used where the decoder does, so that pictures pass as they are."""
-        choice = self._plan.encoder
-        if picture is None or picture.picture.format.name == choice.pix_fmt:
-            return choice.pix_fmt
-        own = picture.picture.format.name
-        twin = own.startswith("yuvj") and planar_name(own) == choice.pix_fmt
-        return own if twin and choice.name in ("libx264", "libx265") else choice.pix_fmt
+    def _time_code(self) -> str | None:
+        """Of the output's first frame."""
+        code = self._plan.side.time_code
+        if code is None or "time_code" in self._plan.lost:
+            return None
+        if self._first is None:
+            return code
+        return later_time_code(code, self._first - self._info.first_pts * self._info.time_base, self._info.average_rate)
+
+    def _time_code_tags(self) -> dict[str, str]:
+        """On the film, where the muxers look for them; Matroska keeps them as tags, in capitals."""
+        values = (self._time_code(), None if "reel" in self._plan.lost else self._plan.side.reel)
+        is_matroska = self._plan.container == "matroska"
+        return {
+            (key.upper() if is_matroska else key): value for key, value in zip(_TIME_CODE_KEYS, values) if value is not None
+        }
 
     def _muxer_options(self, source: av.container.InputContainer) -> dict[str, str]:
         info, container = self._info, self._plan.container
         if container == "mpegts":
             return {"mpegts_copyts": "1"}
         if container == "matroska":
-            return {"fflags": "+bitexact"}  # else its identifiers are random, and no two files the same
+            # Bit-exact, or else its identifiers are random, and no two files the same. The padding is for `seal`.
+            return {"fflags": "+bitexact", "metadata_header_padding": str(PADDING)}
         options = {"video_track_timescale": str(info.time_base.denominator)}
         starts_later = info.first_pts != 0 or any(stream.start_time for stream in source.streams)
         if starts_later and self._first is None:
@@ -197,27 +220,7 @@ class VideoWriter:
             clocks = [info.time_base.denominator] + [s.time_base.denominator for s in source.streams if s.time_base]
             exact = math.lcm(*clocks)
             options["movie_timescale"] = str(exact if exact <= _MAX_TIMESCALE else info.time_base.denominator)
-        if any("." in key for key in info.metadata):
-            options["movflags"] = "use_metadata_tags"  # Keys beyond the classic ones, such as com.apple.quicktime.*
-        return options
-
-    def _picture(self, frame: Frame) -> av.VideoFrame:
-        """FFmpeg's picture for the frame: the decoder's own where possible, with only the changed planes written into it."""
-        assert self._encoder is not None
-        wanted = self._encoder.pix_fmt
-        decoded = _decoded(frame)
-        if decoded is not None and decoded.picture.format.name == wanted and planar_name(wanted) == frame.pix_fmt:
-            if frame.planes is decoded.planes:
-                return decoded.picture
-            if not is_packed(wanted):
-                _bring_up_to_date(decoded, frame)
-                return decoded.picture
-        choice = self._plan.encoder
-        if choice.planar == frame.pix_fmt and choice.pix_fmt != choice.planar:
-            return packed_picture_of(frame.planes, choice.pix_fmt, frame.width, frame.height, frame.color)
-        name = wanted if wanted and planar_name(wanted) == frame.pix_fmt else frame.pix_fmt
-        picture = picture_of(frame.planes, name, frame.width, frame.height, frame.color)
-        return picture if name == wanted else picture.reformat(format=wanted, interpolation=_BICUBIC_ACCURATE)
+        return {**options, **muxer_flags(info.metadata)}
 
     def _mux(self, packets: list[Packet]) -> None:
         assert self._output is not None
@@ -233,8 +236,10 @@ class VideoWriter:
         assert self._output is not None
         assert self._remuxer is not None
         for packet in self._remuxer.up_to(until):
+            index = packet.stream_index
             try:
                 self._output.mux(packet)
+                self._packets[index] += 1
             except (av.error.ArgumentError, av.error.InvalidDataError):
                 self._remuxer.refused(packet)
 
@@ -250,13 +255,29 @@ class VideoWriter:
             self._mux(self._film.encode(None))
             self._copy(None)
             self._output.close()
+            self._seal_and_verify()
             sync_path(self._plan.partial_path)  # the disk holds it before the name says so
         except (FFmpegError, ValueError, OSError) as error:
             raise self._failure(error) from error
 
+    def _seal_and_verify(self) -> None:
+        """Put in what the muxer could not be told, then look whether all is there."""
+        plan, info = self._plan, self._info
+        assert self._film is not None
+        sealed = Sealed(
+            self._film.index, tuple(self._pairs), dict(self._packets), is_whole=self._first is None and self._end is None
+        )
+        try:
+            seal(plan, info, sealed)
+        except ValueError as error:
+            self.copying.not_arrived.append(f"the output could not be completed: {error}")
+        expected = Expected(self._field_order, self._time_code(), self._chapters, self.frames_written, self._packets)
+        self.copying.not_arrived += missing_facts(plan.partial_path, plan, info, expected)
+
     def _release(self) -> None:
         self._stack.close()
-        self._output = self._film = self._encoder = self._remuxer = None
+        self._output = self._film = self._pictures = self._remuxer = None
+        self._pairs = []
 
 
 def _remedy(error: Exception, plan: OutputPlan) -> str:
@@ -271,14 +292,6 @@ def _remedy(error: Exception, plan: OutputPlan) -> str:
     )
 
 
-def _decoded(frame: Frame) -> DecodedPicture | None:
-    return next((item for item in frame.side_data if isinstance(item, DecodedPicture)), None)
-
-
-def _bring_up_to_date(decoded: DecodedPicture, frame: Frame) -> None:
-    """Write the frame's changed planes into the picture. Another frame over the same picture finds out by `planes`."""
-    changed = [old is not new for old, new in zip(decoded.planes, frame.planes)]
-    if any(changed):
-        decoded.picture.make_writable()
-        fill_picture(decoded.picture, frame.planes, changed)
-    decoded.planes = frame.planes
+def _without_time_code(metadata: dict[str, str]) -> dict[str, str]:
+    """It is told anew: a part of a film begins later. Nor does what is opaque say any more that it is transparent."""
+    return {key: value for key, value in metadata.items() if key.lower() not in (*_TIME_CODE_KEYS, "alpha_mode")}

@@ -37,7 +37,7 @@ _MARGIN = 0.9
 
 def shown(frame: Frame, info: VideoInfo) -> UInt8:
     """(h, w, 3) RGB, upright, square pixels, no larger than the page shows it, even sides."""
-    picture = to_display(to_rgb(frame), info.display_size, info.rotation)
+    picture = to_display(to_rgb(frame), info.display_size, info.rotation, info.is_mirrored)
     return fitted(picture)
 
 

@@ -204,7 +204,7 @@ class Workspace:
         with self._frames_lock:
             self._frames = self._frames or RandomAccess(info.path, self.settings.read, allow_decord=False)
             picture = self._frames.frame_at(pts)
-        return jpeg(fitted(to_display(picture.rgb, info.display_size, info.rotation)))
+        return jpeg(fitted(to_display(picture.rgb, info.display_size, info.rotation, info.is_mirrored)))
 
     # For the page ----------------------------------------------------------------------------------------------------
 

@@ -93,7 +93,7 @@ def test_display_pictures_agree_with_the_display_transform(rotation):
     )  # fmt: skip
     picture = np.zeros((60, 40, 3), np.uint8)
     picture[19:22, 9:12] = 255  # centre at (10, 20)
-    upright = to_display(picture, info.display_size, rotation)
+    upright = to_display(picture, info.display_size, rotation, is_mirrored=False)
     assert upright.shape[1::-1] == info.display_size
     weight = upright[..., 0].astype(float)
     ys, xs = np.mgrid[0 : weight.shape[0], 0 : weight.shape[1]]

@@ -1,0 +1,130 @@
+"""ISO base media boxes (ISO/IEC 14496-12) and QuickTime atoms: the index (moov) at a file's end taken apart and written."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_PARENTS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"dinf", b"tref"})
+_MAX_MOOV = 1 << 30
+_TABLE_HEAD = 8
+"""Version, flags and count in front of a sample description's entries."""
+
+
+@dataclass(eq=False)
+class Box:
+    """One box: content in front of its children, and these."""
+
+    kind: bytes
+    body: bytes = b""
+    children: list[Box] = field(default_factory=list)
+
+    @property
+    def coded(self) -> bytes:
+        content = self.body + b"".join(child.coded for child in self.children)
+        return struct.pack(">I", 8 + len(content)) + self.kind + content
+
+    def find(self, *path: bytes) -> Box | None:
+        here: Box | None = self
+        for kind in path:
+            here = None if here is None else next((child for child in here.children if child.kind == kind), None)
+        return here
+
+    def all(self, kind: bytes) -> list[Box]:
+        return [child for child in self.children if child.kind == kind]
+
+    def put(self, box: Box) -> None:
+        """In the place of the first of its kind, or at the end."""
+        place = next((index for index, old in enumerate(self.children) if old.kind == box.kind), len(self.children))
+        self.children[place : place + 1] = [box]
+
+
+def parsed(data: bytes) -> Iterator[Box]:
+    """Boxes one after the other; ends where the data end or make no sense. Trailing bytes that are no box are left out."""
+    place = 0
+    while place + 8 <= len(data):
+        size, kind = struct.unpack(">I4s", data[place : place + 8])
+        head = 8
+        if size == 1 and place + 16 <= len(data):
+            size, head = int.from_bytes(data[place + 8 : place + 16], "big"), 16
+        if size == 0:
+            size = len(data) - place
+        if size < head or place + size > len(data):
+            return
+        body = data[place + head : place + size]
+        yield Box(kind, children=list(parsed(body))) if kind in _PARENTS else Box(kind, body)
+        place += size
+
+
+def find_moov(path: Path) -> tuple[int, int] | None:
+    """(place, size) of the index in the file; None where there is none that makes sense."""
+    end = path.stat().st_size
+    with path.open("rb") as file:
+        place = 0
+        while place + 8 <= end:
+            file.seek(place)
+            head = file.read(16)
+            size, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            if size == 1:
+                size = int.from_bytes(head[8:16], "big")
+            elif size == 0:
+                size = end - place
+            if size < 8:
+                return None
+            if kind == b"moov":
+                return (place, size) if size <= _MAX_MOOV else None
+            place += size
+    return None
+
+
+def read_moov(path: Path) -> Box | None:
+    """The file's index, None where it has none."""
+    found = find_moov(path)
+    if found is None:
+        return None
+    with path.open("rb") as file:
+        file.seek(found[0])
+        return next(parsed(file.read(found[1])), None)
+
+
+def rewrite_moov(path: Path, moov: Box) -> None:
+    """Put another index in the place of one that ends the file: no sample moves. ValueError where it is not at the end."""
+    found = find_moov(path)
+    if found is None or found[0] + found[1] != path.stat().st_size:
+        raise ValueError(f"{path}: the index is not at its end")
+    with path.open("r+b") as file:
+        file.seek(found[0])
+        file.write(moov.coded)
+        file.truncate()
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def handler_of(track: Box) -> bytes:
+    """ "vide", "soun", "meta" ...; empty where the track does not say."""
+    handler = track.find(b"mdia", b"hdlr")
+    return b"" if handler is None else handler.body[8:12]
+
+
+def track_id(track: Box) -> int:
+    """From its header; 0 where that is missing."""
+    head = track.find(b"tkhd")
+    if head is None or not head.body:
+        return 0
+    place = 20 if head.body[0] == 1 else 12
+    return int.from_bytes(head.body[place : place + 4], "big")
+
+
+def sample_entries(track: Box) -> list[Box]:
+    """The sample descriptions, each with all its content in `body`."""
+    table = track.find(b"mdia", b"minf", b"stbl", b"stsd")
+    return [] if table is None else [Box(box.kind, box.coded[8:]) for box in parsed(table.body[_TABLE_HEAD:])]
+
+
+def put_sample_entries(track: Box, entries: list[Box]) -> None:
+    table = track.find(b"mdia", b"minf", b"stbl", b"stsd")
+    assert table is not None
+    table.body = struct.pack(">II", 0, len(entries)) + b"".join(entry.coded for entry in entries)
