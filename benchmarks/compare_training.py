@@ -33,7 +33,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="compare-training-") as name:
         folder = Path(name)
         data = options.data or _made_up(folder / "faces", options.size)
-        trees = {"other": options.other.resolve(), "this": HERE}
+        trees = {"other": options.other.resolve(), "this": options.this.resolve()}
         drivers = {what: Driver(what, tree, folder, data, options) for what, tree in trees.items()}
         try:
             taken: dict[str, list[dict[str, float]]] = {what: [] for what in drivers}
@@ -77,9 +77,10 @@ class Driver:
         package = folder / f"{what}-package" / "iconface_video"
         package.mkdir(parents=True)
         # As the package is installed: pipelines/ and configs/ inside it.
+        missing = [name for name in ("iconface_video", "pipelines", "configs") if not (tree / name).is_dir()]
+        if missing:
+            raise SystemExit(f"{tree}: not a checkout of this project ({missing[0]} is missing)")
         for part in [*(tree / "iconface_video").iterdir(), tree / "pipelines", tree / "configs"]:
-            if not part.exists():
-                raise SystemExit(f"{tree}: not a checkout of this project ({part.name} is missing)")
             (package / part.name).symlink_to(part)
         chosen = [
             "--data",
@@ -176,6 +177,7 @@ def _revision(tree: Path) -> str:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("other", type=Path, help="checkout of the other revision")
+    parser.add_argument("--this", type=Path, default=HERE, help="checkout to compare it with (the one that this script is in)")
     parser.add_argument("--data", type=Path, help="aligned faces with an index.csv; made-up pictures when not given")
     parser.add_argument("--size", type=int, default=128, help="px (128)")
     parser.add_argument("--batch", type=int, default=12, help="faces a step, an even number (12)")

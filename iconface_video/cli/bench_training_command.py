@@ -13,6 +13,9 @@ from iconface_video.cli.display import print_json, print_rows
 if TYPE_CHECKING:
     from iconface_video.pipelines.bench_training import TrainingBench
 
+SMALL_SHARE = 0.002
+"""Parts below it stand in one line; the JSON has them all."""
+
 
 def training(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Training config (YAML), see configs/training/.")],
@@ -71,6 +74,9 @@ def _rows(found: TrainingBench) -> list[tuple[str, str]]:
         ("a face", line(times.whole)),
         ("data", line(times.data)),
     ]
-    rows += [(p.name, line(p.whole, f"  (forward {p.forward:.2f}, backward {p.backward:.2f})")) for p in times.parts]
+    large = [part for part in times.parts if part.whole >= SMALL_SHARE * times.whole]
+    rows += [(p.name, line(p.whole, f"  (forward {p.forward:.2f}, backward {p.backward:.2f})")) for p in large]
+    small = times.parts[len(large) :]  # longest first
+    rows += [("smaller parts", line(sum(part.whole for part in small)))] if small else []
     rows += [(f"optimizer, {name}", line(ms)) for name, ms in times.optimizers.items()]
     return [*rows, ("average", line(times.average)), ("other", line(times.other))]

@@ -3,7 +3,7 @@
 A checkpoint is float32 four times over (weights, average, moments); a file of this kind needs about four bytes a weight:
 
 * large weights in float16, whose rounding is far below what one step changes;
-* the average as its difference from the weights, which is small, in 8 bits with a scale a row;
+* the average as its difference from the weights, which is small, in 8 bits with a scale a row (of frozen weights: nothing);
 * first moments (Muon's momentum, AdamW's mean) in 8 bits with a scale a row: a few steps replace them;
 * second moments in bfloat16, since what is rounded to zero there would blow up the next step;
 * what is small, integers and every other module stay as they are.
@@ -31,7 +31,7 @@ from iconface_video.train.run_state import checkpoints, newest_stage
 FORMAT = "iconface-video run 1"
 SMALL = 4096
 """Tensors of at most so many values are kept as they are."""
-_SCALE, _ROWS, _HALF, _BRAIN = "/scale", "/int8", "/float16", "/bfloat16"
+_SCALE, _ROWS, _HALF, _BRAIN, _SAME = "/scale", "/int8", "/float16", "/bfloat16", "/same"
 _FIRST_MOMENTS = ("momentum", "mean", "exp_avg")
 _TEXTS = ("stage.json", "config.json", "curve.csv", "validation.csv")
 _SAFE = re.compile(r"(stage-\d\d/)?(stage\.json|config\.json|curve\.csv|validation\.csv|checkpoint-\d{7}/state\.json)")
@@ -140,14 +140,21 @@ def _packed(parts: Mapping[str, Mapping[str, Tensor]], moments: bool) -> dict[st
                 packed.update(_packed_moments(name, part))
         elif name == "average" and main is not None:
             for key, value in part.items():
-                # Against the weights as they will be read, so that their rounding does not add up.
-                weights = _rounded(parts[main][key])
-                packed.update(_in_rows(f"average:{key}", value - weights) if _is_large(value) else {f"average:{key}": value})
+                packed.update(_packed_average(f"average:{key}", value, parts[main][key]))
         else:
             for key, value in part.items():
                 halved = name == main and _is_large(value) and float(value.abs().max()) < _LARGEST_HALF
                 packed[f"{name}:{key}" + (_HALF if halved else "")] = value.half() if halved else value
     return {key: value.contiguous() for key, value in packed.items()}
+
+
+def _packed_average(key: str, value: Tensor, weights: Tensor) -> dict[str, Tensor]:
+    if not _is_large(value):
+        return {key: value}
+    if torch.equal(value, weights):  # frozen
+        return {f"{key}{_SAME}": torch.ones(1, dtype=torch.int8)}
+    # Against the weights as they will be read, so that their rounding does not add up.
+    return _in_rows(key, value - _rounded(weights))
 
 
 def _packed_moments(name: str, part: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -191,10 +198,13 @@ def _unpacked(packed: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
             key = key.removesuffix(_ROWS)
         elif full.endswith((_HALF, _BRAIN)):
             value, key = value.float(), key.removesuffix(_HALF).removesuffix(_BRAIN)
+        key = key.removesuffix(_SAME)
         parts.setdefault(name, {})[key] = value
     average = parts["average"]
     main = next((part for name, part in parts.items() if name != "average" and part.keys() == average.keys()), {})
     for key in average:
         if f"average:{key}{_ROWS}" in packed:
             average[key] = average[key] + main[key]
+        elif f"average:{key}{_SAME}" in packed:
+            average[key] = main[key].clone()
     return parts

@@ -22,7 +22,7 @@ from iconface_video.train.trainer import PHASE, Trainer
 PART = "part: "
 REST = "the rest"
 _BACKWARD_NODE = "autograd::engine::evaluate_function"
-_DEPTH = 2
+_DEPTH = 3
 """Words of a module's name by which modules are told apart."""
 
 
@@ -93,7 +93,7 @@ def _step(trainer: Trainer, batch: Any) -> None:
 def _shares(trainer: Trainer, batches: Sequence[Any]) -> dict[tuple[str, str], float]:
     """(phase, part) -> share of a step's time."""
     main = trainer.task.modules[trainer.main]
-    with _marked(main), profile(use_kineto=False) as profiler:  # Kineto writes lines of its own to the terminal
+    with _marked(main), profile() as profiler:
         for batch in batches:
             _step(trainer, batch)
     spent = _attributed(profiler.function_events)

@@ -32,7 +32,7 @@ class TwoPlayers(Task):
         self.modules = {"model": network, "judge": nn.Linear(24, 256)}
 
     def parameters(self) -> dict[str, list[nn.Parameter]]:
-        return {name: list(module.parameters()) for name, module in self.modules.items()}
+        return {name: [p for p in module.parameters() if p.requires_grad] for name, module in self.modules.items()}
 
     def batches(self, seed: int, start_step: int) -> Iterator[Tensor]:
         step = start_step
@@ -79,8 +79,11 @@ def test_an_imported_run_goes_on_to_the_same_losses(tmp_path: Path, moments: boo
     assert [row.split(",")[0] for row in curves[1]] == [row.split(",")[0] for row in curves[0]]
 
 
-def test_averages_and_moments_come_back_as_they_were(tmp_path: Path) -> None:
-    run(tmp_path / "run", 6)
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_averages_and_moments_come_back_as_they_were(tmp_path: Path, is_frozen: bool) -> None:
+    task = TwoPlayers()
+    task.modules["model"][0].weight.requires_grad_(not is_frozen)  # type: ignore[index]
+    Trainer(task, replace(SETTINGS, max_steps=6), tmp_path / "run").run()
     before = checkpoints(tmp_path / "run")[-1]
     export_run(tmp_path / "run", tmp_path / "run.safetensors")
     after = import_run(tmp_path / "run.safetensors", tmp_path / "elsewhere")

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -92,13 +91,43 @@ def test_the_command_takes_a_stage_of_a_config(tmp_path: Path, capsys: pytest.Ca
     assert "has 2 stages" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(find_spec("efficientnet_lite_pytorch") is None, reason="the extra 'train' is not installed")
-def test_two_revisions_train_in_turn() -> None:
-    """The same one twice: the first steps' losses are equal, whatever their time."""
+TRAINER = """
+import time
+
+def train_restorer(config, run_folder, on_log):
+    assert config["mix"]["reference_shares"] == [0.0, 0.0, 1.0]
+    for step in range(1, 100):
+        end = time.process_time() + {seconds}
+        while time.process_time() < end:
+            pass
+        on_log(step, {{"loss": 1 / step}})
+"""
+
+
+def checkout(folder: Path, seconds: float) -> Path:
+    """What the comparison asks of a revision, with steps that take so long."""
+    files = {
+        "iconface_video/__init__.py": "",
+        "iconface_video/train/config.py": "RestorerConfig = dict\ndef build(kind, values, where):\n    return values\n",
+        "pipelines/train.py": TRAINER.format(seconds=seconds),
+        "configs/training/embedded-noise.yaml": "stage: restorer\nlosses: {}\ntrainer: {}\n",
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_two_revisions_train_in_turn_each_with_its_own_code(tmp_path: Path) -> None:
+    slow, fast = checkout(tmp_path / "slow", 0.1), checkout(tmp_path / "fast", 0.05)
     script = ROOT / "benchmarks" / "compare_training.py"
-    options = ["--size", "32", "--batch", "2", "--warm-up", "0", "--steps", "2", "--optimizer", "adamw", "--json"]
-    done = subprocess.run([sys.executable, str(script), str(ROOT), *options], capture_output=True, text=True, timeout=300)
+    options = ["--this", fast, "--data", tmp_path, "--batch", "2", "--warm-up", "1", "--steps", "3", "--json"]
+    done = subprocess.run([sys.executable, script, slow, *options], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["ratio"] > 0
-    assert found["this"]["loss"] == pytest.approx(found["other"]["loss"], rel=1e-3)
+    assert found["ratio"] == pytest.approx(2, rel=0.3)
+    assert found["other"]["ms_a_face"] == pytest.approx(50, rel=0.3)
+    assert found["this"]["loss"] == found["other"]["loss"] == 1 / 4
+    done = subprocess.run([sys.executable, script, tmp_path, *options], capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "not a checkout of this project" in done.stderr
