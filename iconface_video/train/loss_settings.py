@@ -42,9 +42,11 @@ class LossSettings(Validated):
     """How much restorations of one face under different noise should differ, as a share of what a proper score asks for: 0 rewards
     the middle of all that is possible, 1 a sample of it (few-step stage only; the frames of a pair then share their noise)."""
     spread_every: Count = 1
-    """Of how many steps one has the spread, the perceptual or the identity loss: it counts that much more there, and costs less."""
+    """Of how many steps one has the spread, the perceptual, the identity or the adversarial loss: it counts that much more there,
+    and costs less."""
     perceptual_every: Count = 1
     identity_every: Count = 1
+    adversarial_every: Count = 1
     damage: float = 0.0
     """Weight of what a cascade's passes get wrong about how much is wrong at each place."""
     harm: float = 0.0

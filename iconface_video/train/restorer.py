@@ -162,7 +162,7 @@ class RestorerTask(Task):
             parts["steady"] = self.weights.steady * steady_loss(first, second, attempt.moves).mean()
         total = torch.stack([part.float() for part in parts.values()]).sum()
         yield "model", total, {**{name: part.item() for name, part in parts.items()}, **figures, "loss": total.item()}
-        if self.judge is not None:
+        if self.judge is not None and self._is_due("adversarial", step):
             fake = attempt.restored.detach().clamp(-1, 1)
             loss = hinge_judge(self.judge(attempt.truth, attempt.source), self.judge(fake, attempt.source))
             yield "judge", loss, {"judge": loss.item()}
@@ -183,15 +183,15 @@ class RestorerTask(Task):
                     other = self._at_step(number, fresh, conditioning)[0]
         return Attempt(shown.truth, shown.source, restored, restored, sigma, moves, shown.source, decoded, other)
 
-    def _is_due(self, name: Literal["spread", "perceptual", "identity"], step: int) -> bool:
+    def _is_due(self, name: Literal["spread", "perceptual", "identity", "adversarial"], step: int) -> bool:
         weights = self.weights
-        weight = {
-            "spread": weights.spread,
-            "perceptual": weights.perceptual,
-            "identity": weights.identity + weights.truth_identity,
-        }
-        every = {"spread": weights.spread_every, "perceptual": weights.perceptual_every, "identity": weights.identity_every}
-        return weight[name] > 0 and step % every[name] == 0
+        weight, every = {
+            "spread": (weights.spread, weights.spread_every),
+            "perceptual": (weights.perceptual, weights.perceptual_every),
+            "identity": (weights.identity + weights.truth_identity, weights.identity_every),
+            "adversarial": (weights.adversarial, weights.adversarial_every),
+        }[name]
+        return weight > 0 and step % every == 0
 
     def _parts(self, attempt: Attempt, shown: Shown, look: Look, step: int) -> tuple[dict[str, Tensor], dict[str, float]]:
         """The model's losses by name, and figures beside them."""
@@ -217,9 +217,11 @@ class RestorerTask(Task):
             if other is not None:  # squared: what the samples differ by would count as error
                 distance = distance - weights.spread_every * weights.spread * self.perceptual(restored[:some], other[:some])
             parts["perceptual"] = weights.perceptual_every * weights.perceptual * distance.mean()
-        if self.judge is not None:
+        if self.judge is not None and self._is_due("adversarial", step):
             known = (weights.texture_error / damage).clamp(max=1) if weights.texture_error else None
-            parts["adversarial"] = weights.adversarial * hinge_restorer(self.judge(restored, source), known)
+            parts["adversarial"] = (
+                weights.adversarial_every * weights.adversarial * hinge_restorer(self.judge(restored, source), known)
+            )
         parts.update(self._confidence_parts(attempt, figures))
         if self.identity_encoder is not None and self._is_due("identity", step):
             anchor = shown.anchor if shown.references is not None else None
