@@ -122,7 +122,7 @@ def drive(options: argparse.Namespace) -> None:
     import yaml
 
     from iconface_video.pipelines.train import train_restorer
-    from iconface_video.train.config import RestorerConfig, build
+    from iconface_video.train.config import RestorerConfig, read_config
 
     own = yaml.safe_load((options.other / LOSSES).read_text(encoding="utf-8"))
     trainer = {
@@ -159,7 +159,9 @@ def drive(options: argparse.Namespace) -> None:
         wait()
 
     wait()
-    train_restorer(build(RestorerConfig, values, "compare_training"), options.drive, taken)
+    config = options.drive.with_suffix(".yaml")
+    config.write_text(yaml.safe_dump(values), encoding="utf-8")
+    train_restorer(read_config(RestorerConfig, config), options.drive, taken)
 
 
 def _made_up(folder: Path, side: int) -> Path:

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import time
-import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -23,13 +22,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.profiler import record_function
 
-from iconface_video.errors import CheckpointError, UsageError
+from iconface_video.errors import CheckpointError
 from iconface_video.models.load_options import has_fast_bfloat16
 from iconface_video.settings import Count, CountOrZero, NonNegative, Share, Validated
 from iconface_video.train.muon import Muon
 from iconface_video.train.run_state import Averaged, checkpoints, load_optimizer_state, optimizer_state
 
-_PRECISIONS = Literal["auto", "no", "bf16", "fp16"]
 PHASE = "phase: "
 """Before the marks that `train.step_parts` reads from a profile."""
 Losses = Iterator[tuple[str, Tensor, dict[str, float]]]
@@ -53,7 +51,7 @@ class TrainSettings(Validated):
     gradient_clip: NonNegative = 1.0
     accumulation: Count = 1
     ema_decay: Share = 0.999
-    precision: _PRECISIONS = "auto"
+    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
     """accelerate's mixed precision; auto: bf16 where the hardware multiplies it (elsewhere it is many times slower), else no."""
     seed: CountOrZero = 42
     log_every: Count = 20
@@ -64,11 +62,6 @@ class TrainSettings(Validated):
     """Validations without a better score after which training ends; 0: never."""
     cpu: bool = False
     """Stay on the processor although there is a GPU."""
-
-    def __post_init__(self) -> None:
-        if self.precision not in typing.get_args(_PRECISIONS):
-            known = ", ".join(typing.get_args(_PRECISIONS))
-            raise UsageError(f"the trainer's precision is '{self.precision}', must be one of {known}")
 
     def mixed_precision(self) -> str:
         """What accelerate is told on this machine: no, bf16 or fp16."""

@@ -126,7 +126,7 @@ def test_a_mistyped_training_setting_gets_the_nearest_name() -> None:
         ("trainer: {optimizer: sgd}", r"trainer: optimizer is 'sgd', must be one of adamw, muon"),
         ("trainer: {max_steps: -5}", r"trainer: max_steps is -5, must be at least 1"),
         ("trainer: {learning_rate: .nan}", r"trainer: learning_rate is nan, must be at least 0"),
-        ("trainer: {precision: fp8}", r"trainer: precision is 'fp8', must be one of no, bf16, fp16"),
+        ("trainer: {precision: fp8}", r"trainer: precision is 'fp8', must be one of auto, no, bf16, fp16"),
         ("trainer: {betas: [0.9]}", r"trainer: betas has 1 values, must have 2"),
         ("mix: {truth_share: 7}", r"mix: truth_share is 7, must be within \[0, 1\]"),
         ("mix: {sizes: [large]}", r"mix: sizes is 'large', must be a whole number"),
