@@ -15,6 +15,7 @@ from typing import Any
 
 from iconface_video.identity.evidence import group_tracks
 from iconface_video.identity.references import Embed
+from iconface_video.lock import writing
 from iconface_video.models.hub import check_source
 from iconface_video.pipelines.finding import Found, Notes, ReferenceChoice, find_faces
 from iconface_video.pipelines.rendering import Rendering, RenderWork
@@ -29,7 +30,6 @@ from iconface_video.run.engines.engine import Engine, RestoreWork
 from iconface_video.run.engines.job import ModelFacts
 from iconface_video.run.face_report import FaceObserver
 from iconface_video.run.fingerprint import fingerprint, hash_file
-from iconface_video.run.lock import writing
 from iconface_video.run.memory import MemoryPlan, plan_memory
 from iconface_video.run.parts import restore_parts
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch

@@ -19,11 +19,11 @@ from types import TracebackType
 from iconface_video.durable import PART, write_whole
 from iconface_video.errors import IconFaceError, OutputError, add_note
 from iconface_video.identity.anchor_store import ANCHOR_FILES
+from iconface_video.lock import LOCK, FolderLock
 from iconface_video.restore.crop_store import STORE_FILE, segment_paths
 from iconface_video.restore.timeline import SegmentDone
 from iconface_video.run.fingerprint import hash_file
 from iconface_video.run.journal import JOURNAL, Journal, Parts
-from iconface_video.run.lock import LOCK, FolderLock
 from iconface_video.tracking.store import SURVEY_FILES
 
 SUFFIX = ".iconface-work"
@@ -210,7 +210,10 @@ class WorkFolder:
 
     def _write_marker(self, marker: _Marker) -> None:
         content = {"program": _PROGRAM, "format": _FORMAT, **asdict(marker)}
-        write_whole(self.path / MARKER, lambda file: file.write(json.dumps(content, indent=1).encode()))
+        try:
+            write_whole(self.path / MARKER, lambda file: file.write(json.dumps(content, indent=1).encode()))
+        except OSError as error:
+            raise OutputError(f"{self.path}: its marker {MARKER} cannot be written ({error.strerror})") from error
         self._marker = marker
 
     def _torn(self) -> list[Path]:

@@ -18,12 +18,12 @@ import pytest
 
 from iconface_video.durable import aside, left_aside, write_whole
 from iconface_video.errors import OutputError
+from iconface_video.lock import working_in, writing
 from iconface_video.pipelines.batch import BatchOptions, restore_batch
 from iconface_video.pipelines.compare import CompareRequest, compare_videos
 from iconface_video.pipelines.finding import ReferenceChoice
 from iconface_video.pipelines.people import find_people
 from iconface_video.pipelines.render import render_store
-from iconface_video.run.lock import working_in, writing
 from iconface_video.settings import EncodeSettings, RunSettings
 from iconface_video.video.output_plan import plan_output
 from iconface_video.video.reader import VideoReader
