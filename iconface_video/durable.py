@@ -12,6 +12,8 @@ from typing import IO
 
 PART = ".part"
 """What a file that is still being written ends with."""
+PARTIAL = ".partial"
+"""The same for an output, which grows for long."""
 _LONGEST_NAME = 255
 """Bytes that file systems take."""
 _TOKEN_BYTES = 4

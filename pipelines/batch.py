@@ -12,6 +12,7 @@ from typing import Any
 from iconface_video import __version__
 from iconface_video.errors import InputError, OutputError
 from iconface_video.identity.references import Embed
+from iconface_video.lock import working_in
 from iconface_video.pipelines.restore import ReferenceChoice, restore_video
 from iconface_video.pipelines.survey import load_embedder
 from iconface_video.restore.model import FaceModel
@@ -19,7 +20,6 @@ from iconface_video.run.batch import Batch, BatchJob, BatchRecord, BatchRow, Dec
 from iconface_video.run.engines.choose import make_engine
 from iconface_video.run.engines.engine import Engine
 from iconface_video.run.fingerprint import differences, hash_file, hash_folder
-from iconface_video.run.lock import working_in
 from iconface_video.run.progress import OnProgress, ShouldStop
 from iconface_video.run.provenance import read_restoration_marks
 from iconface_video.run.report import RunReport

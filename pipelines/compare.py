@@ -15,13 +15,13 @@ from iconface_video.durable import write_whole
 from iconface_video.errors import OutputError, UsageError
 from iconface_video.evaluate.report import check_folder
 from iconface_video.faces.detector import make_detector
+from iconface_video.lock import working_in, writing
 from iconface_video.render.compare import CompareSettings, Composer, Pair, Pairing
 from iconface_video.render.fit import Canvas, Fitter, cropped, make_canvas, painted
 from iconface_video.render.moments import MomentPicker
 from iconface_video.run.clip import Clip
 from iconface_video.run.compare_page import Slide, compare_page, data_url
 from iconface_video.run.display import DisplayPictures
-from iconface_video.run.lock import working_in, writing
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.provenance import read_restoration_marks
 from iconface_video.settings import EncodeSettings, ReadSettings, SurveySettings
@@ -33,6 +33,8 @@ from iconface_video.video.reader import VideoReader
 from iconface_video.video.writer import VideoWriter
 
 PAGE = "index.html"
+_FILMS = ("a.mp4", "b.mp4")
+"""In the page's folder."""
 DECODE_AHEAD_FRAMES = 4
 _PAGE_ENCODE = EncodeSettings(codec="h264", crf=18, preset="veryfast")
 _BROWSER_AUDIO = ("aac", "mp3")
@@ -101,7 +103,7 @@ def compare_videos(
         notes = list(view.notes)
         film = None if output is None else _film_plan(view, output, settings, encode, force)
         if film is not None:
-            _refuse_input(film.path, request.b)
+            _refuse_input(film.path, request.b, "second")
             notes += film.notes
         pages = None if page is None else _Page(page, view, settings, force, request.at)
         for note in notes:
@@ -235,9 +237,9 @@ def _film_plan(view: _View, output: Path, settings: CompareSettings, encode: Enc
     return plan_output(view.info(*size, view.canvas.pix_fmt), output, encode, force=force)
 
 
-def _refuse_input(output: Path, b: Path) -> None:
-    if output.exists() and output.samefile(b):
-        raise OutputError(f"{output}: this is the second input itself. Name another output.")
+def _refuse_input(output: Path, video: Path, which: str) -> None:
+    if output.exists() and output.samefile(video):
+        raise OutputError(f"{output}: this is the {which} input itself. Name another output.")
 
 
 class _Page:
@@ -249,6 +251,10 @@ class _Page:
         self._folder = path.parent if self._is_file else path
         self.path = path if self._is_file else path / PAGE
         self._check(path, force)
+        if not self._is_file:
+            for name in _FILMS:
+                _refuse_input(self._folder / name, view.a.path, "first")
+                _refuse_input(self._folder / name, view.b.path, "second")
         self._picker = MomentPicker(settings.moments, view.first, view.shown_seconds(), at)
         self._films: list[VideoWriter] = []
         self._stack = ExitStack()
@@ -274,7 +280,7 @@ class _Page:
             view = self._view
             info = view.info(view.canvas.width, view.canvas.height, "yuv420p")
             sound = [stream.index for stream in info.streams if stream.kind == "audio" and stream.codec in _BROWSER_AUDIO]
-            for name, kept in (("a.mp4", sound[:1]), ("b.mp4", [])):
+            for name, kept in zip(_FILMS, (sound[:1], [])):
                 plan = _browser_plan(info, self._folder / name, kept)
                 self._films.append(self._stack.enter_context(view.writer(plan, info, _PAGE_ENCODE)))
         return self
@@ -292,7 +298,7 @@ class _Page:
 
     def _write(self) -> None:
         view = self._view
-        slides = [] if self._is_file else [Slide("The whole stretch", "a.mp4", "b.mp4", is_film=True)]
+        slides = [] if self._is_file else [Slide("The whole stretch", *_FILMS, is_film=True)]
         for number, moment in enumerate(self._picker.moments, 1):
             a, b = (self._still(frame, f"{number:02d}-{name}.jpg") for frame, name in zip(moment.pair[:2], "ab"))
             slides.append(Slide(_clock(moment.pair.seconds), a, b))

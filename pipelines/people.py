@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,12 @@ from iconface_video.identity.people_file import PeopleFile, PersonEntry, read_pe
 from iconface_video.identity.people_summary import PersonSummary, summarise_people
 from iconface_video.identity.people_text import people_text
 from iconface_video.identity.references import Embed
+from iconface_video.lock import working_in
 from iconface_video.pipelines.survey import load_embedder
 from iconface_video.run.clip import Clip
 from iconface_video.run.contact_sheet import ContactSheet, make_sheet, to_html
 from iconface_video.run.display import DisplayPictures
 from iconface_video.run.fingerprint import differences, hash_folder, hash_survey, plain
-from iconface_video.run.lock import working_in
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.settings import RunSettings
 from iconface_video.tracking.store import SURVEY_FILES, load_survey, save_survey
@@ -40,7 +41,8 @@ from iconface_video.video.reader import VideoReader
 
 SUFFIX = ".people"
 FILE, PAGE, PICTURE = "people.yaml", "people.html", "people.png"
-_EARLIER = "people.before.yaml"
+_EARLIER, _ALL_EARLIER = "people.before.yaml", "people.before*.yaml"
+"""The latest that was replaced; those before it have numbers."""
 _SURVEY, _MADE_FROM = "survey-", "made-from.json"
 """Each survey has a folder of its own, named by its hash, which people.yaml names: so the file and its survey change together."""
 _SHORT_HASH = 16
@@ -103,6 +105,8 @@ def find_people(
         stack.enter_context(working_in(place))
         made_from = _made_from(clip, settings, embed)
         before = None if force else _Saved.open(place / FILE)
+        if before is None and not force:
+            _check_free(place)
         if before is not None:
             before = _same_clip(before, made_from, clip)
         if before is not None and not differences(before.made_from, made_from):
@@ -243,6 +247,15 @@ def _make_folder(place: Path) -> None:
         raise OutputError(f"{place}: the folder cannot be made ({error.strerror}); choose another with -o") from error
 
 
+def _check_free(place: Path) -> None:
+    """Raises UsageError where pictures of another make stand under the names of ours."""
+    for name in (PAGE, PICTURE):
+        if (place / name).exists():
+            raise UsageError(
+                f"{place / name}: exists already, and no {FILE} is beside it. Choose another folder, or add --force"
+            )
+
+
 def _write(place: Path, clip: Clip, survey: Survey, made_from: dict[str, Any], before: _Saved | None) -> list[str]:
     """Survey and people.yaml; what is replaced is kept. Returns notes."""
     entries: Sequence[PersonEntry] = entries_of(survey)
@@ -266,16 +279,27 @@ def _write(place: Path, clip: Clip, survey: Survey, made_from: dict[str, Any], b
     text = people_text(entries, nobody, clip=clip.info.path, survey=draft.survey, path=file, facts=facts)
     if file.exists():
         old = file.read_bytes()
+        _make_way(place, old)
         write_whole(place / _EARLIER, lambda out: out.write(old))
     write_whole(file, lambda out: out.write(text.encode()))
     _remove_unused_surveys(place)
     return notes
 
 
+def _make_way(place: Path, old: bytes) -> None:
+    """What was kept before keeps another name: it may be what the user has written."""
+    kept = place / _EARLIER
+    if kept.exists() and kept.read_bytes() != old:
+        names = (kept.with_name(f"{kept.stem}-{number}{kept.suffix}") for number in count(2))
+        kept.rename(next(name for name in names if not name.exists()))
+
+
 def _remove_unused_surveys(place: Path) -> None:
-    """Those of `find_people` that neither people.yaml nor the file before it names."""
+    """Those of `find_people` that neither people.yaml nor the files before it name."""
     named = "".join(
-        path.read_text(encoding="utf-8", errors="replace") for path in (place / FILE, place / _EARLIER) if path.exists()
+        path.read_text(encoding="utf-8", errors="replace")
+        for path in (place / FILE, *place.glob(_ALL_EARLIER))
+        if path.exists()
     )
     for folder in place.glob(_SURVEY + _SHORT_HASH * "[0-9a-f]"):
         if (folder / _MADE_FROM).is_file() and folder.name.removeprefix(_SURVEY) not in named:

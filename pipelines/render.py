@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from iconface_video.errors import InputError, StoreError
+from iconface_video.lock import writing
 from iconface_video.render.render import OnPasted, Renderer
 from iconface_video.restore.crop_store import STORE_FILE, CropStore, read_header
 from iconface_video.run.clip import Clip
-from iconface_video.run.lock import writing
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.provenance import missing_mark, restoration_mark
 from iconface_video.run.work import CROPS

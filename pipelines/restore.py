@@ -13,8 +13,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from iconface_video.errors import OutputError
 from iconface_video.identity.evidence import group_tracks
 from iconface_video.identity.references import Embed
+from iconface_video.lock import writing
 from iconface_video.models.hub import check_source
 from iconface_video.pipelines.finding import Found, Notes, ReferenceChoice, find_faces
 from iconface_video.pipelines.rendering import Rendering, RenderWork
@@ -29,7 +31,6 @@ from iconface_video.run.engines.engine import Engine, RestoreWork
 from iconface_video.run.engines.job import ModelFacts
 from iconface_video.run.face_report import FaceObserver
 from iconface_video.run.fingerprint import fingerprint, hash_file
-from iconface_video.run.lock import writing
 from iconface_video.run.memory import MemoryPlan, plan_memory
 from iconface_video.run.parts import restore_parts
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
@@ -37,7 +38,7 @@ from iconface_video.run.provenance import missing_mark
 from iconface_video.run.report import RunReport
 from iconface_video.run.space import Need, check_space
 from iconface_video.run.weights import hash_weights
-from iconface_video.run.work import WorkFolder, left_output, work_folder_of
+from iconface_video.run.work import WorkFolder, kept_header, left_output, work_folder_of
 from iconface_video.settings import RunSettings
 from iconface_video.video.output_plan import OutputPlan, plan_output
 from iconface_video.video.output_size import estimate_output_bytes
@@ -89,6 +90,8 @@ def restore_video(
             target = plan_output(reader.info, output, settings.encode, force=force or is_left)
             memory = plan_memory(settings, reader.info)
             settings = memory.apply(settings)
+            if not fresh:
+                _spare_kept_faces(place, clip)
             with WorkFolder(place, keep_work, fresh) as folder:
                 report = folder.journal.report if is_left else None
                 if report is None:
@@ -97,6 +100,16 @@ def restore_video(
                         clip, target, settings, references, model, engine, embed, folder, observer, memory, watch
                     )
     return replace(report, work=place if folder.keep else None)
+
+
+def _spare_kept_faces(work: Path, clip: Clip) -> None:
+    """Raises OutputError where faces of another video are kept in a work folder: this clip's would replace them."""
+    header = kept_header(work)
+    if header is not None and header.facts.get("content") not in (None, clip.reader.file.identity()):
+        raise OutputError(
+            f"{work}: keeps the faces of another video ({header.input}), which this one's would replace. "
+            "Choose another work folder, or give them up with --fresh."
+        )
 
 
 def _restore_clip(

@@ -18,6 +18,7 @@ from iconface_video.identity.evidence import build_anchors, describe_matches, gr
 from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.identity.people_photos import match_chosen
 from iconface_video.identity.references import Embed, ReferencePhoto
+from iconface_video.lock import writing
 from iconface_video.pipelines.render import DECODE_AHEAD_FRAMES, render_clip
 from iconface_video.render.render import Renderer
 from iconface_video.restore.crop_store import CropStore, check_disk, estimate_bytes
@@ -26,7 +27,6 @@ from iconface_video.restore.plan import RestorePlan, make_plan
 from iconface_video.restore.timeline import RestoreContext, TimelineCounts, restore_timeline
 from iconface_video.run.clip import Clip
 from iconface_video.run.display import DisplayPictures
-from iconface_video.run.lock import writing
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
 from iconface_video.run.report import RunReport
 from iconface_video.settings import RenderSettings, RunSettings

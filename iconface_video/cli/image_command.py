@@ -42,8 +42,9 @@ def image(
         raise OutputError(f"{output}: exists already. Give another name, or --force to replace it.")
     if not output.parent.is_dir():
         raise OutputError(f"{output.parent}: there is no such folder to write to")
-    if output.resolve() == photo.resolve():
-        raise UsageError(f"{output}: the output would overwrite the input; the input is never touched")
+    for given in (photo, *(references or ())):
+        if output.exists() and given.exists() and output.samefile(given):
+            raise UsageError(f"{output}: the output would overwrite an input; inputs are never touched")
     settings = load_preset(preset).settings(overrides)
 
     from iconface_video.pipelines.image import restore_faces, write_picture

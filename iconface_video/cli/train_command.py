@@ -49,6 +49,7 @@ def restorer(
 
       iconface-video train restorer --config my-stages.yaml --data faces/ --out runs/b --minutes 90
     """
+    from iconface_video.models.checkpoints import check_model_folder
     from iconface_video.pipelines.train import export_restorer, train_stages
     from iconface_video.train.config import read_stages
 
@@ -56,6 +57,8 @@ def restorer(
     stages[0] = replace(stages[0], start_from=start_from or stages[0].start_from)
     if workers is not None:
         stages = [replace(stage, workers=workers) for stage in stages]
+    if export:
+        check_model_folder(export, overwrite=True)  # said before hours of training
     figures = train_stages(stages, out, _log, minutes, lambda number, count: typer.echo(f"stage {number} of {count}"))
     _log(0, figures)
     typer.echo(f"run: {out}")

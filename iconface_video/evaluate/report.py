@@ -24,7 +24,6 @@ import json
 import math
 import platform
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -40,6 +39,8 @@ from iconface_video.errors import OutputError, UsageError
 from iconface_video.types import UInt8
 
 HTML, JSON, PICTURES = "report.html", "report.json", "pictures"
+_FILE_NAME = re.compile(r"[a-z0-9]+([-.][a-z0-9]+)*")
+_PICTURE_ENDS = (".png", "-dark.png")
 _LIBRARIES = ("torch", "numpy", "opencv-python", "scikit-image", "onnxruntime", "dlib-bin", "lpips", "av")
 
 
@@ -205,8 +206,9 @@ def write_report(report: Report, folder: Path, force: bool = False) -> Path:
     _check_names(report)
     try:
         (folder / HTML).unlink(missing_ok=True)
-        shutil.rmtree(folder / PICTURES, ignore_errors=True)
-        (folder / PICTURES).mkdir(parents=True)
+        for name in _earlier_pictures(folder / JSON):
+            (folder / PICTURES / name).unlink(missing_ok=True)
+        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
         _write_pictures(report, folder / PICTURES)
         for name, content in report.attachments.items():
             (folder / name).write_text(content, encoding="utf-8")
@@ -218,10 +220,21 @@ def write_report(report: Report, folder: Path, force: bool = False) -> Path:
     return folder / HTML
 
 
+def _earlier_pictures(summary: Path) -> list[str]:
+    """File names of the plots and sheets of the report that stands there, by its own word."""
+    try:
+        sections = json.loads(summary.read_text(encoding="utf-8"))["sections"]
+        items = [item for section in sections for item in section["items"] if item["kind"] in ("plot", "sheet")]
+        names = [str(item["name"]) for item in items]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return []
+    return [f"{name}{end}" for name in names if _FILE_NAME.fullmatch(name) for end in _PICTURE_ENDS]
+
+
 def _check_names(report: Report) -> None:
     names = [item.name for section in report.sections for item in section.items if not isinstance(item, Note)]
     for name in names:
-        if not re.fullmatch(r"[a-z0-9]+([-.][a-z0-9]+)*", name):
+        if not _FILE_NAME.fullmatch(name):
             raise ValueError(f"'{name}' is no name for a file: lower-case letters and digits, joined by '-'")
         if names.count(name) > 1:
             raise ValueError(f"the name '{name}' is used twice in the report")
@@ -305,7 +318,8 @@ def _plain(value: Any) -> Any:
 
 def picture_files(plot: Plot) -> tuple[str, str]:
     """File names of a plot's light and dark version."""
-    return f"{plot.name}.png", f"{plot.name}-dark.png"
+    light, dark = _PICTURE_ENDS
+    return f"{plot.name}{light}", f"{plot.name}{dark}"
 
 
 def sheet_file(sheet: Sheet) -> str:

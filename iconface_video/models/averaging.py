@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from iconface_video.errors import UsageError
-from iconface_video.models.checkpoints import load_model, save_model
+from iconface_video.models.checkpoints import check_model_folder, load_model, save_model
 
 
 def average_models(sources: Sequence[str], out: Path, shares: Sequence[float] = (), overwrite: bool = False) -> Path:
@@ -20,6 +20,7 @@ def average_models(sources: Sequence[str], out: Path, shares: Sequence[float] = 
     Raises UsageError, CheckpointError.
     """
     weights = list(shares) or [1.0] * len(sources)
+    check_model_folder(out, overwrite)
     if len(sources) < 2:
         raise UsageError("an average takes at least two models")
     if len(weights) != len(sources) or min(weights) < 0 or sum(weights) <= 0:

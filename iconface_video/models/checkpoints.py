@@ -27,6 +27,7 @@ import torch
 from diffusers import AutoencoderKLFlux2
 from torch import Tensor
 
+from iconface_video.durable import PARTIAL, aside
 from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models import checkpoint_files as files
 from iconface_video.models import lora
@@ -300,11 +301,49 @@ def save_model(
         storage_dtype: of the weights on disk; None: as they are.
         base_revision: of a base on the hub, where it matters.
     """
-    if folder.exists() and not overwrite:
+    check_model_folder(folder, overwrite)
+    unfinished = aside(folder, PARTIAL)
+    unfinished.mkdir(parents=True)
+    try:
+        _write_model(model, unfinished, base, storage_dtype, base_revision)
+        _put_in_place(unfinished, folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def check_model_folder(folder: Path, overwrite: bool = False) -> None:
+    """Raises UsageError where no model can be written to a folder: it is taken, or (with `overwrite`) holds something else."""
+    if not folder.exists():
+        return
+    if not overwrite:
         raise UsageError(f"{folder} is there already: name another folder, or allow overwriting")
-    aside = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / files.MANIFEST).is_file()):
+        raise UsageError(
+            f"{folder} holds something else than a model (no {files.MANIFEST}), which is not replaced: name another folder"
+        )
+
+
+def _put_in_place(unfinished: Path, folder: Path) -> None:
+    """Instead of the model that stands there, if one does; what others have put beside that stays."""
+    if not folder.exists():
+        os.replace(unfinished, folder)
+        return
+    listed = files.read_json(folder / files.MANIFEST).get("files", {}) if (folder / files.MANIFEST).is_file() else {}
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder)
+        if path.is_file() and name.as_posix() not in (*listed, files.MANIFEST) and not (unfinished / name).exists():
+            (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, unfinished / name)
+    earlier = aside(folder, ".earlier")
+    os.replace(folder, earlier)
+    os.replace(unfinished, folder)
+    shutil.rmtree(earlier)
+
+
+def _write_model(
+    model: IConFaceModel, folder: Path, base: str | None, storage_dtype: torch.dtype | None, base_revision: str | None
+) -> None:
     transformer = model.transformer
     kept_apart = base is not None and lora.has_lora(transformer)
     is_latent = isinstance(model.autoencoder, LatentAutoencoder)
@@ -321,24 +360,21 @@ def save_model(
     if kept_apart:
         index["lora_alpha"] = lora.lora_alpha(transformer)
         index["lora_modules"] = lora.module_kinds(lora.lora_state(transformer))
-    files.write_json(aside / INDEX, index)
+    files.write_json(folder / INDEX, index)
     if base is None:
-        _save_config(transformer.base, aside / "transformer")
-        weights = aside / "transformer" / files.DIFFUSERS_WEIGHTS
+        _save_config(transformer.base, folder / "transformer")
+        weights = folder / "transformer" / files.DIFFUSERS_WEIGHTS
         files.write_tensors(weights, lora.merged_base_state(transformer), storage_dtype)
     elif kept_apart:
-        files.write_tensors(aside / "lora" / "lora.safetensors", lora.lora_state(transformer), storage_dtype)
-    files.write_tensors(aside / _ADAPTERS, transformer.adapters.state_dict(), storage_dtype)
+        files.write_tensors(folder / "lora" / "lora.safetensors", lora.lora_state(transformer), storage_dtype)
+    files.write_tensors(folder / _ADAPTERS, transformer.adapters.state_dict(), storage_dtype)
     if base is None or not is_latent or is_bfl_file(Path(base)):
-        _save_autoencoder(model.autoencoder, aside / "autoencoder", storage_dtype)
-    files.write_json(aside / "scheduler" / "scheduler_config.json", model.scheduler_config)
+        _save_autoencoder(model.autoencoder, folder / "autoencoder", storage_dtype)
+    files.write_json(folder / "scheduler" / "scheduler_config.json", model.scheduler_config)
     prompts = {"prompt": model.prompt, "negative_prompt": model.negative_prompt}
     present = {name: prompt for name, prompt in prompts.items() if prompt is not None}
-    files.write_tensors(aside / "prompt_embedding.safetensors", present, storage_dtype)
-    files.write_manifest(aside)
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(aside, folder)
+    files.write_tensors(folder / "prompt_embedding.safetensors", present, storage_dtype)
+    files.write_manifest(folder)
 
 
 def _kind_of(autoencoder: torch.nn.Module) -> str:

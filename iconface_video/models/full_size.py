@@ -12,7 +12,7 @@ from torch import Tensor
 from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models.base import find_base, load_base
 from iconface_video.models.checkpoint_files import read_json
-from iconface_video.models.checkpoints import INDEX, load_vae, save_model
+from iconface_video.models.checkpoints import INDEX, check_model_folder, load_vae, save_model
 from iconface_video.models.conditioning import ConditioningSettings
 from iconface_video.models.latent_autoencoder import LatentAutoencoder
 from iconface_video.models.lora import DEFAULT_RANK, add_lora, import_peft
@@ -86,8 +86,7 @@ def prepare_full_size(
 
     Raises UsageError where `folder` is taken, CheckpointError where something of the base is missing or wrong.
     """
-    if folder.exists() and not overwrite:  # said before billions of weights are read
-        raise UsageError(f"{folder} is there already: name another folder, or allow overwriting")
+    check_model_folder(folder, overwrite)  # said before billions of weights are read
     if not merged:
         import_peft()
     local = Path(base).expanduser()

@@ -142,7 +142,7 @@ class BatchRecord:
                 raise ValueError(f"version {content['version']}")
             self._files = dict(content["files"])
         except FileNotFoundError:
-            pass
+            _check_table(folder / TABLE)
         except OutputError:
             raise
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -320,6 +320,19 @@ class Batch:
     def _stopped(self, stop: BaseException) -> str:
         done = sum(row.state in ("restored", "skipped") for row in self.rows)
         return ". ".join([f"stopped; {done} of {len(self.rows)} files are finished and stay in {self.out}", *notes_of(stop)])
+
+
+def _check_table(path: Path) -> None:
+    """Raises OutputError where a table of another make stands under the name of ours."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            is_ours = file.readline().strip() == ",".join(_COLUMNS)
+    except FileNotFoundError:
+        return
+    if not is_ours:
+        raise OutputError(
+            f"{path}: no table of this program, and in the way of its own. Move it away, or choose another folder."
+        )
 
 
 def write_table(path: Path, rows: Sequence[BatchRow]) -> None:

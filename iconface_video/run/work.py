@@ -19,11 +19,11 @@ from types import TracebackType
 from iconface_video.durable import PART, write_whole
 from iconface_video.errors import IconFaceError, OutputError, add_note
 from iconface_video.identity.anchor_store import ANCHOR_FILES
-from iconface_video.restore.crop_store import STORE_FILE, segment_paths
+from iconface_video.lock import LOCK, FolderLock
+from iconface_video.restore.crop_store import STORE_FILE, StoreHeader, read_header, segment_paths
 from iconface_video.restore.timeline import SegmentDone
 from iconface_video.run.fingerprint import hash_file
 from iconface_video.run.journal import JOURNAL, Journal, Parts
-from iconface_video.run.lock import LOCK, FolderLock
 from iconface_video.tracking.store import SURVEY_FILES
 
 SUFFIX = ".iconface-work"
@@ -210,7 +210,10 @@ class WorkFolder:
 
     def _write_marker(self, marker: _Marker) -> None:
         content = {"program": _PROGRAM, "format": _FORMAT, **asdict(marker)}
-        write_whole(self.path / MARKER, lambda file: file.write(json.dumps(content, indent=1).encode()))
+        try:
+            write_whole(self.path / MARKER, lambda file: file.write(json.dumps(content, indent=1).encode()))
+        except OSError as error:
+            raise OutputError(f"{self.path}: its marker {MARKER} cannot be written ({error.strerror})") from error
         self._marker = marker
 
     def _torn(self) -> list[Path]:
@@ -252,6 +255,15 @@ def _is_of_earlier_release(folder: Path) -> bool:
 def work_folder_of(output: Path) -> Path:
     """``<out>.iconface-work`` beside the output."""
     return output.with_name(output.name + SUFFIX)
+
+
+def kept_header(work: Path) -> StoreHeader | None:
+    """Of the faces that were kept here on purpose; None where none were."""
+    try:
+        is_kept = json.loads((work / MARKER).read_text(encoding="utf-8"))["kept"]
+        return read_header(work / CROPS) if is_kept else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # whatever is wrong there, entering the folder says it
+        return None
 
 
 def left_output(work: Path, output: Path) -> bool:

@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
-from iconface_video.durable import write_whole
+from iconface_video.durable import PARTIAL, aside, write_whole
 from iconface_video.errors import CheckpointError, InputError, OutputError, UsageError
 from iconface_video.train.run_state import checkpoints, newest_stage
 
@@ -86,26 +86,25 @@ def import_run(file: Path, run_folder: Path) -> Path:
     unsafe = [name for name in texts if not _SAFE.fullmatch(name)] + [name for name in names if not _PART.fullmatch(str(name))]
     if len(where) != 1 or unsafe:
         raise CheckpointError(f"{file}: its list of files is damaged; export the run again")
-    aside = run_folder.with_name(run_folder.name + ".partial")
-    shutil.rmtree(aside, ignore_errors=True)
+    unfinished = aside(run_folder, PARTIAL)
     try:
         for name, text in texts.items():
-            (aside / name).parent.mkdir(parents=True, exist_ok=True)
-            (aside / name).write_text(text, encoding="utf-8")
-        checkpoint = (aside / where[0]).parent
+            (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
+            (unfinished / name).write_text(text, encoding="utf-8")
+        checkpoint = (unfinished / where[0]).parent
         parts = _unpacked(packed)
         for name in names:  # an optimizer without moments has a file without tensors
             save_file(parts.get(name, {}), checkpoint / f"{name}.safetensors")
         if run_folder.exists():
             run_folder.rmdir()
-        aside.rename(run_folder)
+        unfinished.rename(run_folder)
     except OSError as error:
         raise OutputError(f"{run_folder}: cannot be written ({error.strerror or error})") from error
     except (KeyError, RuntimeError) as error:
         raise CheckpointError(f"{file}: damaged ({error}); export the run again") from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return run_folder / checkpoint.relative_to(aside)
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return run_folder / checkpoint.relative_to(unfinished)
 
 
 def _read(file: Path) -> tuple[dict[str, str], list[str], dict[str, Tensor]]:

@@ -58,8 +58,8 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, flat: Mapping[str, Te
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints of a run folder, oldest first."""
-    return sorted(folder.glob("checkpoint-*"))
+    """Whole checkpoints of a run folder, oldest first; a copy under another name is the user's."""
+    return sorted(folder.glob("checkpoint-" + 7 * "[0-9]"))
 
 
 def newest_stage(run_folder: Path) -> Path:

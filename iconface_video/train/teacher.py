@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import torch
 
+from iconface_video.durable import write_whole
 from iconface_video.errors import InputError
 from iconface_video.faces.identity_encoder import template512_from_arcface112
 from iconface_video.train.dlib_network import CHIP_SIZE, DlibFaceNetwork
@@ -116,9 +117,8 @@ def embed_folder(folder: Path, out: Path, batch: int = 32, save_every: int = 50)
 
 def _store(out: Path, vectors: dict[str, Float32]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_suffix(".partial.npz")
-    np.savez(partial, files=np.array(list(vectors)), embeddings=np.stack(list(vectors.values())))
-    partial.replace(out)
+    arrays = {"files": np.array(list(vectors)), "embeddings": np.stack(list(vectors.values()))}
+    write_whole(out, lambda file: np.savez(file, allow_pickle=False, **arrays))
 
 
 def _pictures(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.profiler import record_function
 
+from iconface_video.durable import PARTIAL, aside, left_aside
 from iconface_video.errors import CheckpointError
 from iconface_video.models.load_options import has_fast_bfloat16
 from iconface_video.settings import Count, CountOrZero, NonNegative, Share, Validated
@@ -296,19 +297,20 @@ class Trainer:
     def save(self) -> Path:
         """Write checkpoint-<step>, aside and renamed; older ones beyond keep_checkpoints go."""
         final = self.folder / f"checkpoint-{self.step:07d}"
-        aside = self.folder / f".{final.name}.partial"
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
+        unfinished = aside(final, PARTIAL)
+        unfinished.mkdir()
         for name, module in self.task.modules.items():
-            save_file({k: v.contiguous() for k, v in module.state_dict().items()}, aside / f"{name}.safetensors")
-        save_file({k: v.contiguous() for k, v in self.average.weights.items()}, aside / "average.safetensors")
+            save_file({k: v.contiguous() for k, v in module.state_dict().items()}, unfinished / f"{name}.safetensors")
+        save_file({k: v.contiguous() for k, v in self.average.weights.items()}, unfinished / "average.safetensors")
         weights = self._weights()
         for name, optimizer in self.optimizers.items():
-            save_file(optimizer_state(optimizer, weights), aside / f"optimizer-{name}.safetensors")
+            save_file(optimizer_state(optimizer, weights), unfinished / f"optimizer-{name}.safetensors")
         state = {"step": self.step, "seconds": round(self.seconds, 1), "best": self.best, "stale": self.stale}
-        (aside / "state.json").write_text(json.dumps(state), encoding="utf-8")
+        (unfinished / "state.json").write_text(json.dumps(state), encoding="utf-8")
         shutil.rmtree(final, ignore_errors=True)
-        os.replace(aside, final)
+        os.replace(unfinished, final)
+        for left in left_aside(final, PARTIAL):
+            shutil.rmtree(left, ignore_errors=True)
         for old in checkpoints(self.folder)[: -self.settings.keep_checkpoints]:
             shutil.rmtree(old)
         return final

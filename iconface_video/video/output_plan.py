@@ -17,7 +17,7 @@ from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
-from iconface_video.durable import aside, new_token
+from iconface_video.durable import PARTIAL, aside, new_token
 from iconface_video.errors import OutputError
 from iconface_video.settings import EncodeSettings
 from iconface_video.types import ColorTags, VideoInfo
@@ -43,8 +43,6 @@ _CONTAINER = {
     ".m2ts": "mpegts",
     ".mts": "mpegts",
 }
-PARTIAL = ".partial"
-"""What an output's temporary name ends with."""
 _LONGEST_NAME = 255 - len(".iconface-work") - 1
 """Bytes: file systems take 255, and the output grows under a longer name."""
 _USUAL_FILM = (256, 256, Fraction(25), Fraction(1, 25))

@@ -151,3 +151,14 @@ def test_mistyped_person_folder_names_the_nearest(face_clip, tmp_path, capsys):
 def test_render_from_a_folder_that_is_no_store(tmp_path, capsys):
     assert main(["render", str(tmp_path)]) in (1, 2)
     assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_a_photo_is_never_written_over_by_its_output(tmp_path, capsys):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "link.png").hardlink_to(tmp_path / "a.png")
+    for out in ("a.png", "b.png", "link.png"):
+        words = ["image", str(tmp_path / "a.png"), "-r", str(tmp_path / "b.png"), "-o", str(tmp_path / out), "--force"]
+        assert main(words) == 2
+        assert "the output would overwrite an input" in capsys.readouterr().err
+    assert (tmp_path / "b.png").read_text() == "b.png"

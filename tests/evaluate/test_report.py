@@ -93,8 +93,14 @@ def test_a_full_folder_is_refused_unless_forced(report, tmp_path):
     (tmp_path / "mine.txt").write_text("keep me")
     with pytest.raises(OutputError, match="not empty"):
         check_folder(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "holiday.png").write_text("keep me")
     write_report(report, tmp_path, force=True)
+    made = set((tmp_path / "pictures").iterdir())
     assert (tmp_path / "mine.txt").read_text() == "keep me"
+    assert (tmp_path / "pictures" / "holiday.png").read_text() == "keep me"
+    write_report(Report("another", "", 0, {}), tmp_path, force=True)
+    assert [path.name for path in made if path.exists()] == ["holiday.png"]
 
 
 def test_value_is_mean_and_standard_error_of_what_is_finite():

@@ -248,14 +248,33 @@ def test_unknown_sources_say_what_would_do(monkeypatch: pytest.MonkeyPatch) -> N
         find_checkpoint("hub:somebody/iconface-nothing")
 
 
-def test_an_existing_folder_is_not_overwritten_unasked(pixel_folder: Path, damaged: Path) -> None:
-    model = tiny_pixel_model()
+def test_an_existing_folder_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    model, folder = tiny_pixel_model(), tmp_path / "model"
+    save_model(model, folder)
     with pytest.raises(UsageError, match="is there already"):
-        save_model(model, damaged)
-    (damaged / "stray.txt").write_text("old")
-    save_model(model, damaged, overwrite=True)
-    assert not (damaged / "stray.txt").exists()
-    assert not damaged.with_name("model.partial").exists()
+        save_model(model, folder)
+    (folder / "notes").mkdir()
+    (folder / "notes" / "mine.txt").write_text("keep me")
+    old = json.loads((folder / "manifest.json").read_text())
+    old["files"]["shard-2.safetensors"] = {}
+    (folder / "manifest.json").write_text(json.dumps(old))
+    (folder / "shard-2.safetensors").write_text("of the model that stood there")
+    save_model(model, folder, overwrite=True)
+    assert (folder / "notes" / "mine.txt").read_text() == "keep me"
+    assert not (folder / "shard-2.safetensors").exists()
+    load_model(str(folder))
+    assert list(folder.parent.glob(".*")) == []
+
+
+def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_text("keep me")
+    (tmp_path / "model.partial").mkdir()
+    with pytest.raises(UsageError, match="holds something else than a model"):
+        save_model(tiny_pixel_model(), tmp_path / "photos", overwrite=True)
+    save_model(tiny_pixel_model(), tmp_path / "model")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "model.partial", "photos"]
+    assert (tmp_path / "photos" / "a.jpg").read_text() == "keep me"
 
 
 def test_vae_from_diffusers_is_read_to_the_bit(klein: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -236,6 +237,19 @@ def test_what_stands_there_is_not_overwritten(a, b, tmp_path):
     assert page.read_text() == "mine"
     with pytest.raises(UsageError, match="nothing to write"):
         compare_videos(CompareRequest(a, b))
+
+
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_a_pages_films_never_replace_an_input(which, a, b, tmp_path):
+    """The page is to stand where the videos lie, one of which is named like a film of the page."""
+    folder = tmp_path / "page"
+    folder.mkdir()
+    mine = Path(shutil.copy(a, folder / "b.mp4"))
+    before = mine.read_bytes()
+    request = CompareRequest(mine, b) if which == "first" else CompareRequest(a, mine)
+    with pytest.raises(OutputError, match=rf"b\.mp4: this is the {which} input itself"):
+        compare_videos(request, page=folder, force=True)
+    assert mine.read_bytes() == before
 
 
 def test_stopped_in_the_middle_nothing_is_left(a, b, tmp_path):

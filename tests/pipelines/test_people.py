@@ -308,3 +308,21 @@ def test_a_folder_of_the_first_releases_stays_good(folder, two_people, tmp_path)
     other.write_bytes(data + b"\0\0\0\x08free")
     with pytest.raises(UsageError, match="does not fit"):
         find_people(other, folder, settings=SETTINGS, embed=never_embed)
+
+
+def test_starting_over_twice_loses_nothing_of_what_was_written(two_people, folder):
+    edit(folder, lambda people, _: people[2].update(name="Greta"))
+    (folder / "survey-summer").mkdir()
+    (folder / "survey-summer" / "a.jpg").write_text("mine")
+    for _ in range(2):
+        find_people(two_people, folder, settings=SETTINGS, embed=light_embed, force=True)
+    assert "Greta" in (folder / "people.before-2.yaml").read_text(encoding="utf-8")
+    assert "Greta" not in (folder / "people.before.yaml").read_text(encoding="utf-8")
+    assert (folder / "survey-summer" / "a.jpg").read_text() == "mine"
+
+
+def test_pictures_of_another_make_are_not_replaced(two_people, tmp_path):
+    (tmp_path / "people.png").write_text("mine")
+    with pytest.raises(UsageError, match=r"people\.png: exists already"):
+        find_people(two_people, tmp_path, settings=SETTINGS, embed=never_embed)
+    assert [path.name for path in tmp_path.iterdir()] == ["people.png"]

@@ -106,6 +106,8 @@ def test_where_a_page_cannot_stand(tmp_path):
     (tmp_path / "a.html").write_text("")
     with pytest.raises(OutputError, match="exists already"):
         check_page(tmp_path / "a.html", False)
+    with pytest.raises(OutputError, match=r"its name ends in \.html"):
+        check_page(tmp_path / "tape.mp4", True)
     check_page(tmp_path / "a.html", True)
 
 

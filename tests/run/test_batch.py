@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from iconface_video.errors import Cancelled, InputError, OutputError
-from iconface_video.run.batch import RECORD, TABLE, Batch, BatchJob, BatchRecord, decide, find_inputs, name_jobs
+from iconface_video.run.batch import RECORD, TABLE, Batch, BatchJob, BatchRecord, decide, find_inputs, name_jobs, write_table
 from iconface_video.run.report import RunReport
 
 
@@ -194,3 +194,12 @@ def test_the_record_of_an_earlier_release_is_refused_in_words(tmp_path):
     (tmp_path / RECORD).write_text('{"version": 1, "files": {}}')
     with pytest.raises(OutputError, match=r"an earlier release wrote it, .* Move it away"):
         BatchRecord(tmp_path)
+
+
+def test_a_table_of_another_make_is_not_replaced(tmp_path):
+    (tmp_path / TABLE).write_text("my,own,list\n")
+    with pytest.raises(OutputError, match="no table of this program"):
+        BatchRecord(tmp_path)
+    assert (tmp_path / TABLE).read_text() == "my,own,list\n"
+    write_table(tmp_path / TABLE, [])
+    BatchRecord(tmp_path)  # one of ours without its record

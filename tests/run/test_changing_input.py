@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from iconface_video.errors import InputError
+from iconface_video.errors import InputError, OutputError
 from iconface_video.pipelines.compare import CompareRequest, compare_videos
 from iconface_video.pipelines.render import render_store
 from iconface_video.settings import EncodeSettings
@@ -104,8 +104,12 @@ def test_bytes_replaced_between_those_that_were_sampled_make_another_input(face_
     assert any("is not used: changed input" in note for note in again.report.notes)
 
 
-def test_render_refuses_another_video_and_takes_a_moved_one(tape, other_clip, tmp_path):
+def test_kept_faces_are_spared_and_never_land_in_another_video(tape, other_clip, tmp_path):
     run = Run(tape, tmp_path / "out.mp4", keep_work=True)
+    kept = sorted((run.report.work / "crops").glob("*.crops"))
+    with pytest.raises(OutputError, match="keeps the faces of another video"):
+        Run(other_clip, tmp_path / "other.mp4", work=run.report.work)
+    assert all(path.is_file() for path in kept)
     moved = tape.rename(tmp_path / f"moved{tape.suffix}")
     render_store(run.report.work, tmp_path / "same.mp4", input=moved, encode=EncodeSettings(preset="superfast"))
     shutil.copy(other_clip, tape)

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from iconface_video.errors import OutputError, notes_of
+from iconface_video.lock import FolderLock, writing
 from iconface_video.restore.crop_store import SegmentWriter
 from iconface_video.restore.timeline import SegmentDone
-from iconface_video.run.lock import FolderLock, writing
 from iconface_video.run.work import MARKER, WorkFolder, work_folder_of
 
 PARTS = {"seed": 1}
@@ -104,7 +104,7 @@ def test_two_runs_never_share_a_folder_and_a_killed_one_leaves_no_lock(tmp_path)
 
 def test_a_lock_on_a_folder_that_was_just_removed_is_not_believed(tmp_path, monkeypatch):
     """Between opening the lock file and locking it, its holder ends and removes the folder."""
-    from iconface_video.run import lock as lock_module
+    from iconface_video import lock as lock_module
 
     first = FolderLock(tmp_path / "work")
     first.acquire()

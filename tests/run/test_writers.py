@@ -18,12 +18,12 @@ import pytest
 
 from iconface_video.durable import aside, left_aside, write_whole
 from iconface_video.errors import OutputError
+from iconface_video.lock import working_in, writing
 from iconface_video.pipelines.batch import BatchOptions, restore_batch
 from iconface_video.pipelines.compare import CompareRequest, compare_videos
 from iconface_video.pipelines.finding import ReferenceChoice
 from iconface_video.pipelines.people import find_people
 from iconface_video.pipelines.render import render_store
-from iconface_video.run.lock import working_in, writing
 from iconface_video.settings import EncodeSettings, RunSettings
 from iconface_video.video.output_plan import plan_output
 from iconface_video.video.reader import VideoReader
@@ -127,11 +127,11 @@ def test_a_file_that_turned_up_meanwhile_is_not_replaced(face_clip, tmp_path):
 def test_what_a_killed_writer_left_goes_and_nothing_else(tmp_path):
     output = tmp_path / "out.mp4"
     others = [".out.mp4.partial", ".other.mp4.0123abcd.partial", ".out.mp4.notes.partial", ".out.mp4.lock", "out.mp4"]
-    for name in (*others, ".out.mp4.0123abcd.partial"):
+    for name in (*others, ".out.mp4.0123abcd.partial", ".out.mp4.iconface-lock"):
         (tmp_path / name).write_text("")
     with writing(output), pytest.raises(OutputError, match=rf"another run \(process {os.getpid()}\) {BUSY}"), writing(output):
         pytest.fail("two at once")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(set(others) - {".out.mp4.lock"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
 
 
 def test_temporary_names_are_nobody_elses_and_never_too_long(tmp_path):

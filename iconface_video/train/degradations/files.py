@@ -10,7 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from iconface_video.durable import write_whole
 from iconface_video.errors import InputError, OutputError, UsageError
+from iconface_video.lock import writing
 from iconface_video.settings import EncodeSettings, ReadSettings
 from iconface_video.train.degradations.clip import ClipEffect, ClipFormat, degrade_frames
 from iconface_video.train.degradations.picture import degrade
@@ -48,7 +50,7 @@ def degrade_clip(
         clip = ClipFormat(info.width, info.height, float(info.average_rate or 25))
         waiting: deque[Frame] = deque()
         damaged = degrade_frames(_pictures(reader.frames(), waiting), effects, clip, seed)
-        with VideoWriter(plan, info, settings) as writer:
+        with writing(plan.path), VideoWriter(plan, info, settings) as writer:
             for done, picture in enumerate(damaged, 1):
                 writer.write(_replaced(waiting.popleft(), picture))
                 if on_frame:
@@ -118,5 +120,12 @@ def _damaged(picture: UInt8, seed: int, strength: float | None, effects: Sequenc
 
 def _write(path: Path, picture: UInt8) -> None:
     quality = [cv2.IMWRITE_JPEG_QUALITY, 98] if path.suffix.lower() in (".jpg", ".jpeg") else []
-    if not cv2.imwrite(str(path), np.ascontiguousarray(picture[:, :, ::-1]), quality):
-        raise OutputError(f"{path}: cannot be written; check the folder's rights and the free space")
+    done, encoded = cv2.imencode(path.suffix, np.ascontiguousarray(picture[:, :, ::-1]), quality)
+    try:
+        if not done:
+            raise OSError(f"cannot be encoded as {path.suffix}")
+        write_whole(path, lambda file: file.write(encoded.tobytes()))
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or error}); check the folder's rights and the free space"
+        ) from error

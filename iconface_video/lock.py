@@ -16,9 +16,8 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from iconface_video.durable import left_aside
+from iconface_video.durable import PARTIAL, left_aside
 from iconface_video.errors import OutputError
-from iconface_video.video.output_plan import PARTIAL
 
 LOCK = ".iconface-lock"
 _UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -134,7 +133,7 @@ def writing(output: Path) -> Iterator[None]:
     Raises OutputError while another process writes it.
     """
     lock = NameLock(
-        output.with_name(f".{output.name}.lock"),
+        output.with_name(f".{output.name}{LOCK}"),
         f"{_braces(output)}: another run{{who}} is writing this file. Wait for it or stop it, or name another output.",
     )
     _acquire(lock, output)
