@@ -87,10 +87,12 @@ def _picture_losses(info: VideoInfo, encoder: EncoderChoice, container: str, tar
     if info.is_mirrored and container == "matroska":
         yield Loss(
             "display_matrix",
-            f"The picture is mirrored for display, which {kind} cannot say: name an output that ends in .mp4 or .mov.",
+            f"The picture is mirrored for display, which {kind} says in a way that few players heed: "
+            "an output that ends in .mp4 or .mov says it better.",
         )
-    elif info.display_matrix is not None and info.rotation and container == "mpegts":
-        yield Loss("display_matrix", f"The picture is turned by {info.rotation} degrees for display, which {kind} cannot say.")
+    elif (info.rotation or info.is_mirrored) and container == "mpegts":
+        how = f"turned by {info.rotation} degrees" if info.rotation else "mirrored"
+        yield Loss("display_matrix", f"The picture is {how} for display, which {kind} cannot say.")
 
 
 def _side_losses(side: SideFacts, encoder: EncoderChoice, container: str) -> Iterator[Loss]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import av
 from av.error import FFmpegError
@@ -78,11 +79,12 @@ def side_data_of(picture: av.VideoFrame) -> dict[str, bytes]:
     """A picture's side data by FFmpeg's name for their kind ("A53_CC"). Kinds that PyAV does not know yet are "UNKNOWN"."""
     try:
         # Iterating gives the items, although the container calls itself a mapping.
-        return {_name_of(item): bytes(item) for item in list(picture.side_data)}
+        items: list[Any] = list(picture.side_data)
+        return {_name_of(item): bytes(item) for item in items}
     except ValueError:  # one kind that PyAV does not know (EXIF, for instance) hides all of the picture's
         return {"UNKNOWN": b""}
 
 
-def _name_of(item: object) -> str:
+def _name_of(item: Any) -> str:
     kind = getattr(item, "type", None)
     return kind.name if isinstance(kind, SideDataType) else "UNKNOWN"
