@@ -29,6 +29,10 @@ _LOCATIONS = {1: "left", 2: "center", 3: "top-left", 4: "top", 5: "bottom-left",
 _WITH_CAPTIONS = ("libx264", "libx264rgb", "libx265", "h264_nvenc", "hevc_nvenc")
 _WITH_HEADERS = _WITH_CAPTIONS
 """Encoders whose own stream says what its samples mean: range, matrix, chroma location, shape."""
+_BASE_LAYERS = {
+    True: "what is left is its base layer, which other players show, too",
+    False: "its base layer alone has WRONG COLORS: convert it to HDR10 first",
+}
 _INTERLACED = ("tt", "bb", "tb", "bt")
 
 
@@ -107,13 +111,10 @@ def _side_losses(side: SideFacts, encoder: EncoderChoice, container: str) -> Ite
     if side.light is not None and container == "mpegts" and encoder.name not in ("libx264", "libx265"):
         yield Loss("light", f"The HDR10 content light level is left out: {codec} in {kind} has no place for it.")
     if side.dolby_vision is not None:
-        profile, compatible = side.dolby_vision.profile, side.dolby_vision.compatible
-        rest = (
-            "what is left is its base layer, which other players show, too"
-            if compatible
-            else "its base layer alone has WRONG COLORS: convert it to HDR10 first"
+        number = "" if side.dolby_vision.profile is None else f" (profile {side.dolby_vision.profile})"
+        yield Loss(
+            "dolby_vision", f"Dolby Vision{number} cannot be written: {_BASE_LAYERS[side.dolby_vision.compatible != 0]}."
         )
-        yield Loss("dolby_vision", f"Dolby Vision (profile {profile}) cannot be written: {rest}.")
     if side.hdr10_plus:
         yield Loss("hdr10_plus", "HDR10+ metadata of single scenes cannot be written: the film becomes plain HDR10.")
     if side.hidden_alpha:

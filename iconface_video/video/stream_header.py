@@ -28,9 +28,10 @@ _TOP_LEFT = 3
 class DolbyVision:
     """What matters of the configuration record (Dolby Vision Streams Within the ISO Base Media File Format)."""
 
-    profile: int
-    compatible: int
-    """What the base layer is without it: 0 nothing that can be watched, 1 HDR10, 2 SDR, 4 HLG."""
+    profile: int | None
+    """None: there is metadata in the pictures, and no record."""
+    compatible: int | None
+    """What the base layer is without it: 0 nothing that can be watched, 1 HDR10, 2 SDR, 4 HLG; None: not said."""
 
 
 def stream_header(stream: VideoStream) -> ebml.Element | None:

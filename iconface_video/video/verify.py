@@ -14,6 +14,8 @@ from iconface_video.video.planes import layout_of
 from iconface_video.video.probe import first_look
 
 _ASPECT_TOLERANCE = 1 / 500
+_BT_601 = {5, 6}
+"""Two codes of one matrix."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ def _picture(found: VideoInfo, plan: OutputPlan, info: VideoInfo, expected: Expe
     for name, words in names.items():
         wanted, is_ = getattr(plan.color, name), getattr(found.color, name)
         specified = wanted != 0 if name == "range" else wanted not in (0, 2)
-        if specified and is_ != wanted and not layout_of(found.pix_fmt).is_rgb:
+        is_same = is_ == wanted or (name == "space" and {is_, wanted} == _BT_601)
+        if specified and not is_same and not layout_of(found.pix_fmt).is_rgb:
             yield f"the color {words} is tagged {is_}, not {wanted}"
     wanted = plan.color.chroma_location
     is_420 = layout_of(found.pix_fmt).chroma_shift == (1, 1)

@@ -114,6 +114,12 @@ def _rgb(ffmpeg, path: Path) -> np.ndarray:
     ).astype(int)
 
 
+@pytest.mark.parametrize("color_range", ["tv", "pc"])
+def test_a_range_without_other_tags_arrives_with_ffv1_in_mp4(ffmpeg, color_range):
+    path = ffmpeg.picture("clip.mkv", "-c:v", "ffv1", "-pix_fmt", "yuv420p", "-color_range", color_range, seconds=0.12)
+    assert ffmpeg.film(rewrite(path, "ffv1", "out.mp4").path)["color_range"] == color_range
+
+
 @pytest.mark.parametrize("codec", ["ffv1", "prores", "h264"])
 def test_full_range_is_shown_in_the_same_colors(ffmpeg, codec):
     color = "color=0x3f0700:s=64x48:d=0.2:r=25,format=rgb24,scale=out_range=pc,format=yuvj420p"
@@ -199,6 +205,9 @@ def test_a_phones_metadata_track_arrives_with_its_description(ffmpeg, suffix):
     index = plan.path.read_bytes()
     index = index[index.rindex(b"moov") :]
     assert index.count(travelling.mebx_entry()) == 1
+    assert travelling.box(b"tref", travelling.box(b"cdsc", struct.pack(">I", 1))) in index, (
+        "it does not say of which track it speaks"
+    )
     track = next(s for s in ffmpeg.probe(plan.path, "-show_streams")["streams"] if s["codec_tag_string"] == "mebx")
     assert int(track["nb_frames"]) == len(travelling.MEBX_SAMPLES)
 
@@ -334,10 +343,10 @@ def test_turned_and_mirrored_pictures_are_looked_at_as_they_are_shown(ffmpeg, ma
     width, height = info.display_size
     command = ("-i", path, "-frames:v", "1", "-pix_fmt", "rgb24", "-f", "rawvideo")
     shown = np.frombuffer(ffmpeg("shown.rgb", *command).read_bytes(), np.uint8).reshape(height, width, 3).astype(int)
-    assert np.abs(to_display(stored, info.display_size, info.rotation, info.is_mirrored).astype(int) - shown).max() < 12
     for x, y in ((3, 4), (60, 7), (20, 41)):
         u, v = info.display_from_frame @ (x, y, 1)
         assert np.abs(shown[round(v), round(u)] - stored[y, x].astype(int)).max() < 12
+    assert np.abs(to_display(stored, info.display_size, info.rotation, info.is_mirrored).astype(int) - shown).max() < 12
 
 
 @pytest.mark.parametrize("suffix", ["mov", "mp4", "mkv"])
