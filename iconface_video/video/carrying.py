@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from iconface_video.types import ColorTags, VideoInfo
-from iconface_video.video.encoders import EncoderChoice
+from iconface_video.video.encoders import EncoderChoice, splits_into_fields
 from iconface_video.video.inventory import SideFacts
 from iconface_video.video.planes import FULL_RANGE, layout_of
 from iconface_video.video.timecode import later_time_code
@@ -82,11 +82,17 @@ def _picture_losses(info: VideoInfo, encoder: EncoderChoice, container: str, tar
             f"Where chroma samples lie ({_LOCATIONS.get(location, 'elsewhere')}) is not written: {codec} in {kind} has no place "
             "for it, and players take left. An output that ends in .mkv keeps it.",
         )
-    if info.field_order in _INTERLACED and _CODEC_NAMES[encoder.name] == "HEVC":
+    if info.field_order in _INTERLACED and codec == "HEVC":
         yield Loss(
             "field_order",
             "The film is interlaced. Where it stays so (--deinterlace off), HEVC marks it in a way that few players heed: "
             "--codec h264, ffv1 and prores keep the mark.",
+        )
+    elif info.field_order in _INTERLACED and codec == "H.264" and not splits_into_fields(encoder.planar, info.height):
+        yield Loss(
+            "field_order",
+            f"The film is interlaced. Where it stays so (--deinterlace off), H.264 has no mark for it in pictures of {info.height} lines: "
+            "--codec ffv1 and prores keep the mark.",
         )
     if info.is_mirrored and container == "matroska":
         yield Loss(
