@@ -32,7 +32,6 @@ _OTHERS = {
     "AFD": "the active format description",
     "FILM_GRAIN_PARAMS": "the film grain that players add",
     "S12M_TIMECODE": "a time code on every picture",
-    "PANSCAN": "pan and scan",
 }
 """Side data of pictures that none of the encoders writes. What only concerns the old coding (motion vectors ...) is no fact."""
 

@@ -294,6 +294,18 @@ def test_tags_without_a_place_are_announced(ffmpeg):
     assert not rewrite(path, out="out.mkv").notes
 
 
+@pytest.mark.parametrize(
+    ("codec", "sound", "suffix"), [("ffv1", "ac3", "other"), ("h264", "flac", "other"), ("h264", "mp2", ".ts")]
+)
+def test_a_transport_stream_holds_what_players_know_there(ffmpeg, codec, sound, suffix):
+    """Its muxer takes anything, and what it does not know cannot be read again."""
+    path = ffmpeg.with_sound("clip.mkv", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", sound, seconds=0.4)
+    plan = rewrite(path, codec, "out.ts")
+    assert (plan.path.suffix == ".ts") == (suffix == ".ts")
+    assert [s["codec_name"] for s in ffmpeg.probe(plan.path, "-show_streams")["streams"]] == [codec, sound]
+    assert told(plan, "not MPEG-TS: MPEG-TS cannot hold") == (suffix != ".ts")
+
+
 # ---- time code
 
 
