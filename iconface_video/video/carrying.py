@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from iconface_video.types import ColorTags, VideoInfo
-from iconface_video.video.encoders import EncoderChoice
+from iconface_video.video.encoders import EncoderChoice, splits_into_fields
 from iconface_video.video.inventory import SideFacts
 from iconface_video.video.planes import FULL_RANGE, layout_of
 from iconface_video.video.timecode import later_time_code
@@ -29,6 +29,10 @@ _LOCATIONS = {1: "left", 2: "center", 3: "top-left", 4: "top", 5: "bottom-left",
 _WITH_CAPTIONS = ("libx264", "libx264rgb", "libx265", "h264_nvenc", "hevc_nvenc")
 _WITH_HEADERS = _WITH_CAPTIONS
 """Encoders whose own stream says what its samples mean: range, matrix, chroma location, shape."""
+_BASE_LAYERS = {
+    True: "what is left is its base layer, which other players show, too",
+    False: "its base layer alone has WRONG COLORS: convert it to HDR10 first",
+}
 _INTERLACED = ("tt", "bb", "tb", "bt")
 
 
@@ -78,19 +82,27 @@ def _picture_losses(info: VideoInfo, encoder: EncoderChoice, container: str, tar
             f"Where chroma samples lie ({_LOCATIONS.get(location, 'elsewhere')}) is not written: {codec} in {kind} has no place "
             "for it, and players take left. An output that ends in .mkv keeps it.",
         )
-    if info.field_order in _INTERLACED and _CODEC_NAMES[encoder.name] == "HEVC":
+    if info.field_order in _INTERLACED and codec == "HEVC":
         yield Loss(
             "field_order",
             "The film is interlaced. Where it stays so (--deinterlace off), HEVC marks it in a way that few players heed: "
             "--codec h264, ffv1 and prores keep the mark.",
         )
+    elif info.field_order in _INTERLACED and codec == "H.264" and not splits_into_fields(encoder.planar, info.height):
+        yield Loss(
+            "field_order",
+            f"The film is interlaced. Where it stays so (--deinterlace off), H.264 has no mark for it in pictures of {info.height} lines: "
+            "--codec ffv1 and prores keep the mark.",
+        )
     if info.is_mirrored and container == "matroska":
         yield Loss(
             "display_matrix",
-            f"The picture is mirrored for display, which {kind} cannot say: name an output that ends in .mp4 or .mov.",
+            f"The picture is mirrored for display, which {kind} says in a way that few players heed: "
+            "an output that ends in .mp4 or .mov says it better.",
         )
-    elif info.display_matrix is not None and info.rotation and container == "mpegts":
-        yield Loss("display_matrix", f"The picture is turned by {info.rotation} degrees for display, which {kind} cannot say.")
+    elif (info.rotation or info.is_mirrored) and container == "mpegts":
+        how = f"turned by {info.rotation} degrees" if info.rotation else "mirrored"
+        yield Loss("display_matrix", f"The picture is {how} for display, which {kind} cannot say.")
 
 
 def _side_losses(side: SideFacts, encoder: EncoderChoice, container: str) -> Iterator[Loss]:
@@ -105,13 +117,10 @@ def _side_losses(side: SideFacts, encoder: EncoderChoice, container: str) -> Ite
     if side.light is not None and container == "mpegts" and encoder.name not in ("libx264", "libx265"):
         yield Loss("light", f"The HDR10 content light level is left out: {codec} in {kind} has no place for it.")
     if side.dolby_vision is not None:
-        profile, compatible = side.dolby_vision.profile, side.dolby_vision.compatible
-        rest = (
-            "what is left is its base layer, which other players show, too"
-            if compatible
-            else "its base layer alone has WRONG COLORS: convert it to HDR10 first"
+        number = "" if side.dolby_vision.profile is None else f" (profile {side.dolby_vision.profile})"
+        yield Loss(
+            "dolby_vision", f"Dolby Vision{number} cannot be written: {_BASE_LAYERS[side.dolby_vision.compatible != 0]}."
         )
-        yield Loss("dolby_vision", f"Dolby Vision (profile {profile}) cannot be written: {rest}.")
     if side.hdr10_plus:
         yield Loss("hdr10_plus", "HDR10+ metadata of single scenes cannot be written: the film becomes plain HDR10.")
     if side.hidden_alpha:

@@ -49,6 +49,7 @@ class Conformer:
             done = self._graph.vpull()
         except (FFmpegError, ValueError) as error:
             raise EncodeError(f"a picture of {kind[0]} cannot be brought into {self._pix_fmt} (FFmpeg: {error})") from error
+        tag_picture(done, self._target)
         done.pts, done.duration = pts, duration
         if time_base is not None:
             done.time_base = time_base
@@ -69,10 +70,8 @@ class Conformer:
         ]
         if picture.format.name != self._pix_fmt or self._source.range != self._target.range:
             chain += [graph.add("scale", self._scaling(picture.format.name)), graph.add("format", self._pix_fmt)]
-        parameters = [] if self._fields is None else [f"field_mode={self._fields}"]
-        parameters += [f"range={_RANGES[self._target.range]}"] if self._target.range in _RANGES else []
-        if parameters:
-            chain.append(graph.add("setparams", ":".join(parameters)))
+        if self._fields is not None:
+            chain.append(graph.add("setparams", f"field_mode={self._fields}"))
         graph.link_nodes(*chain, graph.add("buffersink")).configure()
         return graph
 

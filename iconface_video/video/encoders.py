@@ -40,6 +40,9 @@ _FIELD_ORDERS = {"progressive": 1, "tt": 2, "bb": 3, "tb": 4, "bt": 5}
 _X264_REPEATABLE = {"mbtree": "0"}
 """Macroblock trees read memory that x264 never wrote: with them two encodes of the same frames may differ by some bytes."""
 
+_CODING_FIELDS = ("libx264", "libx264rgb", "prores_ks")
+"""Encoders that have a way of their own to code two fields in a frame."""
+
 _THREADS = {"libx264": 4, "libx264rgb": 4, "libx265": 3}
 """Frames encoded at once. The number alters the output, so it must not come from the machine; other encoders do not care."""
 
@@ -187,7 +190,7 @@ def set_up(
     bottom_first = field_order in ("bb", "bt")
     if context.name in ("libx264", "libx264rgb"):
         parameters = {key: hdr[value] for key, value in (("mastering-display", "display"), ("cll", "light")) if value in hdr}
-        if bottom_first:
+        if bottom_first and splits_into_fields(context.pix_fmt or "", context.height):
             parameters["bff"] = "1"  # x264's own default is top, which its parameter sets say before the first picture does
         options["x264-params"] = ":".join(f"{key}={value}" for key, value in {**_X264_REPEATABLE, **parameters}.items())
     elif context.name == "libx265":
@@ -201,7 +204,7 @@ def set_up(
     flags = int(context.flags) | int(av.codec.context.Flags.frame_duration)
     if field_order is not None:
         context.field_order = _FIELD_ORDERS.get(field_order, 2)
-        if context.name in ("libx264", "libx264rgb", "prores_ks") and _splits_into_fields(context):
+        if context.name in _CODING_FIELDS and splits_into_fields(context.pix_fmt or "", context.height):
             flags |= int(av.codec.context.Flags.interlaced_dct) | int(av.codec.context.Flags.interlaced_me)
     else:
         context.field_order = 1
@@ -209,11 +212,10 @@ def set_up(
     context.options = {key: value for key, value in options.items() if value}
 
 
-def _splits_into_fields(context: VideoCodecContext) -> bool:
+def splits_into_fields(pix_fmt: str, height: int) -> bool:
     """Whether each field has whole lines of chroma: x264 refuses pictures such as 720x486 at 4:2:0 otherwise. They are coded
-    as frames then; the tags say that they hold fields."""
-    layout = layout_of(planar_name(context.pix_fmt or ""))
-    return context.height % (2 << layout.chroma_shift[1]) == 0
+    as frames then; the container says that they hold fields."""
+    return height % (2 << layout_of(planar_name(pix_fmt)).chroma_shift[1]) == 0
 
 
 def _options(encoder: str, settings: EncodeSettings, pix_fmt: str) -> dict[str, str]:

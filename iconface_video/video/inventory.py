@@ -32,7 +32,6 @@ _OTHERS = {
     "AFD": "the active format description",
     "FILM_GRAIN_PARAMS": "the film grain that players add",
     "S12M_TIMECODE": "a time code on every picture",
-    "PANSCAN": "pan and scan",
 }
 """Side data of pictures that none of the encoders writes. What only concerns the old coding (motion vectors ...) is no fact."""
 
@@ -83,7 +82,7 @@ def side_facts(path: Path, stream_index: int) -> SideFacts:
         mastering=mastering_display(found.get("MASTERING_DISPLAY_METADATA", b"")),
         light=light_level(found.get("CONTENT_LIGHT_LEVEL", b"")),
         captions="A53_CC" in found,
-        dolby_vision=record or (DolbyVision(8, 1) if has_rpu else None),
+        dolby_vision=record or (DolbyVision(None, None) if has_rpu else None),
         hdr10_plus="DYNAMIC_HDR_PLUS" in found,
         hidden_alpha=hidden,
         others=tuple(words for kind, words in _OTHERS.items() if kind in found),

@@ -47,6 +47,10 @@ _LONGEST_NAME = 255 - len(".iconface-work") - 1
 """Bytes: file systems take 255, and the output grows under a longer name."""
 _USUAL_FILM = (256, 256, Fraction(25), Fraction(1, 25))
 """Width, height, rate and time base that every container takes."""
+_IN_TRANSPORT_STREAMS = frozenset(
+    ["h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "dirac", "cavs", "avs2", "avs3", "jpeg2000", "aac", "aac_latm", "ac3", "eac3", "mp1", "mp2", "mp3", "dts", "truehd", "opus", "s302m", "pcm_bluray", "dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle", "hdmv_text_subtitle"]
+)
+"""Codecs that have a stream type in MPEG-TS. The muxer takes all others, too, as private data that no player knows."""
 _SELF_DESCRIBING = ("mp4", "mov")
 """Containers into which a data track's own description is put where the muxer has none for it, see `seal_mp4`."""
 
@@ -209,6 +213,9 @@ def _refusals(
 
 def _film_refusal(container: str, info: VideoInfo, encoder: EncoderChoice, film: VideoStream) -> str | None:
     """What the muxer does not take, of the film as it will be written: found out by writing a header. None: it takes it all."""
+    codec = av.Codec(encoder.name, "w").canonical_name
+    if container == "mpegts" and codec not in _IN_TRANSPORT_STREAMS:
+        return f"{encoder.name.removeprefix('lib')} video"
     if not _takes_film(container, encoder, _USUAL_FILM, {}, {}):
         return f"{encoder.name.removeprefix('lib')} video"
     real = (info.width, info.height, info.average_rate or _USUAL_FILM[2], info.time_base)
@@ -248,6 +255,8 @@ def _holds(container: str, stream: Stream, described: Mapping[int, str]) -> bool
     """
     if container == "mp4" and stream_codec(stream).startswith("pcm_"):
         return False  # Newer FFmpeg does write it, but hardly any player reads it.
+    if container == "mpegts" and stream.type != "data" and stream_codec(stream) not in _IN_TRANSPORT_STREAMS:
+        return False
     file = io.BytesIO()
     try:
         with av.open(file, "w", format=container) as output:

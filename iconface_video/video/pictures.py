@@ -35,6 +35,8 @@ def read_picture(path: Path, what: str = "picture") -> UInt8:
         )
     if is_cut_short(data, kind):
         raise InputError(f"{path}: this {what} is cut short: its end is missing. Copy it again from the source.")
+    if kind == "AVIF":
+        return _read_by_pillow(path, data)
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
@@ -42,6 +44,17 @@ def read_picture(path: Path, what: str = "picture") -> UInt8:
     if picture is None:
         raise InputError(f"{path}: not a photo that can be read, or damaged; {_READABLE}")
     return np.ascontiguousarray(picture[..., ::-1], dtype=np.uint8)
+
+
+def _read_by_pillow(path: Path, data: bytes) -> UInt8:
+    """AVIF says how it is turned in boxes of its own (irot, imir), which OpenCV passes over and Pillow gives back as EXIF."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(io.BytesIO(data), formats=["AVIF"]) as opened:
+            return np.array(ImageOps.exif_transpose(opened).convert("RGB"), np.uint8)
+    except Exception as error:  # damaged files make Pillow raise nearly anything
+        raise InputError(f"{path}: not a photo that can be read, or damaged; {_READABLE}") from error
 
 
 def _bytes_of(path: Path, what: str) -> bytes:

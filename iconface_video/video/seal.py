@@ -22,6 +22,8 @@ class Sealed:
 
     film: int
     """Index of the film's stream in the output."""
+    source: Stream
+    """The film's stream in the input."""
     pairs: tuple[tuple[Stream, Stream], ...]
     """Each copied stream with its stream in the output."""
     packets: Mapping[int, int]
@@ -55,15 +57,16 @@ def _mp4_seal(plan: OutputPlan, info: VideoInfo, side: SideFacts, written: Seale
     number = {index: place for place, index in enumerate(sorted(there))}
     inputs = described_tracks(info.path) if "mov" in info.container.split(",") else {}
     seal_of = Mp4Seal(number[written.film], plan.color if plan.encoder.name == "ffv1" else None, side)
-    for old, new in written.pairs:
-        if new.index not in number:
+    tracks = [(written.source, written.film), *((old, new.index) for old, new in written.pairs)]
+    for old, index in tracks:
+        if index not in number:
             continue
-        place = number[new.index]
+        place = number[index]
         seal_of.ids[old.id] = place
         if old.type == "data" and old.id in inputs:
             seal_of.described[place] = inputs[old.id]
         if old.codec_context is not None and old.codec_context.name == _TEXT:
-            packets = written.packets[new.index]
+            packets = written.packets[index]
             # FFmpeg's own files end with an empty title of no duration, which its demuxer does not give back.
             seal_of.titles[place] = packets + (written.is_whole and old.frames == packets + 1)
         if plan.container == "mov" and old.language is not None:

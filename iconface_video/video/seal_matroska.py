@@ -82,7 +82,8 @@ def _composed(path: Path, elements: list[Element], room: int) -> bytes:
     """The elements, without those that hold nothing, padded to `room` bytes; SeekHead says where each is."""
     kept = [item for item in elements if item.id != ebml.VOID]
     for _ in range(4):  # longer positions make the SeekHead longer, which moves what follows
-        places, place = {}, 0
+        places: dict[int, int] = {}
+        place = 0
         for item in kept:
             places.setdefault(item.id, place)
             place += len(item.coded)

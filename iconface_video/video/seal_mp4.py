@@ -107,10 +107,10 @@ def _film_entry(entry: Box, seal: Mp4Seal) -> Box:
 
 def _color(written: Box | None, color: ColorTags | None) -> Box | None:
     """With the range flag, which QuickTime's own form (nclc) lacks and which is not written for colors without tags."""
-    if color is None or color.range != FULL_RANGE or (written is not None and written.body[:4] not in _COLOR_KINDS):
+    if color is None or color.range == 0 or (written is not None and written.body[:4] not in _COLOR_KINDS):
         return None
     codes = written.body[4:10] if written is not None else struct.pack(">HHH", color.primaries, color.transfer, color.space)
-    return Box(b"colr", b"nclx" + codes + b"\x80")
+    return Box(b"colr", b"nclx" + codes + (b"\x80" if color.range == FULL_RANGE else b"\0"))
 
 
 def _mastering(display: MasteringDisplay) -> bytes:

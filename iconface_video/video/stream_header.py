@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import av
 from av.error import FFmpegError
@@ -27,9 +28,10 @@ _TOP_LEFT = 3
 class DolbyVision:
     """What matters of the configuration record (Dolby Vision Streams Within the ISO Base Media File Format)."""
 
-    profile: int
-    compatible: int
-    """What the base layer is without it: 0 nothing that can be watched, 1 HDR10, 2 SDR, 4 HLG."""
+    profile: int | None
+    """None: there is metadata in the pictures, and no record."""
+    compatible: int | None
+    """What the base layer is without it: 0 nothing that can be watched, 1 HDR10, 2 SDR, 4 HLG; None: not said."""
 
 
 def stream_header(stream: VideoStream) -> ebml.Element | None:
@@ -78,11 +80,12 @@ def side_data_of(picture: av.VideoFrame) -> dict[str, bytes]:
     """A picture's side data by FFmpeg's name for their kind ("A53_CC"). Kinds that PyAV does not know yet are "UNKNOWN"."""
     try:
         # Iterating gives the items, although the container calls itself a mapping.
-        return {_name_of(item): bytes(item) for item in list(picture.side_data)}
+        items: list[Any] = list(picture.side_data)
+        return {_name_of(item): bytes(item) for item in items}
     except ValueError:  # one kind that PyAV does not know (EXIF, for instance) hides all of the picture's
         return {"UNKNOWN": b""}
 
 
-def _name_of(item: object) -> str:
+def _name_of(item: Any) -> str:
     kind = getattr(item, "type", None)
     return kind.name if isinstance(kind, SideDataType) else "UNKNOWN"

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from iconface_video.errors import IconFaceError
 from iconface_video.types import VideoInfo
+from iconface_video.video.color import is_full_range
 from iconface_video.video.inventory import SideFacts, same_display, side_facts
 from iconface_video.video.output_plan import OutputPlan
 from iconface_video.video.planes import layout_of
 from iconface_video.video.probe import first_look
 
 _ASPECT_TOLERANCE = 1 / 500
+_BT_601 = {5, 6}
+"""Two codes of one matrix."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,18 @@ def _picture(found: VideoInfo, plan: OutputPlan, info: VideoInfo, expected: Expe
     turned = (found.rotation, found.is_mirrored) != (info.rotation, info.is_mirrored)
     if turned and "display_matrix" not in plan.lost:
         yield "the picture's turn for display is missing or another"
-    names = {"range": "range", "space": "matrix", "primaries": "primaries", "transfer": "transfer"}
+    layout = layout_of(found.pix_fmt)
+    if is_full_range(found.color, layout) != is_full_range(plan.color, layout):
+        yield "full and limited range are mixed up"
+    names = {"space": "matrix", "primaries": "primaries", "transfer": "transfer"}
     for name, words in names.items():
         wanted, is_ = getattr(plan.color, name), getattr(found.color, name)
-        specified = wanted != 0 if name == "range" else wanted not in (0, 2)
-        if specified and is_ != wanted and not layout_of(found.pix_fmt).is_rgb:
+        specified = wanted not in (0, 2)
+        is_same = is_ == wanted or (name == "space" and {is_, wanted} == _BT_601)
+        if specified and not is_same and not layout.is_rgb:
             yield f"the color {words} is tagged {is_}, not {wanted}"
     wanted = plan.color.chroma_location
-    is_420 = layout_of(found.pix_fmt).chroma_shift == (1, 1)
+    is_420 = layout.chroma_shift == (1, 1)
     if is_420 and wanted > 1 and found.color.chroma_location != wanted and "chroma_location" not in plan.lost:
         yield "where the chroma samples lie is missing"
     order = expected.field_order

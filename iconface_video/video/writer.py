@@ -79,6 +79,7 @@ class VideoWriter:
         self._pictures: EncoderPictures | None = None
         self._remuxer: Remuxer | None = None
         self._pairs: list[tuple[Stream, Stream]] = []
+        self._source: VideoStream | None = None
         self._packets: Counter[int] = Counter()
         self._field_order: str | None = None
         self._chapters = 0
@@ -155,7 +156,8 @@ class VideoWriter:
                 copy = copy_stream(self._output, stream)
                 is_whole = self._first is None and self._end is None
                 copy.metadata.clear()
-                copy.metadata.update(stream_metadata(stream.metadata, packets_kept=is_whole))
+                tags = stream_metadata(stream.metadata, packets_kept=is_whole)
+                copy.metadata.update(tags if is_whole else _without_time_code(tags))
                 pairs.append((stream, copy))
         self._output.metadata.update(_without_time_code(container_metadata(info.metadata, self._metadata)))
         chapters = trimmed_chapters(source.chapters(), self._first, self._end, self._shift * info.time_base)
@@ -167,7 +169,7 @@ class VideoWriter:
     def _add_film(self, frame: Frame, source: av.container.InputContainer) -> VideoStream:
         assert self._output is not None
         plan, info = self._plan, self._info
-        original = film_of(info, source)
+        original = self._source = film_of(info, source)
         film = self._output.add_stream(plan.encoder.name, rate=info.average_rate or Fraction(25))
         assert isinstance(film, VideoStream)
         context = film.codec_context
@@ -264,19 +266,24 @@ class VideoWriter:
         """Put in what the muxer could not be told, then look whether all is there."""
         plan, info = self._plan, self._info
         assert self._film is not None
-        sealed = Sealed(
-            self._film.index, tuple(self._pairs), dict(self._packets), is_whole=self._first is None and self._end is None
-        )
+        assert self._source is not None
+        is_whole = self._first is None and self._end is None
+        sealed = Sealed(self._film.index, self._source, tuple(self._pairs), dict(self._packets), is_whole)
         try:
             seal(plan, info, sealed)
         except ValueError as error:
             self.copying.not_arrived.append(f"the output could not be completed: {error}")
-        expected = Expected(self._field_order, self._time_code(), self._chapters, self.frames_written, self._packets)
+        code = self._time_code()
+        if code is None and plan.side.time_code is not None and "time_code" not in plan.lost:
+            self.copying.not_arrived.append(
+                f"the time code ({plan.side.time_code}) cannot be counted on to this part; it is left out"
+            )
+        expected = Expected(self._field_order, code, self._chapters, self.frames_written, self._packets)
         self.copying.not_arrived += missing_facts(plan.partial_path, plan, info, expected)
 
     def _release(self) -> None:
         self._stack.close()
-        self._output = self._film = self._pictures = self._remuxer = None
+        self._output = self._film = self._source = self._pictures = self._remuxer = None
         self._pairs = []
 
 

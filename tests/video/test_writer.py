@@ -346,6 +346,8 @@ def test_fields_of_a_height_that_x264_does_not_split(ffmpeg):
             for frame in reader.frames():
                 writer.write(frame)
     assert len(ffmpeg.times(plan.path)) == 5
+    assert any("H.264 has no mark for it in pictures of 486 lines" in note for note in plan.notes)
+    assert writer.copying.damage == ()
 
 
 @pytest.mark.parametrize(("target", "size", "rate"), [("ntsc-dv", "720x480", "30000/1001"), ("pal-dv", "720x576", "25")])

@@ -95,7 +95,7 @@ def phone(ffmpeg: Ffmpeg, suffix: str = ".mov") -> Path:
         f"phone{suffix}", "-i", upright, "-i", meta, "-map", "0", "-map_metadata", "1", "-c", "copy", "-metadata:s:v:0", "rotate=90",
         "-metadata:s:a:0", "language=deu",
     )  # fmt: skip
-    add_track(path, b"meta", mebx_entry(), MEBX_SAMPLES, 10, [5, 2, 1])
+    add_track(path, b"meta", mebx_entry(), MEBX_SAMPLES, 10, [5, 2, 1], speaks_of=1)
     add_track(
         path, b"meta", box(b"gpmd", bytes(6) + struct.pack(">HI", 1, 0)), [b"DEVC\0\1\0\4abcd", b"DEVC\0\1\0\4efgh"], 10, [4, 4]
     )
@@ -143,12 +143,15 @@ def _add_to_sample_entry(moov: Node, handler: bytes, head: int, child: Node) -> 
     table.body = table.body[:8] + struct.pack(">I", len(entry)) + entry[4:] + table.body[8 + size :]
 
 
-def add_track(path: Path, handler: bytes, entry: bytes, samples: list[bytes], scale: int, durations: list[int]) -> None:
-    """One more track of the given kind; each sample in a chunk of its own."""
+def add_track(
+    path: Path, handler: bytes, entry: bytes, samples: list[bytes], scale: int, durations: list[int], speaks_of: int = 0
+) -> None:
+    """One more track of the given kind; each sample in a chunk of its own.  speaks_of: id of the track that it describes."""
 
     def add(moov: Node) -> None:
         number = 1 + sum(child.kind == b"trak" for child in moov.children)
-        moov.children.append(Node(b"trak", _trak(number, handler, entry, samples, scale, durations, media)))
+        reference = box(b"tref", box(b"cdsc", struct.pack(">I", speaks_of))) if speaks_of else b""
+        moov.children.append(Node(b"trak", _trak(number, handler, entry, samples, scale, durations, media) + reference))
         head = next(node for node in moov.walk() if node.kind == b"mvhd")
         head.body = head.body[:-4] + struct.pack(">I", number + 1)
 
