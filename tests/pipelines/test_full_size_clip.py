@@ -41,7 +41,19 @@ def faceir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def arguments(clip: Path, output: Path, model: Path) -> list[str]:
     given = ["run", str(clip), "-o", str(output), "--model", str(model), "--json", "--dtype", "float32", "--threads", "1"]
-    return [*given, "--detection-size", "256", "--segment-seconds", "0.4", "--encoder-preset", "superfast", "--batch", "2", "--end", "1.3"]
+    return [
+        *given,
+        "--detection-size",
+        "256",
+        "--segment-seconds",
+        "0.4",
+        "--encoder-preset",
+        "superfast",
+        "--batch",
+        "2",
+        "--end",
+        "1.3",
+    ]
 
 
 def kill_while_restoring(command: list[str]) -> None:
@@ -84,7 +96,9 @@ def test_from_the_embedded_models_result(faceir: Path, face_clip: Path, tmp_path
     made = {}
     for start in ("input", "embedded"):
         chosen = replace(settings, restore=replace(settings.restore, start_from=start))
-        made[start] = restore_video(face_clip, tmp_path / f"{start}.mkv", settings=chosen, embed=grey_embed, end=Fraction(1, 2)).output.read_bytes()
+        made[start] = restore_video(
+            face_clip, tmp_path / f"{start}.mkv", settings=chosen, embed=grey_embed, end=Fraction(1, 2)
+        ).output.read_bytes()
     assert made["input"] != made["embedded"]
 
 
