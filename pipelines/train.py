@@ -16,6 +16,12 @@ from iconface_video.models.checkpoints import load_model, save_model
 from iconface_video.models.embedded import EMBEDDED_PIXELS, build_embedded
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder, PixelAutoencoderSettings
+from iconface_video.pipelines.train_full_size import (
+    export_full_size,
+    is_full_size,
+    is_run_of_full_size,
+    train_full_size,
+)
 from iconface_video.train.autoencoder import AutoencoderTask
 from iconface_video.train.config import RestorerConfig
 from iconface_video.train.data import FaceMixer, FaceSet
@@ -27,7 +33,7 @@ OnLog = Callable[[int, dict[str, float]], None]
 
 
 def train_restorer(config: RestorerConfig, run_folder: Path, on_log: OnLog | None = None) -> dict[str, float]:
-    """Train one stage of the embedded restorer; returns the last validation's figures."""
+    """Train one stage of the embedded restorer, or the full size's adapters; returns the last validation's figures."""
     if not config.faces.folders:
         raise UsageError("no training pictures: give at least one --data FOLDER with an index.csv")
     faces = FaceSet.load(config.faces, "train")
@@ -37,6 +43,8 @@ def train_restorer(config: RestorerConfig, run_folder: Path, on_log: OnLog | Non
     size = config.validation.size or max(config.mix.sizes)
     validation = ValidationSet.build(held_out, size, config.validation.count, config.validation.strengths)
     torch.manual_seed(config.trainer.seed)
+    if is_full_size(config.start_from):
+        return train_full_size(config, run_folder, mixer, validation, on_log)
     task: Task
     if config.stage == "autoencoder":
         task = AutoencoderTask(_autoencoder(config), mixer, validation, config.workers)
@@ -47,7 +55,9 @@ def train_restorer(config: RestorerConfig, run_folder: Path, on_log: OnLog | Non
 
 
 def export_restorer(run_folder: Path, out: Path) -> Path:
-    """Write the averaged weights of a run's newest checkpoint as a model folder, in half precision."""
+    """Write the averaged weights of a run's newest checkpoint as a model folder, the embedded size's in half precision."""
+    if is_run_of_full_size(run_folder):
+        return export_full_size(run_folder, newest_weights(run_folder), out)
     save_model(_load_run(run_folder), out, storage_dtype=torch.float16, overwrite=True)
     return out
 
