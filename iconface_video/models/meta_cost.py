@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -80,31 +81,36 @@ class _FusedAttention(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         if func is F.scaled_dot_product_attention:
-            return self._attend(*args[:3], **(kwargs or {}))
+            return self.attend(*args[:3], **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, **others: Any) -> Tensor:
-        batch, heads, rows, width = query.shape
-        products = 2 if not query.requires_grad else 7  # forward: q k, p v; backward: p again, and five more
-        self.flops += products * 2 * batch * heads * rows * key.shape[2] * width
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, **others: Any) -> Tensor:
+        self.count(2, query, key)
         if not query.requires_grad and not key.requires_grad:
             return torch.empty_like(query)
-        return _AttentionLike.apply(query, key, value)  # type: ignore[no-any-return, no-untyped-call]
+        return _AttentionLike.apply(query, key, value, self)  # type: ignore[no-any-return, no-untyped-call]
+
+    def count(self, products: int, query: Tensor, key: Tensor) -> None:
+        """Add so many products of the size of q k."""
+        batch, heads, rows, width = query.shape
+        self.flops += products * 2 * batch * heads * rows * key.shape[2] * width
 
 
 class _AttentionLike(torch.autograd.Function):
     """Keeps what a fused kernel keeps for its backward pass: inputs and output."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, counter: _FusedAttention) -> Tensor:
         out = torch.empty_like(query)
         ctx.save_for_backward(query, key, value, out)
+        ctx.counter = counter
         return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         query, key, value, _ = ctx.saved_tensors
-        return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+        ctx.counter.count(5, query, key)  # q k again, and four more
+        return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value), None
 
 
 @contextmanager
@@ -115,11 +121,16 @@ def _flop_counter() -> Iterator[Any]:
         yield counter
 
 
-def cost_of(run: Callable[[], object], given: Iterator[Tensor]) -> Cost:
-    """run: the computation, on tensors of the meta device.  given: parameters and inputs, which are not counted."""
+def cost_of(run: Callable[[], object], given: Iterator[Tensor], backward: bool = False) -> Cost:
+    """run: the computation, on tensors of the meta device.  given: parameters and inputs, which are not counted.
+
+    backward: it has a backward pass, which torch runs outside of any function mode: meanwhile attention is replaced for this whole
+    process, so nothing else may run.
+    """
     live, attention = _Live(), _FusedAttention()
     live.keep_out(given)
-    with _flop_counter() as counter, attention, live:
+    replaced = patch.object(F, "scaled_dot_product_attention", attention.attend) if backward else attention
+    with _flop_counter() as counter, replaced, live:
         result = run()
     del result
     return Cost(live.peak, int(counter.get_total_flops()) + attention.flops)
