@@ -205,6 +205,7 @@ def _restore(
         there = folder.begin_segments(parts)
         going_on = f"going on from an earlier run: {len(there)} of {len(plan.segments)} segments are restored"
         notes.say(*([going_on] if there else []))
+        notes.say(*_expected_time(facts, plan))
         left = max(0, estimate_bytes(sizes) - folder.stored_bytes)
         crops = Need(folder.crops, left, "the restored faces while working", "--work")
         check_space([crops, _output_need(clip, target, settings, found.survey.frame_count)])
@@ -294,6 +295,13 @@ def load_restorer(settings: RunSettings) -> FaceModel:
 def _weights(settings: RunSettings) -> str:
     """Hash of the model's files."""
     return hash_weights(settings.restore)
+
+
+def _expected_time(model: FaceModel | ModelFacts, plan: RestorePlan) -> tuple[str, ...]:
+    """What a large model in this process says of the work before it; nothing of others."""
+    expected = getattr(model, "expected_time", None)
+    said = None if expected is None else expected(plan.crops_by_size())
+    return () if said is None else (said,)
 
 
 def _framed(settings: RunSettings) -> RunSettings:

@@ -18,6 +18,12 @@ from iconface_video.models.checkpoints import load_model, save_model
 from iconface_video.models.embedded import EMBEDDED_CASCADE, EMBEDDED_PIXELS, as_cascade, build_embedded
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder, PixelAutoencoderSettings
+from iconface_video.pipelines.train_full_size import (
+    export_full_size,
+    full_size_trainer,
+    is_full_size,
+    is_run_of_full_size,
+)
 from iconface_video.train.autoencoder import AutoencoderTask
 from iconface_video.train.config import RestorerConfig
 from iconface_video.train.data import FaceMixer, FaceSet
@@ -88,7 +94,7 @@ def _stage_reached(run_folder: Path, stages: int) -> int:
 
 
 def train_restorer(config: RestorerConfig, run_folder: Path, on_log: OnLog | None = None) -> dict[str, float]:
-    """Train one stage of the embedded restorer; returns the last validation's figures."""
+    """Train one stage of the embedded restorer, or the full size's adapters; returns the last validation's figures."""
     return train_stages((config,), run_folder, on_log)
 
 
@@ -111,6 +117,8 @@ def make_trainer(config: RestorerConfig, run_folder: Path, faces: FaceSet, held_
     size = config.validation.size or max(config.mix.sizes)
     validation = ValidationSet.build(held_out, size, config.validation.count, config.validation.strengths)
     torch.manual_seed(config.trainer.seed)
+    if is_full_size(config.start_from):
+        return full_size_trainer(config, run_folder, mixer, validation)
     task: Task
     if config.stage == "autoencoder":
         task = AutoencoderTask(_autoencoder(config, run_folder), mixer, validation, config.workers)
@@ -137,7 +145,9 @@ def _freeze(model: nn.Module, beginnings: tuple[str, ...]) -> None:
 
 
 def export_restorer(run_folder: Path, out: Path) -> Path:
-    """Write the averaged weights of a run's newest checkpoint as a model folder, in half precision."""
+    """Write the averaged weights of a run's newest checkpoint as a model folder, the embedded size's in half precision."""
+    if is_run_of_full_size(run_folder):
+        return export_full_size(run_folder, newest_weights(run_folder), out)
     save_model(_load_run(run_folder), out, storage_dtype=torch.float16, overwrite=True)
     return out
 

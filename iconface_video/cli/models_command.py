@@ -127,6 +127,57 @@ def _pull_published(name: str, base_revision: str | None, lora_revision: str | N
 
 
 @app.command()
+def memory(
+    source: SourceArgument = "flux-faceir",
+    batch: Annotated[int, typer.Option(metavar="N", help="Faces per model call.", min=1, max=256)] = 4,
+    references: Annotated[int, typer.Option(metavar="N", help="Reference pictures of each face.", min=0, max=16)] = 3,
+    size: Annotated[int, typer.Option(metavar="N", help="Crop size in px.", min=64, max=1024)] = 512,
+    quantize: Annotated[Literal["none", "int8", "nf4"], typer.Option(help="Weights in 8 or 4 bit.")] = "none",
+    train: Annotated[bool, typer.Option("--train", help="What training it takes, instead.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a full-size model would take of a GPU, without one and without its weights.
+
+    Bytes and operations are counted on a device that computes nothing; 1 GB is added for what the GPU keeps for itself.
+
+    Example: iconface-video models memory flux-faceir --batch 8 --references 1
+    """
+    from iconface_video.models.full_size import PUBLISHED_ARCHITECTURE
+    from iconface_video.models.memory_plan import architecture_of, restore_needs
+    from iconface_video.models.published import PUBLISHED
+    from iconface_video.models.registry import locate
+    from iconface_video.models.training_plan import training_needs
+
+    is_here = source not in PUBLISHED or locate(source) is not None
+    architecture = architecture_of(source) if is_here else PUBLISHED_ARCHITECTURE
+    if architecture is None:
+        raise UsageError(f"{source}: a small model, which fits everywhere; give a full-size one, such as flux-faceir")
+    if train:
+        step = training_needs(architecture, size=size, references=references, batch=batch)
+        rows = {
+            "frozen_bytes": step.frozen_bytes,
+            "trained_bytes": step.trained_bytes,
+            "working_bytes": step.working_bytes,
+            "total_bytes": step.bytes,
+            "flops_per_step": step.flops,
+        }
+    else:
+        needs = restore_needs(architecture, size=size, references=references, batch=batch, quantize=quantize)
+        rows = {
+            "weight_bytes": needs.backbone_bytes + needs.other_bytes,
+            "working_bytes": needs.working_bytes,
+            "total_bytes": needs.bytes(offload=False),
+            "offloaded_bytes": needs.bytes(offload=True),
+            "flops_per_face": needs.flops_per_face(12),
+        }
+    if as_json:
+        return print_json({"model": source, "batch": batch, "references": references, "size": size, **rows})
+    for name, value in rows.items():
+        unit = f"{value / 1e12:.0f} TFLOP" if name.startswith("flops") else human_size(value)
+        typer.echo(f"{name.replace('_bytes', '').replace('_', ' ')}: {unit}")
+
+
+@app.command()
 def verify(source: SourceArgument = "embedded") -> None:
     """Check a model's files: checksums, every key and size. Ends with exit code 2 at the first thing that is wrong.
 

@@ -39,6 +39,11 @@ PRESETS: dict[str, frozenset[str]] = {
     "flux2_klein_full": frozenset({*_ATTENTION, *_DOUBLE, *_SINGLE}),
 }
 """What `lora_target_preset` of an adapter_config.json means: the modules of every block that have a LoRA."""
+LORA_KINDS = (
+    *(f"transformer_blocks.*.{name}" for name in (*_QKV["img_attn.qkv"], _DOUBLE["img_attn.proj"])),
+    *(f"single_transformer_blocks.*.{name}" for name in _SINGLE.values()),
+)
+"""Modules of the published LoRA (flux2_klein), in diffusers' names."""
 _PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.", "module.")
 _WRAPPERS = ("._fsdp_wrapped_module", "_fsdp_wrapped_module.", "_orig_mod.")
 _PART = re.compile(r"(.+)\.(lora_A|lora_B|lora_down|lora_up)(?:\.default)?(?:\.weight)?|(.+)\.(alpha)")

@@ -16,6 +16,7 @@ from iconface_video.models.checkpoints import INDEX, check_model_folder, load_va
 from iconface_video.models.conditioning import ConditioningSettings
 from iconface_video.models.latent_autoencoder import LatentAutoencoder
 from iconface_video.models.lora import DEFAULT_RANK, add_lora, import_peft
+from iconface_video.models.memory_plan import Architecture
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.prompt import NEGATIVE_PROMPT, RESTORATION_PROMPT, encode_prompts
 from iconface_video.models.traits import RestorerTraits
@@ -35,6 +36,10 @@ KLEIN_4B_BASE: dict[str, Any] = {
     "rope_theta": 2000,
     "guidance_embeds": False,
 }
+PUBLISHED_ARCHITECTURE = Architecture(
+    KLEIN_4B_BASE, {}, ConditioningSettings(identity_pathway=False, degraded_residual=False, degraded_memory=False)
+)
+"""Of the published LoRA on it; the autoencoder's settings are diffusers' defaults."""
 FULL_TRAITS = RestorerTraits(name="flux2-klein-4b", prediction="velocity", crop_sizes=(512,))
 
 

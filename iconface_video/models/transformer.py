@@ -6,7 +6,7 @@ The backbone is a plain ``Flux2Transformer2DModel`` in ``.base`` (its checkpoint
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -245,7 +245,7 @@ class IConFaceTransformer(nn.Module):
             hidden = self._look_at_memory(index, hidden, memory, start, looked_at)
         return hidden
 
-    def _run(self, block: nn.Module, *arguments: Any) -> Any:
+    def _run(self, block: Callable[..., Any], *arguments: Any) -> Any:
         if torch.is_grad_enabled() and self.base.gradient_checkpointing:
             return self.base._gradient_checkpointing_func(block, *arguments)
         return block(*arguments)
@@ -264,7 +264,7 @@ class IConFaceTransformer(nn.Module):
             return hidden
         layer: Any = self.adapters.memory_attention[index]
         image = hidden[:, start : start + count]
-        image = image + layer(image, layer.keys_values(memory))
+        image = image + self._run(lambda seen, known: layer(seen, layer.keys_values(known)), image, memory)
         if image.shape[1] == hidden.shape[1]:
             return image
         return torch.cat([hidden[:, :start], image, hidden[:, start + count :]], 1)

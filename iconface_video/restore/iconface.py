@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,11 @@ import torch
 
 from iconface_video.models.checkpoints import load_model
 from iconface_video.models.context import ReferenceContext
+from iconface_video.models.latent_autoencoder import LatentAutoencoder
 from iconface_video.models.load_options import LoadOptions
+from iconface_video.models.memory_plan import architecture_of
 from iconface_video.models.model import IConFaceModel
+from iconface_video.restore.expected import REFERENCES, expected_time, fitting_options, measured_speed
 from iconface_video.restore.framing import Framing
 from iconface_video.restore.noise import Shape, draw
 from iconface_video.settings import RestoreSettings, default_of
@@ -65,6 +68,25 @@ class IConFaceRestorer:
             "threads": torch.get_num_threads() if is_cpu else None,
             "format": str(self._model.compute_dtype or self._model.dtype),
         }
+
+    def expected_time(self, crops_by_size: Mapping[int, int]) -> str | None:
+        """A sentence for people about a full-size model's work; None for a small one, whose first faces are soon there."""
+        architecture = architecture_of(self._settings.model) if self._is_latent else None
+        if architecture is None or not crops_by_size:
+            return None
+        traits, wish = self._model.traits, self._settings
+        return expected_time(
+            architecture,
+            crops_by_size,
+            steps=wish.steps or traits.default_steps,
+            guided=(wish.guidance_scale or traits.default_guidance) > 1,
+            references=min(REFERENCES, traits.max_references),
+            speed=measured_speed(self._model.device, self._model.compute_dtype or self._model.dtype),
+        )
+
+    @property
+    def _is_latent(self) -> bool:
+        return isinstance(self._model.autoencoder, LatentAutoencoder)
 
     def noise_shape(self, size: int) -> Shape:
         """Raises UsageError for a size that the model does not take."""
@@ -119,4 +141,6 @@ def load_face_model(settings: RestoreSettings) -> IConFaceRestorer:
     if settings.start_sigma < 1 and settings.start_from != INPUT:
         own = RestoreSettings(settings.start_from, seed=settings.seed, device=settings.device)
         start = IConFaceRestorer(load_model(settings.start_from, settings.device), own)
-    return IConFaceRestorer(load_model(settings.model, settings.device, options=options), settings, start)
+    fitting = fitting_options(settings, options)  # before billions of weights are read
+    model = load_model(settings.model, settings.device, options=options if fitting is None else fitting.options)
+    return IConFaceRestorer(model, settings, start, () if fitting is None else (fitting.note,))

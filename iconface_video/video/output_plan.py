@@ -48,7 +48,36 @@ _LONGEST_NAME = 255 - len(".iconface-work") - 1
 _USUAL_FILM = (256, 256, Fraction(25), Fraction(1, 25))
 """Width, height, rate and time base that every container takes."""
 _IN_TRANSPORT_STREAMS = frozenset(
-    ["h264", "hevc", "vvc", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "dirac", "cavs", "avs2", "avs3", "jpeg2000", "aac", "aac_latm", "ac3", "eac3", "mp1", "mp2", "mp3", "dts", "truehd", "opus", "s302m", "pcm_bluray", "dvb_subtitle", "dvb_teletext", "hdmv_pgs_subtitle", "hdmv_text_subtitle"]
+    [
+        "h264",
+        "hevc",
+        "vvc",
+        "mpeg1video",
+        "mpeg2video",
+        "mpeg4",
+        "vc1",
+        "dirac",
+        "cavs",
+        "avs2",
+        "avs3",
+        "jpeg2000",
+        "aac",
+        "aac_latm",
+        "ac3",
+        "eac3",
+        "mp1",
+        "mp2",
+        "mp3",
+        "dts",
+        "truehd",
+        "opus",
+        "s302m",
+        "pcm_bluray",
+        "dvb_subtitle",
+        "dvb_teletext",
+        "hdmv_pgs_subtitle",
+        "hdmv_text_subtitle",
+    ]
 )
 """Codecs that have a stream type in MPEG-TS. The muxer takes all others, too, as private data that no player knows."""
 _SELF_DESCRIBING = ("mp4", "mov")
