@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from iconface_video.run.report import RunReport
     from iconface_video.types import VideoInfo
 
-_KEPT_SUFFIXES = (".mp4", ".mov", ".mkv", ".ts")
 _WHAT = "video"
 SECTIONS = ("render", "encode", "restore", "anchors", "survey", "read", "engine")
 """Of the settings that a run obeys."""
@@ -122,11 +121,11 @@ def run(
     if people_file is not None:
         present(people_file, "people file")
 
-    from iconface_video.video.output_plan import plan_output
+    from iconface_video.video.output_plan import plan_output, usual_suffix
     from iconface_video.video.probe import probe
 
     if part.preview is not None:
-        part, output = part.around(probe(input)), output or _preview_path(input)
+        part, output = part.around(probe(input)), output or input.with_name(f"{input.stem}.preview{usual_suffix(input)}")
     if dry_run:
         plan = plan_output(probe(input), output, settings.encode, force=force)
         return print_rows([("would write", str(plan.path)), *(("note", note) for note in plan.notes)])
@@ -193,11 +192,6 @@ class Part:
         length = Fraction(info.duration_seconds or 0).limit_denominator(1000)
         start = max(Fraction(0), (length - wanted) / 2) if self.start is None else self.start
         return Part(start, start + wanted, None)
-
-
-def _preview_path(input: Path) -> Path:
-    suffix = input.suffix.lower()
-    return input.with_name(f"{input.stem}.preview{suffix if suffix in _KEPT_SUFFIXES else '.mkv'}")
 
 
 def summary(report: RunReport) -> list[tuple[str, str]]:
