@@ -12,6 +12,7 @@ from typing import Any
 
 from iconface_video.errors import InputError, OutputError
 from iconface_video.identity.references import Embed
+from iconface_video.pipelines.checks import check_settings
 from iconface_video.pipelines.people import FILE, folder_of
 from iconface_video.pipelines.record import made_of, mark_differences
 from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
@@ -74,6 +75,8 @@ def restore_batch(
     receiver of one file's progress.  Raises InputError (nothing found), OutputError (`out`), Cancelled. What goes wrong with
     one file stands in its row.
     """
+    if model is None:
+        check_settings(options.settings)
     if not dry_run:
         _make_folder(out)
     with nullcontext() if dry_run else working_in(out):  # two calls would lose each other's record

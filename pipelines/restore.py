@@ -15,7 +15,7 @@ from typing import Any
 
 from iconface_video.identity.evidence import group_tracks
 from iconface_video.identity.references import Embed
-from iconface_video.models.hub import check_source
+from iconface_video.pipelines.checks import check_settings
 from iconface_video.pipelines.finding import Found, Notes, ReferenceChoice, find_faces
 from iconface_video.pipelines.record import faces_mark, made_of
 from iconface_video.pipelines.rendering import Rendering, RenderWork
@@ -79,7 +79,7 @@ def restore_video(
     settings = asked = settings or RunSettings()
     watch = Watch(on_progress, should_stop)
     if model is None:
-        check_source(settings.restore.model)
+        check_settings(settings)
         settings = _framed(settings)
     with VideoReader(input, settings.read) as reader:
         clip = Clip(reader, start, end)

@@ -28,7 +28,9 @@ from iconface_video.configs import DEFAULTS, load_preset
 from iconface_video.errors import UsageError
 
 if TYPE_CHECKING:
+    from iconface_video.pipelines.finding import ReferenceChoice
     from iconface_video.run.report import RunReport
+    from iconface_video.settings import RunSettings
     from iconface_video.types import VideoInfo
 
 _WHAT = "video"
@@ -121,17 +123,17 @@ def run(
     if people_file is not None:
         present(people_file, "people file")
 
+    from iconface_video.pipelines.finding import ReferenceChoice
     from iconface_video.video.output_plan import plan_output, usual_suffix
     from iconface_video.video.probe import probe
 
     if part.preview is not None:
         part, output = part.around(probe(input)), output or input.with_name(f"{input.stem}.preview{usual_suffix(input)}")
     if dry_run:
-        plan = plan_output(probe(input), output, settings.encode, force=force)
-        return print_rows([("would write", str(plan.path)), *(("note", note) for note in plan.notes)])
+        return _dry_run(input, output, settings, ReferenceChoice(photos, named, people_file), part, force, work, as_json)
 
     from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
-    from iconface_video.pipelines.restore import ReferenceChoice, restore_video
+    from iconface_video.pipelines.restore import restore_video
 
     observer = FaceObserver() if report or report_to is not None else None
     page = report_to
@@ -159,6 +161,26 @@ def run(
         print_json({**done.to_dict(), "page": page})
     elif not quiet:
         print_rows([*summary(done), *([("report", str(page))] if page else [])])
+
+
+def _dry_run(
+    input: Path,
+    output: Path | None,
+    settings: RunSettings,
+    references: ReferenceChoice,
+    part: Part,
+    force: bool,
+    work: Path | None,
+    as_json: bool,
+) -> None:
+    from iconface_video.pipelines.checks import dry_run
+
+    found = dry_run(
+        input, output, settings=settings, references=references, start=part.start, end=part.end, force=force, work=work
+    )
+    if as_json:
+        return print_json({"output": found.output.path, "notes": list(found.notes)})
+    print_rows([("would write", str(found.output.path)), *(("note", note) for note in found.notes)])
 
 
 def with_report_file(arguments: list[str]) -> list[str]:

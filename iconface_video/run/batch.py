@@ -22,33 +22,9 @@ from iconface_video.run.fingerprint import differences, hash_file, plain
 from iconface_video.run.progress import OnProgress
 from iconface_video.run.report import RunReport
 from iconface_video.video.output_plan import usual_suffix
+from iconface_video.video.suffixes import VIDEO_SUFFIXES
 
 RECORD, TABLE = "batch.json", "batch.csv"
-VIDEO_SUFFIXES = frozenset(
-    [
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".qt",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".mpg",
-        ".mpeg",
-        ".vob",
-        ".ts",
-        ".m2ts",
-        ".mts",
-        ".wmv",
-        ".flv",
-        ".3gp",
-        ".dv",
-        ".mxf",
-        ".ogv",
-        ".y4m",
-    ]
-)
-"""What counts as a video in a folder; a file that is named outright is taken whatever its suffix."""
 _VERSION, _EARLIER_VERSION = 2, 1
 _NOT_ENTERED = (".iconface-work", ".people")
 """Folders that this program makes beside videos."""

@@ -94,6 +94,8 @@ def plan_output(
     Raises OutputError: exists (without `force`), is the input itself, unknown suffix, missing or unwritable folder.
     """
     out = None if out is None else Path(out)
+    if out is not None:
+        _refuse_device(out)
     encoder = choose_encoder(settings, info.pix_fmt, (info.width, info.height))
     wanted = _wanted_container(info, out)
     notes = []
@@ -306,6 +308,11 @@ def _path(info: VideoInfo, out: Path | None, container: str) -> Path:
     return out.with_suffix(suffix) if out.suffix else out.with_name(out.name + suffix)
 
 
+def _refuse_device(path: Path) -> None:
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OutputError(f"{path}: not a file but a device, pipe or socket. Name a file; a dry run writes nothing.")
+
+
 def _check_path(info: VideoInfo, path: Path, force: bool) -> None:
     folder = path.parent
     if len(os.fsencode(path.name)) > _LONGEST_NAME:
@@ -319,6 +326,7 @@ def _check_path(info: VideoInfo, path: Path, force: bool) -> None:
             raise OutputError(f"{path}: this is the input itself. Name another output.")
         if path.is_dir():
             raise OutputError(f"{path}: this is a directory. Name a file.")
+        _refuse_device(path)
         if not force:
             raise OutputError(f"{path}: exists already. Use --force to replace it, or name another output.")
     try:
