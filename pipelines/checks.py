@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iconface_video.errors import ReferencePhotoError, UsageError
 from iconface_video.identity.references import photos_in, read_photo, why_none
@@ -23,6 +23,9 @@ from iconface_video.run.work import WorkFolder, work_folder_of
 from iconface_video.settings import RestoreSettings, RunSettings
 from iconface_video.video.output_plan import OutputPlan, plan_output
 from iconface_video.video.reader import VideoReader
+
+if TYPE_CHECKING:
+    from iconface_video.pipelines.estimate import Estimate
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _NEED_NO_LOOK = ("auto", "cpu")
@@ -100,6 +103,8 @@ class DryRun:
 
     output: OutputPlan
     notes: tuple[str, ...]
+    estimate: Estimate | None
+    """None: the file does not say how long it is."""
 
 
 def dry_run(
@@ -129,4 +134,7 @@ def dry_run(
             if not photos_in(folder):
                 raise ReferencePhotoError(f"{folder}: no usable reference photo of '{name}': {why_none(folder)}")
         people = () if references.file is None else check_people(references.file, clip, settings)
-    return DryRun(target, (*target.notes, *memory.notes, *people))
+        from iconface_video.pipelines.estimate import estimate_run
+
+        estimate = estimate_run(clip, target, memory.apply(settings), bool(references))
+    return DryRun(target, (*target.notes, *memory.notes, *people), estimate)

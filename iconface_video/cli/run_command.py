@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +28,7 @@ from iconface_video.configs import DEFAULTS, load_preset
 from iconface_video.errors import UsageError
 
 if TYPE_CHECKING:
+    from iconface_video.pipelines.estimate import Estimate
     from iconface_video.pipelines.finding import ReferenceChoice
     from iconface_video.run.report import RunReport
     from iconface_video.settings import RunSettings
@@ -179,8 +180,20 @@ def _dry_run(
         input, output, settings=settings, references=references, start=part.start, end=part.end, force=force, work=work
     )
     if as_json:
-        return print_json({"output": found.output.path, "notes": list(found.notes)})
-    print_rows([("would write", str(found.output.path)), *(("note", note) for note in found.notes)])
+        estimate = None if found.estimate is None else asdict(found.estimate)
+        return print_json({"output": found.output.path, "notes": list(found.notes), "estimate": estimate})
+    print_rows([("would write", str(found.output.path)), *_expected(found.estimate), *(("note", note) for note in found.notes)])
+
+
+def _expected(estimate: Estimate | None) -> list[tuple[str, str]]:
+    if estimate is None:
+        return [("expected", "not known: the file does not say how long it is")]
+    return [
+        ("expected", f"about {counted(estimate.frames, 'frame')}, {counted(estimate.faces, 'face')} to restore"),
+        ("time", f"about {duration(estimate.seconds)} on this machine"),
+        ("disk", f"about {max(1, round(estimate.disk_bytes / 1e6))} MB for the output and what is kept meanwhile"),
+        ("memory", f"about {estimate.memory_bytes / 2**30:.1f} GB"),
+    ]
 
 
 def with_report_file(arguments: list[str]) -> list[str]:
