@@ -53,7 +53,7 @@ def _argument(item: Any) -> str:
 def _prose(help: str) -> str:
     """The docstring, with its indented examples as code."""
     lines = []
-    for paragraph in help.strip().split("\n\n"):
+    for paragraph in help.replace("\\[", "[").strip().split("\n\n"):
         is_example = paragraph.startswith("  ") or paragraph.lstrip().startswith("iconface-video ")
         if paragraph.startswith("Example: "):
             lines += ["Example:", _code(paragraph.removeprefix("Example: "))]

@@ -30,6 +30,8 @@ def read_mapping(path: Path, what: str) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text"
         raise InputError(f"{path}: cannot be read ({reason}); {what} is wanted") from error
+    except RecursionError:
+        raise UsageError(f"{path}: nested far too deep for {what}") from None
     except yaml.YAMLError as error:
         raise UsageError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from iconface_video import __version__
 from iconface_video.errors import InputError, OutputError
 from iconface_video.identity.references import Embed
 from iconface_video.lock import working_in
+from iconface_video.pipelines.checks import check_settings
+from iconface_video.pipelines.people import FILE, folder_of
+from iconface_video.pipelines.record import made_of, mark_differences
+from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
 from iconface_video.pipelines.restore import ReferenceChoice, restore_video
 from iconface_video.pipelines.survey import load_embedder
 from iconface_video.restore.model import FaceModel
-from iconface_video.run.batch import Batch, BatchJob, BatchRecord, BatchRow, Decision, decide, find_inputs, name_jobs
+from iconface_video.run.batch import Batch, BatchJob, BatchRecord, BatchRow, Decision, decide, find_inputs, name_jobs, stems
 from iconface_video.run.engines.choose import make_engine
 from iconface_video.run.engines.engine import Engine
-from iconface_video.run.fingerprint import differences, hash_file, hash_folder
+from iconface_video.run.fingerprint import hash_file
 from iconface_video.run.progress import OnProgress, ShouldStop
 from iconface_video.run.provenance import read_restoration_marks
 from iconface_video.run.report import RunReport
@@ -43,6 +47,12 @@ class BatchOptions:
     """Replace outputs that this program did not make, and make finished ones again."""
     keep_work: bool = False
     fresh: bool = False
+    recursive: bool = False
+    """Folders below the folders that are given, too."""
+    obey_people: bool = False
+    """Take the people.yaml that `find_people` wrote beside a video, where there is one."""
+    pages: bool = False
+    """Write a page about each file beside its output."""
 
 
 def restore_batch(
@@ -56,21 +66,26 @@ def restore_batch(
     on_row: OnRow = lambda index, row: None,
     on_progress: Callable[[int], OnProgress | None] = lambda index: None,
     should_stop: ShouldStop | None = None,
+    dry_run: bool = False,
 ) -> list[BatchRow]:
     """Restore files, those that match patterns, and the videos of folders, into `out` (made where it is missing).
 
+    dry_run: nothing is written or made; rows that would be worked on are "planned".
     on_start: told all files before the first is begun.  on_row: told when a file's state changes.  on_progress: gives the
     receiver of one file's progress.  Raises InputError (nothing found), OutputError (`out`), Cancelled. What goes wrong with
     one file stands in its row.
     """
-    _make_folder(out)
-    with working_in(out):  # two calls would lose each other's record
+    if model is None:
+        check_settings(options.settings)
+    if not dry_run:
+        _make_folder(out)
+    with nullcontext() if dry_run else working_in(out):  # two calls would lose each other's record
         record = BatchRecord(out)
         known = record.names()
-        jobs = tuple(name_jobs(find_inputs(patterns, out, known), out, known))
-        work = _Work(options, {job.input.resolve() for job in jobs}, record, model, embed, should_stop)
+        jobs = tuple(name_jobs(find_inputs(patterns, out, known, recursive=options.recursive), out, known))
+        work = _Work(options, jobs, record, model, embed, should_stop)
         on_start(jobs)
-        batch = Batch(out, jobs, record, work.decide, work.parts, work.restore)
+        batch = Batch(out, jobs, record, work.decide, work.parts, None if dry_run else work.restore)
         try:
             batch.run(on_row, on_progress, time.perf_counter)
         finally:
@@ -91,15 +106,16 @@ class _Work:
     def __init__(
         self,
         options: BatchOptions,
-        inputs: set[Path],
+        jobs: Sequence[BatchJob],
         record: BatchRecord,
         model: FaceModel | None,
         embed: Embed | None,
         should_stop: ShouldStop | None,
     ) -> None:
-        self._options, self._inputs, self._record = options, inputs, record
+        self._options, self._record = options, record
+        self._inputs = {job.input.resolve() for job in jobs}
+        self._owners = {_key(job.output): job.input for job in jobs}
         self._model, self._embed, self._should_stop = model, embed, should_stop
-        self._photos = _photo_parts(options.references)
         self._engine: Engine | None = None
 
     def close(self) -> None:
@@ -110,11 +126,11 @@ class _Work:
     def decide(self, job: BatchJob) -> Decision:
         """Raises InputError, OutputError: no video, or something else's file in the way."""
         options = self._options
-        target = plan_output(probe(job.input), job.output, options.settings.encode, force=True).path
+        target = self._target(job)
         if target.resolve() in self._inputs:
             raise OutputError(f"{target}: this is one of the inputs. Choose another folder with --output.")
         known = self._record.of(job.input)
-        decision = decide(target, known, self.parts(job), self._mark_differences)
+        decision = decide(target, known, self.parts(job), lambda path: self._mark_differences(job, path))
         if options.force and decision.is_finished:
             return Decision(target, "made again, as asked", is_ours=True)
         if target.exists() and not decision.is_ours and not options.force:
@@ -123,18 +139,29 @@ class _Work:
             )
         return decision
 
+    def _target(self, job: BatchJob) -> Path:
+        """Where the output really goes: where another container is needed, its name may be another file's, and changes again."""
+        info, folder = probe(job.input), job.output.parent
+        plan = plan_output(info, job.output, self._options.settings.encode, force=True, folder_to_come=not folder.exists())
+        names = (folder / f"{stem}{plan.path.suffix}" for stem in stems(job.input))
+        target = next(path for path in (plan.path, *names) if self._owners.get(_key(path), job.input) == job.input)
+        self._owners[_key(target)] = job.input
+        return target
+
     def parts(self, job: BatchJob) -> dict[str, Any]:
         """What an output depends on."""
-        start, end = self._options.part(job.input)
-        settings = asdict(self._options.settings)
-        settings.pop("engine", None)  # who does the work changes nothing in the result
-        return {
-            "input": hash_file(job.input),
-            "settings": settings,
-            "photos": self._photos,
-            "stretch": [None if moment is None else str(moment) for moment in (start, end)],
-            "version": __version__,
-        }
+        return {"input": hash_file(job.input), **self._made_of(job)}
+
+    def _made_of(self, job: BatchJob) -> dict[str, Any]:
+        return made_of(self._options.settings, self._references(job), *self._options.part(job.input), self._model)
+
+    def _references(self, job: BatchJob) -> ReferenceChoice:
+        file = folder_of(job.input) / FILE
+        return (
+            replace(self._options.references, file=file)
+            if self._options.obey_people and file.is_file()
+            else self._options.references
+        )
 
     def restore(self, job: BatchJob, decision: Decision, on_progress: OnProgress | None) -> RunReport:
         options = self._options
@@ -143,11 +170,16 @@ class _Work:
             self._engine = make_engine(options.settings)
         if self._needs_model and self._embed is None:
             self._embed = load_embedder()
-        return restore_video(
+        references = self._references(job)
+        observer = FaceObserver() if options.pages else None
+        page = page_of(decision.output)
+        if observer is not None:
+            check_page(page, options.force or decision.is_ours)
+        done = restore_video(
             job.input,
             decision.output,
             settings=options.settings,
-            references=options.references,
+            references=references,
             start=start,
             end=end,
             force=options.force or decision.is_ours,
@@ -156,15 +188,19 @@ class _Work:
             model=self._model,
             engine=self._engine,
             embed=self._embed,
+            observer=observer,
             on_progress=on_progress,
             should_stop=self._should_stop,
         )
+        if observer is not None:
+            write_page(page, done, observer, options.settings)
+        return done
 
     @property
     def _needs_model(self) -> bool:
         return self._options.settings.render.strength > 0 or bool(self._options.references)
 
-    def _mark_differences(self, output: Path) -> list[str] | None:
+    def _mark_differences(self, job: BatchJob, output: Path) -> list[str] | None:
         """How an output's own mark differs from what is wanted; None where it has no mark, or is no video."""
         try:
             marks = read_restoration_marks(probe(output).metadata)
@@ -172,16 +208,9 @@ class _Work:
             return None
         if not marks:
             return None
-        restore = self._options.settings.restore
-        wanted: dict[str, Any] = {
-            "version": __version__, "seed": restore.seed, "steps": restore.steps, "start_sigma": restore.start_sigma,
-            "noise": restore.noise, **asdict(self._options.settings.render),
-        }  # fmt: skip
-        return differences({name: marks[-1].get(name) for name in wanted}, wanted)
+        return mark_differences(marks[-1], self._options.settings, self._made_of(job))
 
 
-def _photo_parts(references: ReferenceChoice) -> Mapping[str, Any]:
-    """Raises InputError for a photo that cannot be read."""
-    shown = [[path.name, hash_file(path)] for path in references.photos]
-    known = [[name, hash_folder(path) if path.is_dir() else hash_file(path)] for name, path in references.people]
-    return {"shown": shown, "known": known, "file": None if references.file is None else hash_file(references.file)}
+def _key(path: Path) -> str:
+    """One for names that are the same file on some disks."""
+    return str(path).casefold()

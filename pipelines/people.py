@@ -153,6 +153,13 @@ def obeyed_people(
     return chosen, [*notes, *carried.notes, *chosen.notes]
 
 
+def check_people(path: Path, clip: Clip, settings: RunSettings) -> tuple[str, ...]:
+    """Hold a people.yaml against its survey, without surveying anything; notes. Raises as `obeyed_people`."""
+    saved = _Saved.read(path)
+    saved = _same_clip(saved, _made_from(clip, settings, None), clip)
+    return tuple(obey(saved.file, saved.survey).notes)
+
+
 @dataclass(frozen=True, eq=False)
 class _Saved:
     """A people.yaml with the survey that its track numbers belong to."""

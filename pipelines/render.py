@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from iconface_video.render.render import OnPasted, Renderer
 from iconface_video.restore.crop_store import STORE_FILE, CropStore, read_header
 from iconface_video.run.clip import Clip
 from iconface_video.run.progress import OnProgress, ShouldStop, Watch
-from iconface_video.run.provenance import missing_mark, restoration_mark
+from iconface_video.run.provenance import missing_mark, output_mark, restoration_mark
 from iconface_video.run.work import CROPS
 from iconface_video.settings import EncodeSettings, ReadSettings, RenderSettings
 from iconface_video.types import Progress
@@ -123,7 +123,7 @@ def render_clip(
     done = 0
     metadata = {}
     if restored_with and render.strength > 0:
-        metadata = restoration_mark(clip.info.metadata, {**restored_with, **asdict(render)})
+        metadata = restoration_mark(clip.info.metadata, {**restored_with, **output_mark(render, encode)})
     first = clip.start and clip.first_frame()
     with (
         watch.stage("render"),

@@ -17,8 +17,9 @@ from iconface_video.errors import OutputError
 from iconface_video.identity.evidence import group_tracks
 from iconface_video.identity.references import Embed
 from iconface_video.lock import writing
-from iconface_video.models.hub import check_source
+from iconface_video.pipelines.checks import check_settings
 from iconface_video.pipelines.finding import Found, Notes, ReferenceChoice, find_faces
+from iconface_video.pipelines.record import faces_mark, made_of
 from iconface_video.pipelines.rendering import Rendering, RenderWork
 from iconface_video.pipelines.survey import load_embedder
 from iconface_video.restore.crop_store import StoreHeader, estimate_bytes, write_header
@@ -76,10 +77,10 @@ def restore_video(
     Raises InputError, OutputError, ReferencePhotoError or UsageError for what is refused; Cancelled when `should_stop` says
     so. Whatever it raises, nothing stands under the output's name.
     """
-    settings = settings or RunSettings()
+    settings = asked = settings or RunSettings()
     watch = Watch(on_progress, should_stop)
     if model is None:
-        check_source(settings.restore.model)
+        check_settings(settings)
         settings = _framed(settings)
     with VideoReader(input, settings.read) as reader:
         clip = Clip(reader, start, end)
@@ -89,15 +90,16 @@ def restore_video(
             is_left = not fresh and left_output(place, target.path)
             target = plan_output(reader.info, output, settings.encode, force=force or is_left)
             memory = plan_memory(settings, reader.info)
+            references = references or ReferenceChoice()
+            mark = faces_mark(asked.restore, made_of(asked, references, start, end, model))
             settings = memory.apply(settings)
             if not fresh:
                 _spare_kept_faces(place, clip)
             with WorkFolder(place, keep_work, fresh) as folder:
                 report = folder.journal.report if is_left else None
                 if report is None:
-                    references = references or ReferenceChoice()
                     report = _restore_clip(
-                        clip, target, settings, references, model, engine, embed, folder, observer, memory, watch
+                        clip, target, settings, references, mark, model, engine, embed, folder, observer, memory, watch
                     )
     return replace(report, work=place if folder.keep else None)
 
@@ -117,6 +119,7 @@ def _restore_clip(
     target: OutputPlan,
     settings: RunSettings,
     references: ReferenceChoice,
+    mark: dict[str, Any],
     model: FaceModel | None,
     engine: Engine | None,
     embed: Embed | None,
@@ -134,7 +137,7 @@ def _restore_clip(
     see = None if observer is None else observer.see
     writing = RenderWork(clip, target, settings, folder.crops, found.survey.frame_count, memory.decode_ahead, see)
     with Rendering(writing, watch, settings.engine.overlap and memory.overlap) as rendering:
-        restored = _restore(clip, found, settings, model, engine, folder, target, memory, notes, watch, rendering)
+        restored = _restore(clip, found, settings, mark, model, engine, folder, target, memory, notes, watch, rendering)
         if restored.with_what and settings.render.strength > 0:
             notes.say(*missing_mark(target.container))
 
@@ -178,6 +181,7 @@ def _restore(
     clip: Clip,
     found: Found,
     settings: RunSettings,
+    mark: dict[str, Any],
     model: FaceModel | None,
     engine: Engine | None,
     folder: WorkFolder,
@@ -194,7 +198,7 @@ def _restore(
         rendering.begin(plan, (), {})
         return _Restored(plan)
     with watch.stage("restore"), _engine(settings, model, engine, watch) as restorer:
-        weights = _weights(settings) if model is None else None
+        weights = hash_weights(settings.restore) if model is None else None
         facts = restorer.model
         notes.say(*getattr(facts, "notes", ()))
         plan = make_plan(found.survey, settings.restore, facts.crop_sizes)
@@ -209,7 +213,7 @@ def _restore(
         left = max(0, estimate_bytes(sizes) - folder.stored_bytes)
         crops = Need(folder.crops, left, "the restored faces while working", "--work")
         check_space([crops, _output_need(clip, target, settings, found.survey.frame_count)])
-        with_what = _with_what(plan, found, settings, facts)
+        with_what = _with_what(plan, found, mark, facts)
         _write_store_header(clip, plan, found, settings, fingerprint(**parts), with_what, folder)
         rendering.begin(plan, there, with_what)
         counts = TimelineCounts()
@@ -245,20 +249,15 @@ def _engine(
     return open_engine(settings, model, check=watch.check)
 
 
-def _with_what(plan: RestorePlan, found: Found, settings: RunSettings, model: FaceModel | ModelFacts) -> dict[str, Any]:
+def _with_what(plan: RestorePlan, found: Found, mark: dict[str, Any], model: FaceModel | ModelFacts) -> dict[str, Any]:
     """What restores the faces, in plain values; empty where none is restored."""
     if not plan.crops_by_size():
         return {}
-    restore = settings.restore
     helped = len({anchor.direction.tobytes() for anchor in found.anchors.values() if anchor.origin == "user"})
     return {
         "model": model.name,
-        "seed": restore.seed,
-        "steps": restore.steps,
-        "guidance_scale": restore.guidance_scale,
+        **mark,
         "crop_sizes": sorted(plan.crops_by_size()),
-        "start_sigma": restore.start_sigma,
-        "noise": restore.noise,
         "people_with_photos": helped,
     }
 
@@ -290,11 +289,6 @@ def load_restorer(settings: RunSettings) -> FaceModel:
     from iconface_video.restore.iconface import load_face_model
 
     return load_face_model(settings.restore)
-
-
-def _weights(settings: RunSettings) -> str:
-    """Hash of the model's files."""
-    return hash_weights(settings.restore)
 
 
 def _expected_time(model: FaceModel | ModelFacts, plan: RestorePlan) -> tuple[str, ...]:

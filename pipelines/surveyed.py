@@ -19,6 +19,7 @@ from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.identity.people_photos import match_chosen
 from iconface_video.identity.references import Embed, ReferencePhoto
 from iconface_video.lock import writing
+from iconface_video.pipelines.record import shown_settings
 from iconface_video.pipelines.render import DECODE_AHEAD_FRAMES, render_clip
 from iconface_video.render.render import Renderer
 from iconface_video.restore.crop_store import CropStore, check_disk, estimate_bytes
@@ -197,12 +198,8 @@ def _with_what(
     """For the mark in the output's metadata; empty where no face is restored."""
     if not plan.tracks:
         return {}
-    restore = settings.restore
     return {
         "model": model.name,
-        "seed": restore.seed,
-        "steps": restore.steps,
-        "start_sigma": restore.start_sigma,
-        "noise": restore.noise,
+        **shown_settings(settings.restore),
         "people_with_photos": len({id(anchor) for anchor in anchors.values() if anchor.origin == "user"}),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -54,6 +55,19 @@ def batch(
         bool, typer.Option("--keep-work", help="Keep the restored faces, so that `render` can use them again.")
     ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over: forget what unfinished runs left behind.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", "-R", help="Also take the videos in folders below.")] = False,
+    obey_people: Annotated[
+        bool,
+        typer.Option(
+            "--people", help="Obey the people.yaml that `people` wrote in NAME.people beside a video, where there is one."
+        ),
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Also write a page about each file: NAME.report.html beside its output.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check files and options, say what would be written and what is finished, stop.")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     *,
@@ -72,6 +86,8 @@ def batch(
       iconface-video batch "tapes/**/*.avi" more.mp4 -o restored --preset family
 
       iconface-video batch tapes -o look --preview 5 --preset fast
+
+      iconface-video batch tapes -o restored --recursive --dry-run
     """
     settings = load_preset(preset).settings(overrides)
     part = Part(optional_seconds(start), optional_seconds(end), None if preview is None else seconds(preview))
@@ -81,21 +97,36 @@ def batch(
     from iconface_video.cli.batch_table import make_batch_display, print_summary
     from iconface_video.pipelines.batch import BatchOptions, restore_batch
     from iconface_video.pipelines.restore import ReferenceChoice
-    from iconface_video.run.batch import BatchRow
+    from iconface_video.run.batch import BatchRow, count_below
     from iconface_video.video.probe import probe
 
     def stretch(path: Path) -> tuple[Fraction | None, Fraction | None]:
         chosen = part if part.preview is None else part.around(probe(path))
         return chosen.start, chosen.end
 
-    options = BatchOptions(settings, ReferenceChoice(photos, named), stretch, force, keep_work, fresh)
+    options = BatchOptions(
+        settings, ReferenceChoice(photos, named), stretch, force, keep_work, fresh, recursive, obey_people, report
+    )
+    for folder in [] if recursive or quiet or as_json else [Path(name) for name in inputs if Path(name).is_dir()]:
+        below = count_below(folder)
+        if below:
+            many = f"{below} videos" if below > 1 else "a video"
+            print(f"note: {folder}: {many} in folders below it left out; --recursive takes them", file=sys.stderr, flush=True)
     rows: Sequence[BatchRow]
     with make_batch_display(quiet=quiet, as_json=as_json) as display:
-        rows = restore_batch(inputs, output, options, on_start=display.start, on_row=display.row, on_progress=display.progress)
+        rows = restore_batch(
+            inputs,
+            output,
+            options,
+            on_start=display.start,
+            on_row=display.row,
+            on_progress=display.progress,
+            dry_run=dry_run,
+        )
     failed = [row for row in rows if row.state == "failed"]
     if as_json:
         print_json({"files": [row.to_dict() for row in rows], "failed": len(failed)})
     elif not quiet:
-        print_summary(rows, output)
+        print_summary(rows, None if dry_run else output)
     if failed:
         raise typer.Exit(1)

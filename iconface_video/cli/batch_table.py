@@ -16,12 +16,21 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from iconface_video.cli.display import NAMES, counted, duration
+from iconface_video.cli.display import LINE_EVERY_SECONDS, NAMES, counted, duration, left_in_all, rounded
+from iconface_video.cli.remaining import BatchRemaining
 from iconface_video.run.batch import BatchJob, BatchRow
 from iconface_video.run.progress import OnProgress
 from iconface_video.types import Progress
 
-_STYLES = {"waiting": "dim", "running": "cyan", "restored": "green", "skipped": "blue", "failed": "red", "stopped": "yellow"}
+_STYLES = {
+    "waiting": "dim",
+    "running": "cyan",
+    "restored": "green",
+    "skipped": "blue",
+    "planned": "cyan",
+    "failed": "red",
+    "stopped": "yellow",
+}
 _ROWS_AROUND = 8
 """Files shown before and after the one at work, where there are many."""
 _REDRAW_SECONDS = 0.2
@@ -45,27 +54,43 @@ def make_batch_display(*, quiet: bool, as_json: bool) -> AbstractContextManager[
 
 
 class Silence:
-    """Says nothing."""
+    """Says nothing, and knows how long the rest takes."""
+
+    _remaining = BatchRemaining(())
 
     def start(self, jobs: Sequence[BatchJob]) -> None:
-        pass
+        self._remaining = BatchRemaining([size_of(job.input) for job in jobs])
 
     def row(self, index: int, row: BatchRow) -> None:
-        pass
+        if row.state == "running":
+            self._remaining.begin(index)
+        else:
+            self._remaining.end(index, row.state == "restored")
 
     def progress(self, index: int) -> OnProgress | None:
         return None
+
+
+def size_of(path: Path) -> int:
+    """Bytes; 0 for a file that is gone."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 class JsonLines(Silence):
     """One object a line on stderr: `{"event": "file", ...}` and `{"event": "progress", "file": index, ...}`."""
 
     def row(self, index: int, row: BatchRow) -> None:
+        super().row(index, row)
         print(json.dumps({"event": "file", "file": index, **row.to_dict()}, ensure_ascii=False), file=sys.stderr, flush=True)
 
     def progress(self, index: int) -> OnProgress | None:
         def tell(event: Progress) -> None:
+            self._remaining.tell(event)
             facts = {
+                "left_seconds": rounded(self._remaining.seconds),
                 "stage": event.stage,
                 "done": event.done,
                 "total": event.total,
@@ -78,18 +103,39 @@ class JsonLines(Silence):
 
 
 class FileLines(Silence):
-    """A line when a file is done, for logs and pipes."""
+    """A line when a file is begun or done and now and then between, for logs and pipes."""
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._count = 0
+    def __init__(self, out: TextIO, every: float = LINE_EVERY_SECONDS) -> None:
+        self._out, self._every = out, every
+        self._inputs: list[Path] = []
+        self._said = 0.0
 
     def start(self, jobs: Sequence[BatchJob]) -> None:
-        self._count = len(jobs)
+        super().start(jobs)
+        self._inputs = [job.input for job in jobs]
 
     def row(self, index: int, row: BatchRow) -> None:
-        if row.state != "running":
-            print(f"[{index + 1}/{self._count}] {row.input}: {row.state}{_because(row)}", file=self._out, flush=True)
+        super().row(index, row)
+        self._say(index, "begun" if row.state == "running" else f"{row.state}{_because(row)}")
+
+    def progress(self, index: int) -> OnProgress | None:
+        def tell(event: Progress) -> None:
+            self._remaining.tell(event)
+            if time.monotonic() - self._said >= self._every:
+                whole = left_in_all(self._remaining.seconds)
+                self._say(index, _stage(event) + (f"; {whole}" if whole else ""))
+
+        return tell
+
+    def _say(self, index: int, text: str) -> None:
+        self._said = time.monotonic()
+        print(f"[{index + 1}/{len(self._inputs)}] {self._inputs[index]}: {text}", file=self._out, flush=True)
+
+
+def _stage(event: Progress) -> str:
+    """ "restoring 40 %"."""
+    share = f" {100 * event.done // event.total} %" if event.total else f" {event.done}" if event.done else ""
+    return NAMES.get(event.stage, event.stage) + share
 
 
 def _because(row: BatchRow) -> str:
@@ -100,7 +146,8 @@ def _because(row: BatchRow) -> str:
 def result_of(row: BatchRow) -> str:
     """One line about a file that is done."""
     if row.report is None:
-        return row.reason
+        will = f"would write {row.output}" if row.state == "planned" else ""
+        return "; ".join(part for part in (will, row.reason) if part)
     report = row.report
     faces = (
         f"{counted(report.faces_restored, 'face')} of {counted(report.people, 'person', 'people')}"
@@ -112,7 +159,7 @@ def result_of(row: BatchRow) -> str:
     return f"{report.output.name}: {faces}, {duration(row.seconds)}{again}{notes}"
 
 
-class LiveTable:
+class LiveTable(Silence):
     """One row a file, the one at work with its progress. On a terminal."""
 
     def __init__(self) -> None:
@@ -132,19 +179,21 @@ class LiveTable:
         self._live.stop()
 
     def start(self, jobs: Sequence[BatchJob]) -> None:
+        super().start(jobs)
         self._rows = [BatchRow(job.input) for job in jobs]
         self._names = short_names([job.input for job in jobs])
         self._draw()
 
     def row(self, index: int, row: BatchRow) -> None:
+        super().row(index, row)
         self._rows[index], self._at = row, index
         self._work.pop(index, None)
         self._draw()
 
     def progress(self, index: int) -> OnProgress | None:
         def tell(event: Progress) -> None:
-            share = f" {100 * event.done // event.total} %" if event.total else f" {event.done}" if event.done else ""
-            self._work[index] = NAMES.get(event.stage, event.stage) + share
+            self._remaining.tell(event)
+            self._work[index] = _stage(event)
             if time.monotonic() - self._drawn > _REDRAW_SECONDS:
                 self._draw()
 
@@ -169,7 +218,8 @@ class LiveTable:
 
     def _title(self) -> str:
         done = sum(row.state not in ("waiting", "running") for row in self._rows)
-        return f"{done} of {counted(len(self._rows), 'file')} done"
+        whole = left_in_all(self._remaining.seconds)
+        return f"{done} of {counted(len(self._rows), 'file')} done" + (f", {whole}" if whole else "")
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
@@ -178,14 +228,16 @@ def short_names(paths: Sequence[Path]) -> list[str]:
     return [name if names.count(name) == 1 else f"{path.resolve().parent.name}/{name}" for name, path in zip(names, paths)]
 
 
-def print_summary(rows: Sequence[BatchRow], out: Path) -> None:
-    """The table at the end, on stdout, and how many of what."""
+def print_summary(rows: Sequence[BatchRow], out: Path | None) -> None:
+    """The table at the end, on stdout, and how many of what. out: where the details are; None: nothing was written."""
     names = short_names([row.input for row in rows])
     widths = max(map(len, names)), max(len(row.state) for row in rows)
     for name, row in zip(names, rows):
         print(f"  {name:<{widths[0]}}  {row.state:<{widths[1]}}  {result_of(row)}".rstrip())
     counts = {
-        state: sum(row.state == state for row in rows) for state in ("restored", "skipped", "failed", "stopped", "waiting")
+        state: sum(row.state == state for row in rows)
+        for state in ("restored", "planned", "skipped", "failed", "stopped", "waiting")
     }
     said = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-    print(f"{counted(len(rows), 'file')}: {said}. Details: {out / 'batch.json'}, {out / 'batch.csv'}")
+    details = "Nothing was written." if out is None else f"Details: {out / 'batch.json'}, {out / 'batch.csv'}"
+    print(f"{counted(len(rows), 'file')}: {said}. {details}")

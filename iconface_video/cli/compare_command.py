@@ -12,8 +12,6 @@ from iconface_video.cli.options import AsJson, Overrides, Quiet, optional_second
 from iconface_video.configs import settings_from
 from iconface_video.errors import UsageError
 
-_KEPT_SUFFIXES = (".mp4", ".mov", ".mkv", ".ts")
-
 
 @settings_options("encode")
 def compare(
@@ -87,6 +85,7 @@ def compare(
 
     from iconface_video.pipelines.compare import CompareRequest, compare_videos
     from iconface_video.render.compare import CompareSettings
+    from iconface_video.video.output_plan import usual_suffix
 
     chosen = {"mode": mode, "divider": divider, "period": period, "moments": moments}
     if period is None and mode == "blink":
@@ -104,8 +103,7 @@ def compare(
         show_labels=not no_labels,
     )
     if output is None and html is None:
-        suffix = a.suffix.lower()
-        output = a.with_name(f"{a.stem}.compare{suffix if suffix in _KEPT_SUFFIXES else '.mkv'}")
+        output = a.with_name(f"{a.stem}.compare{usual_suffix(a)}")
     with make_display(quiet=quiet, as_json=as_json) as display:
         report = compare_videos(request, output, html, settings=settings, encode=encode, force=force, on_progress=display)
     if as_json:

@@ -25,6 +25,7 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from iconface_video.cli.remaining import RunRemaining
 from iconface_video.types import Progress
 
 NAMES = {
@@ -45,7 +46,7 @@ class Display(Protocol):
 def make_display(*, quiet: bool, as_json: bool) -> AbstractContextManager[Display]:
     """The display that fits: JSON lines on stderr, nothing, a bar on a terminal, else plain lines on stderr."""
     if as_json:
-        return nullcontext(_json_line) if not quiet else nullcontext(_nothing)
+        return nullcontext(JsonLines()) if not quiet else nullcontext(_nothing)
     if quiet:
         return nullcontext(_nothing)
     return Bars() if sys.stderr.isatty() else nullcontext(Lines(sys.stderr))
@@ -55,8 +56,21 @@ def _nothing(event: Progress) -> None:
     pass
 
 
-def _json_line(event: Progress) -> None:
-    print(json.dumps({"event": "progress", **asdict(event)}), file=sys.stderr, flush=True)
+class JsonLines:
+    """One object a line on stderr, with the seconds that are left of the whole run."""
+
+    def __init__(self) -> None:
+        self._remaining = RunRemaining()
+
+    def __call__(self, event: Progress) -> None:
+        self._remaining.tell(event)
+        facts = {"event": "progress", **asdict(event), "left_seconds": rounded(self._remaining.seconds)}
+        print(json.dumps(facts), file=sys.stderr, flush=True)
+
+
+def rounded(seconds: float | None) -> float | None:
+    """To a tenth, for programs."""
+    return None if seconds is None else round(seconds, 1)
 
 
 class _Speed(ProgressColumn):
@@ -78,7 +92,9 @@ class Bars:
             MofNCompleteColumn(),
             _Speed(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[whole]}"),
         )
+        self._remaining = RunRemaining()
         self._bars = RichProgress(*columns, console=Console(stderr=True))
         self._tasks: dict[str, TaskID] = {}
         self._said: set[str] = set()
@@ -96,16 +112,20 @@ class Bars:
             self._bars.console.print(f"[yellow]note:[/] {escape(event.message)}", highlight=False)
         if event.stage not in self._tasks:
             self._tasks[event.stage] = self._bars.add_task(
-                NAMES.get(event.stage, event.stage), total=event.total, unit=event.unit
+                NAMES.get(event.stage, event.stage), total=event.total, unit=event.unit, whole=""
             )
-        self._bars.update(self._tasks[event.stage], completed=event.done, total=event.total)
+        self._remaining.tell(event)
+        whole = left_in_all(self._remaining.seconds)
+        self._bars.update(self._tasks[event.stage], completed=event.done, total=event.total, whole=whole)
 
 
 class Lines:
     """A line now and then, for logs and pipes."""
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+    def __init__(self, out: TextIO, before: str = "") -> None:
+        """before: begins each line."""
+        self._out, self._before = out, before
+        self._remaining = RunRemaining()
         self._begun: dict[str, float] = {}
         self._last: dict[str, float] = {}
         self._said: set[str] = set()
@@ -113,13 +133,16 @@ class Lines:
     def __call__(self, event: Progress) -> None:
         if event.message and event.message not in self._said:
             self._said.add(event.message)
-            print(f"note: {event.message}", file=self._out, flush=True)
+            print(f"{self._before}note: {event.message}", file=self._out, flush=True)
+        self._remaining.tell(event)
         now = time.monotonic()
         begun = self._begun.setdefault(event.stage, now)
         last = self._last.setdefault(event.stage, now)
         if event.done and (event.done == event.total or now - last >= LINE_EVERY_SECONDS):
             self._last[event.stage] = now
-            print(self._line(event, now - begun), file=self._out, flush=True)
+            whole = left_in_all(self._remaining.seconds)
+            text = self._line(event, now - begun) + (f", {whole}" if whole else "")
+            print(self._before + text, file=self._out, flush=True)
 
     @staticmethod
     def _line(event: Progress, elapsed: float) -> str:
@@ -130,6 +153,11 @@ class Lines:
         if event.total and speed and event.done < event.total:
             text += f", {duration((event.total - event.done) / speed)} left"
         return text
+
+
+def left_in_all(seconds: float | None) -> str:
+    """ "about 3 min 05 s left in all", or nothing where that is not known, or next to nothing."""
+    return "" if seconds is None or seconds < 1 else f"about {duration(seconds)} left in all"
 
 
 def duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ import traceback
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -43,6 +44,7 @@ from iconface_video.cli.memory_reuse import reuse_freed_memory
 from iconface_video.cli.run_command import with_report_file
 from iconface_video.cli.stopping import STOPPED
 from iconface_video.errors import IconFaceError, notes_of
+from iconface_video.video.suffixes import VIDEO_SUFFIXES
 
 INTERRUPTED = 130
 OFFLINE = "HF_HUB_OFFLINE"
@@ -171,6 +173,9 @@ def _one_line(error: typer.TyperException) -> str:
     """Typer's message, with the options that may have been meant."""
     message = error.format_message()
     meant = getattr(error, "possibilities", None)
+    word = message.partition("No such command '")[2].rpartition("'")[0].partition("'")[0]
+    if word and Path(word).suffix.lower() in VIDEO_SUFFIXES:
+        return f"there is no command '{word}'. Did you mean 'run {word}'?"
     return f"{error.message}. Did you mean '{meant[0]}'?" if meant else message.strip()
 
 

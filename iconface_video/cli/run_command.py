@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,10 +28,12 @@ from iconface_video.configs import DEFAULTS, load_preset
 from iconface_video.errors import UsageError
 
 if TYPE_CHECKING:
+    from iconface_video.pipelines.estimate import Estimate
+    from iconface_video.pipelines.finding import ReferenceChoice
     from iconface_video.run.report import RunReport
+    from iconface_video.settings import RunSettings
     from iconface_video.types import VideoInfo
 
-_KEPT_SUFFIXES = (".mp4", ".mov", ".mkv", ".ts")
 _WHAT = "video"
 SECTIONS = ("render", "encode", "restore", "anchors", "survey", "read", "engine")
 """Of the settings that a run obeys."""
@@ -122,17 +124,17 @@ def run(
     if people_file is not None:
         present(people_file, "people file")
 
-    from iconface_video.video.output_plan import plan_output
+    from iconface_video.pipelines.finding import ReferenceChoice
+    from iconface_video.video.output_plan import plan_output, usual_suffix
     from iconface_video.video.probe import probe
 
     if part.preview is not None:
-        part, output = part.around(probe(input)), output or _preview_path(input)
+        part, output = part.around(probe(input)), output or input.with_name(f"{input.stem}.preview{usual_suffix(input)}")
     if dry_run:
-        plan = plan_output(probe(input), output, settings.encode, force=force)
-        return print_rows([("would write", str(plan.path)), *(("note", note) for note in plan.notes)])
+        return _dry_run(input, output, settings, ReferenceChoice(photos, named, people_file), part, force, work, as_json)
 
     from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
-    from iconface_video.pipelines.restore import ReferenceChoice, restore_video
+    from iconface_video.pipelines.restore import restore_video
 
     observer = FaceObserver() if report or report_to is not None else None
     page = report_to
@@ -160,6 +162,38 @@ def run(
         print_json({**done.to_dict(), "page": page})
     elif not quiet:
         print_rows([*summary(done), *([("report", str(page))] if page else [])])
+
+
+def _dry_run(
+    input: Path,
+    output: Path | None,
+    settings: RunSettings,
+    references: ReferenceChoice,
+    part: Part,
+    force: bool,
+    work: Path | None,
+    as_json: bool,
+) -> None:
+    from iconface_video.pipelines.checks import dry_run
+
+    found = dry_run(
+        input, output, settings=settings, references=references, start=part.start, end=part.end, force=force, work=work
+    )
+    if as_json:
+        estimate = None if found.estimate is None else asdict(found.estimate)
+        return print_json({"output": found.output.path, "notes": list(found.notes), "estimate": estimate})
+    print_rows([("would write", str(found.output.path)), *_expected(found.estimate), *(("note", note) for note in found.notes)])
+
+
+def _expected(estimate: Estimate | None) -> list[tuple[str, str]]:
+    if estimate is None:
+        return [("expected", "not known: the file does not say how long it is")]
+    return [
+        ("expected", f"about {counted(estimate.frames, 'frame')}, {counted(estimate.faces, 'face')} to restore"),
+        ("time", f"about {duration(estimate.seconds)} on this machine"),
+        ("disk", f"about {max(1, round(estimate.disk_bytes / 1e6))} MB for the output and what is kept meanwhile"),
+        ("memory", f"about {estimate.memory_bytes / 2**30:.1f} GB"),
+    ]
 
 
 def with_report_file(arguments: list[str]) -> list[str]:
@@ -193,11 +227,6 @@ class Part:
         length = Fraction(info.duration_seconds or 0).limit_denominator(1000)
         start = max(Fraction(0), (length - wanted) / 2) if self.start is None else self.start
         return Part(start, start + wanted, None)
-
-
-def _preview_path(input: Path) -> Path:
-    suffix = input.suffix.lower()
-    return input.with_name(f"{input.stem}.preview{suffix if suffix in _KEPT_SUFFIXES else '.mkv'}")
 
 
 def summary(report: RunReport) -> list[tuple[str, str]]:

@@ -27,7 +27,7 @@ def serve(
     """Restore videos in the browser, on this machine: add a clip, see who is in it, look before you wait, restore, compare.
 
     Nothing is sent anywhere: the page comes from this program and works without the internet. Files are kept in a temporary
-    folder and removed when the program ends. Needs the extra "web": pip install 'iconface-video[web]'.
+    folder and removed when the program ends. Needs the extra "web": pip install 'iconface-video\\[web]'.
 
     Examples:
 

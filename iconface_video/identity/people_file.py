@@ -232,6 +232,8 @@ class _Document:
             raise InputError(f"{path}: the people file cannot be read ({reason})") from error
         try:
             root = yaml.compose(text, yaml.SafeLoader)
+        except RecursionError:
+            raise UsageError(f"{path}: nested far too deep for a people file") from None
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             place = f", line {mark.line + 1}" if mark is not None else ""

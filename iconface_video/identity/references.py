@@ -16,7 +16,7 @@ from iconface_video.faces.detector import Detector, make_detector
 from iconface_video.identity.anchors import aggregate
 from iconface_video.settings import AnchorSettings, SurveySettings
 from iconface_video.types import Detection, Float32, UInt8
-from iconface_video.video.pictures import read_picture
+from iconface_video.video.pictures import HEIC_IS_NOT_READ, HEIC_SUFFIXES, read_picture
 
 Embed = Callable[[Sequence[UInt8]], Float32]
 """Aligned FFHQ-frame crops, uint8 (S, S, 3) RGB -> (n, 512) raw embeddings."""
@@ -117,18 +117,36 @@ def load_folder(
     """
     if not folder.is_dir():
         raise ReferencePhotoError(f"{folder}: there is no such folder of reference photos (person '{name}')")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES)
+    paths = photos_in(folder)
     photos: list[ReferencePhoto] = []
-    notes: list[str] = []
+    notes = [f"skipped {path}: {HEIC_IS_NOT_READ}" for path in heic_in(folder)]
     for path in paths:
         try:
             photos.append(load_photo(path, detector, embed, name, scale))
         except ReferencePhotoError as error:
             notes.append(f"skipped {error}")
     if not photos:
-        found = f"none of its {len(paths)} photos shows a face" if paths else "it holds no photos"
-        raise ReferencePhotoError(f"{folder}: no usable reference photo of '{name}': {found}")
+        raise ReferencePhotoError(f"{folder}: no usable reference photo of '{name}': {why_none(folder)}")
     return photos, notes
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """What counts as a photo in a folder, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES)
+
+
+def heic_in(folder: Path) -> list[Path]:
+    """Photos in a folder that are named HEIC: they cannot be read."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in HEIC_SUFFIXES)
+
+
+def why_none(folder: Path) -> str:
+    """Why a folder gives no usable photo."""
+    readable, heic = len(photos_in(folder)), len(heic_in(folder))
+    unread = f"{heic} of HEIC kind, which are not read here: save them as JPEG first"
+    if not readable:
+        return f"it holds only photos ({unread})" if heic else "it holds no photos"
+    return f"none of its {readable} photos shows a face" + (f", and {unread}" if heic else "")
 
 
 def find_faces(picture: UInt8, detector: Detector) -> list[Detection]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from iconface_video.errors import CheckpointError
-from iconface_video.models.checkpoint_files import sha256_of
 
 OFFLINE = "HF_HUB_OFFLINE"
 """The hub library's own switch; `--offline` sets it for this process and its workers."""
@@ -160,6 +159,8 @@ def _fetch_blob(listing: Listing, file: RemoteFile, blob: Path) -> None:
                 expected_size=file.bytes,
                 displayed_filename=Path(file.name).name,
             )
+    from iconface_video.models.checkpoint_files import sha256_of  # loads torch, for which names alone need not wait
+
     if sha256_of(partial) != file.sha256:
         partial.unlink()
         raise CheckpointError(

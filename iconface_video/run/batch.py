@@ -10,6 +10,7 @@ import csv
 import glob
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,40 +21,18 @@ from iconface_video.errors import Cancelled, IconFaceError, InputError, OutputEr
 from iconface_video.run.fingerprint import differences, hash_file, plain
 from iconface_video.run.progress import OnProgress
 from iconface_video.run.report import RunReport
+from iconface_video.video.output_plan import usual_suffix
+from iconface_video.video.suffixes import VIDEO_SUFFIXES
 
 RECORD, TABLE = "batch.json", "batch.csv"
-VIDEO_SUFFIXES = frozenset(
-    [
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".qt",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".mpg",
-        ".mpeg",
-        ".vob",
-        ".ts",
-        ".m2ts",
-        ".mts",
-        ".wmv",
-        ".flv",
-        ".3gp",
-        ".dv",
-        ".mxf",
-        ".ogv",
-        ".y4m",
-    ]
-)
-"""What counts as a video in a folder; a file that is named outright is taken whatever its suffix."""
-_KEPT_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".ts", ".m2ts", ".mts")
 _VERSION, _EARLIER_VERSION = 2, 1
+_NOT_ENTERED = (".iconface-work", ".people")
+"""Folders that this program makes beside videos."""
 _MADE = ".restored"
 """Ends the stem of our outputs."""
 _COLUMNS = ("input", "output", "state", "reason", "frames", "people", "faces", "faces_restored", "seconds", "notes")
 
-State = Literal["waiting", "running", "restored", "skipped", "failed", "stopped"]
+State = Literal["waiting", "running", "planned", "restored", "skipped", "failed", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -89,9 +68,10 @@ class BatchRow:
         }
 
 
-def find_inputs(patterns: Sequence[str], out: Path, known: Mapping[Path, str]) -> list[Path]:
-    """Files named outright, those that match a pattern, and the videos in a folder (not below it), each once, in this order.
+def find_inputs(patterns: Sequence[str], out: Path, known: Mapping[Path, str], *, recursive: bool = False) -> list[Path]:
+    """Files named outright, those that match a pattern, and the videos in a folder, each once, in this order.
 
+    recursive: folders below a folder, too (`count_below` says how many videos are left out otherwise).
     Outputs that lie in `out` are left out of folders and patterns. known: as for `name_jobs`.
     Raises InputError when nothing is found.
     """
@@ -102,7 +82,7 @@ def find_inputs(patterns: Sequence[str], out: Path, known: Mapping[Path, str]) -
         if path.is_file():
             matches = [path]
         elif path.is_dir():
-            matches = _videos(sorted(path.iterdir()), out, outputs)
+            matches = _videos(_below(path) if recursive else sorted(path.iterdir()), out, outputs)
         else:
             matches = _videos([Path(name) for name in sorted(glob.glob(pattern, recursive=True))], out, outputs)
         if not matches:
@@ -111,6 +91,20 @@ def find_inputs(patterns: Sequence[str], out: Path, known: Mapping[Path, str]) -
         for match in matches:
             found.setdefault(match.resolve(), match)
     return list(found.values())
+
+
+def count_below(folder: Path) -> int:
+    """Videos in folders below a folder; those of hidden folders do not count."""
+    return sum(path.parent != folder and path.suffix.lower() in VIDEO_SUFFIXES for path in _below(folder))
+
+
+def _below(folder: Path) -> list[Path]:
+    """All that lies in a folder and below it, but for hidden folders and work folders."""
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not name.endswith(_NOT_ENTERED))
+        found += [Path(place) / name for name in sorted(files)]
+    return found
 
 
 def _videos(paths: Iterable[Path], out: Path, outputs: set[str]) -> list[Path]:
@@ -166,7 +160,7 @@ class BatchRecord:
         self._note(job, {**self.of(job.input), "row": row.to_dict()})
 
     def _note(self, job: BatchJob, item: dict[str, Any]) -> None:
-        self._files[str(job.input.resolve())] = {**item, "stem": job.output.stem}
+        self._files[str(job.input.resolve())] = {**item, "stem": Path(item.get("output") or job.output).stem}
 
     def write(self) -> None:
         """Raises OutputError."""
@@ -176,24 +170,29 @@ class BatchRecord:
 
 def name_jobs(inputs: Sequence[Path], out: Path, known: Mapping[Path, str]) -> list[BatchJob]:
     """A name in `out` for each input, unlike all others and unlike any input: ``x.restored.mp4``, with the folder's name in
-    front (``b-x.restored.mp4``) where that is taken, then with a number.
+    front (``b-x.restored.mp4``) where that is taken, then with a number. The suffix is that of a run on its own.
 
     known: resolved input -> stem that it had in an earlier call, which it keeps.
     """
     files = {path.resolve() for path in inputs}
-    taken = {stem.casefold() for stem in known.values()}
+    taken = {_key(stem, path) for path, stem in known.items()}
     jobs = []
     for path in inputs:
-        suffix = path.suffix.lower() if path.suffix.lower() in _KEPT_SUFFIXES else ".mp4"
         stem = known.get(path.resolve())
         if stem is None:
-            stem = next(name for name in _stems(path) if name.casefold() not in taken and not _is_input(out, name, files))
-            taken.add(stem.casefold())
-        jobs.append(BatchJob(path, out / (stem + suffix)))
+            stem = next(name for name in stems(path) if _key(name, path) not in taken and not _is_input(out, name, files))
+            taken.add(_key(stem, path))
+        jobs.append(BatchJob(path, out / (stem + usual_suffix(path))))
     return jobs
 
 
-def _stems(path: Path) -> Iterator[str]:
+def _key(stem: str, input: Path) -> str:
+    """Names of outputs that are one on some disks."""
+    return (stem + usual_suffix(input)).casefold()
+
+
+def stems(path: Path) -> Iterator[str]:
+    """Names of an output without suffix, the likeliest first, without end."""
     base, parent = path.stem, path.resolve().parent.name
     yield base + _MADE
     if parent:
@@ -264,7 +263,8 @@ class Batch:
     decide: Callable[[BatchJob], Decision]
     """May raise, as any file may be broken."""
     parts: Callable[[BatchJob], Mapping[str, Any]]
-    restore: Restore
+    restore: Restore | None
+    """None: only say what would be done; nothing is written then, not even the record."""
     rows: list[BatchRow] = field(default_factory=list)
 
     def run(
@@ -304,11 +304,16 @@ class Batch:
         if found.is_finished:
             row.state = "skipped"
             return
+        if self.restore is None:
+            row.state = "planned"
+            return
         row.report = self.restore(job, found, on_progress)
         row.output, row.state = row.report.output, "restored"
 
     def _close(self, index: int, row: BatchRow, parts: Mapping[str, Any], on_row: Callable[[int, BatchRow], None]) -> None:
         job = self.jobs[index]
+        if self.restore is None:
+            return on_row(index, row)
         if row.state == "restored":
             self.record.finish(job, row, parts)
         elif row.state != "skipped" or not self.record.of(job.input):

@@ -75,7 +75,9 @@ class Journal:
         if not self._is_of(entry, parts, stage):
             return None
         if not self._is_whole(entry["files"]):
-            self.notes.append(f"the {stage} kept from an earlier run is damaged: it is made again")
+            self.notes.append(
+                f"the {stage} kept from an earlier run {'are damaged: they are' if stage.endswith('s') else 'is damaged: it is'} made again"
+            )
             return None
         return dict(entry["facts"])
 

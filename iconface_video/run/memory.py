@@ -78,6 +78,15 @@ def plan_memory(settings: RunSettings, info: VideoInfo) -> MemoryPlan:
     return MemoryPlan(ahead, batch, notes, overlap)
 
 
+def usual_memory(settings: RunSettings, info: VideoInfo) -> int:
+    """About how many bytes a run takes: the limit, where there is one, else what the queues and a model call hold."""
+    if settings.engine.max_memory is not None:
+        return parse_size(settings.engine.max_memory)
+    held = _ALWAYS_HELD + _ENCODER_HOLDS[settings.encode.codec] + _OVERLAP_HOLDS + 2 * DECODE_AHEAD_FRAMES
+    face = FACE_BYTES_PER_PIXEL * (settings.restore.crop_size or LARGEST_CROP) ** 2
+    return PROGRAM_BYTES + _COPIES * frame_bytes(info) * held + face * settings.restore.batch
+
+
 def frame_bytes(info: VideoInfo) -> int:
     """Of one decoded picture."""
     layout = layout_of(info.pix_fmt)

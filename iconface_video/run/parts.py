@@ -31,11 +31,10 @@ def input_parts(clip: Clip, read: ReadSettings) -> dict[str, Any]:
 
 def survey_parts(source: Mapping[str, Any], settings: RunSettings, embedder: str = EMBEDDED) -> dict[str, Any]:
     """source: of `input_parts`.  embedder: name of what describes identities."""
-    anchors = settings.anchors
     return {
         **source,
         "survey": asdict(settings.survey),
-        "grouping": {"same_person_similarity": anchors.same_person_similarity, "temperature": anchors.temperature},
+        "grouping": {"same_person_similarity": settings.anchors.same_person_similarity},
         "embedder": embedder,
         "libraries": library_versions(),
     }

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from iconface_video import __version__
+from iconface_video.settings import EncodeSettings, RenderSettings
 
 _SENTENCE = "Faces in this video were restored by a generative model; details in them may be invented."
 _START = f"{_SENTENCE} iconface-video "
@@ -21,6 +23,11 @@ def restoration_mark(metadata: Mapping[str, str], facts: Mapping[str, Any]) -> d
     before = metadata.get(key, "")
     mark = f"{_START}{__version__} {json.dumps(dict(facts), sort_keys=True)}"
     return {key: f"{before}\n{mark}" if before else mark}
+
+
+def output_mark(render: RenderSettings, encode: EncodeSettings) -> dict[str, Any]:
+    """What the mark says of how the restored faces became a film."""
+    return {**asdict(render), "codec": encode.codec, "crf": encode.crf, "encoder_preset": encode.preset}
 
 
 def missing_mark(container: str) -> tuple[str, ...]:

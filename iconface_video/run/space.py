@@ -38,7 +38,7 @@ def check_space(needs: Sequence[Need]) -> None:
             wanted = " and ".join(f"{_gigabytes(need.bytes)} for {need.what}" for need in together)
             options = " or ".join(need.option for need in together)
             raise OutputError(
-                f"{together[0].path}: about {wanted} are needed, but only {_gigabytes(free)} are free there. "
+                f"{together[0].path}: about {wanted} are needed, and {_gigabytes(_SPARE_BYTES)} to spare, but only {_gigabytes(free)} are free there. "
                 f"Free some space, or choose another place with {options}."
             )
 
@@ -48,4 +48,10 @@ def _existing(path: Path) -> Path:
 
 
 def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
+    return (
+        f"{count / 1e9:.1f} GB"
+        if count >= 1e8
+        else f"{count / 1e6:.0f} MB"
+        if count >= 1e7
+        else f"{max(count, 1e5) / 1e6:.1f} MB"
+    )

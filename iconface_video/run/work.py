@@ -114,6 +114,11 @@ class WorkFolder:
         """Size of the crop store."""
         return sum(path.stat().st_size for path in _matching(self.crops, _SEGMENTS))
 
+    def check(self) -> None:
+        """Raises OutputError where a foreign folder is in the way; touches nothing."""
+        if self.path.exists():
+            self._read_marker()
+
     def __enter__(self) -> WorkFolder:
         """Raises OutputError: a foreign folder is in the way, another run works in it, it cannot be made. StoreError."""
         was_there = self.path.exists()

@@ -15,8 +15,12 @@ from av.video.stream import VideoStream
 
 from iconface_video.errors import InputError, VideoOpenError
 from iconface_video.video.limits import DECODER_OPTIONS, INPUT_OPTIONS, MAX_PIXELS, local_url
+from iconface_video.video.pictures import is_heic
 
 _IMAGE_FORMATS = {"ico"}
+_FOR_PHOTOS = "Name a video file; `iconface-video image` restores a photo, and photos of a person are given as references."
+_LARGEST_INDEX = 64 << 20
+"""Bytes of an MP4's index that are looked at."""
 _PLAYLIST_STARTS = ("#EXTM3U", "ffconcat", "file ", "file\t", "v=0", "[playlist]", "[Reference]", "<MPD", "<?xml", "<asx")
 """How lists of other files begin: HLS, FFmpeg's concat scripts, SDP, PLS, DASH ..."""
 
@@ -84,6 +88,8 @@ def _why_not_opened(path: Path) -> str:
     """The likeliest reason, from the file's first bytes."""
     with path.open("rb") as file:
         head = file.read(4096)
+    if is_heic(head):
+        return f"this is a photo (HEIC), not a video. {_FOR_PHOTOS[:-1]}"
     if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
         return (
             "this MP4/MOV is cut short or damaged: its index (moov) is missing or broken. "
@@ -106,13 +112,38 @@ def _looks_like_text(head: bytes) -> bool:
 
 def _refuse_pictures_and_text(path: Path, container: av.container.InputContainer) -> None:
     name = container.format.name
+    with path.open("rb") as file:
+        if is_heic(file.read(48)):
+            raise VideoOpenError(f"{path}: this is a photo (HEIC), not a video. {_FOR_PHOTOS}")
     if not container.streams.video and not container.streams.audio and container.streams:
         raise VideoOpenError(f"{path}: this is a text file, not a video. Name a video file.")
     if name.endswith("_pipe") or name in _IMAGE_FORMATS:
-        raise VideoOpenError(
-            f"{path}: this is a single image ({name.removesuffix('_pipe')}), not a video. "
-            "Name a video file; photos of a person are given as references."
-        )
+        if _is_animated_webp(path):
+            raise VideoOpenError(f"{path}: this is an animated WebP, which FFmpeg cannot decode. Convert it to a video first.")
+        raise VideoOpenError(f"{path}: this is a single image ({name.removesuffix('_pipe')}), not a video. {_FOR_PHOTOS}")
+
+
+def _is_animated_webp(path: Path) -> bool:
+    """By the animation flag of the extended header."""
+    with path.open("rb") as file:
+        head = file.read(21)
+    return head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and bool(head[20] & 2)
+
+
+def is_encrypted(path: Path) -> bool:
+    """Whether an MP4 or MOV says that its film is encrypted (Common Encryption, ISO/IEC 23001-7: sample entry "encv")."""
+    with path.open("rb") as file:
+        position, end = 0, path.stat().st_size
+        while position + 8 <= end:
+            file.seek(position)
+            head = file.read(16)
+            size = int.from_bytes(head[:4], "big")
+            size = int.from_bytes(head[8:16], "big") if size == 1 else size or end - position
+            if head[4:8] == b"moov":
+                file.seek(position)
+                return b"encv" in file.read(min(size, _LARGEST_INDEX))
+            position += max(size, 8)
+    return False
 
 
 def film_stream(path: Path, container: av.container.InputContainer) -> VideoStream:

@@ -114,14 +114,19 @@ class OutputPlan:
         return aside(self.path, PARTIAL, self.token)
 
 
-def plan_output(info: VideoInfo, out: Path | str | None, settings: EncodeSettings, *, force: bool) -> OutputPlan:
+def plan_output(
+    info: VideoInfo, out: Path | str | None, settings: EncodeSettings, *, force: bool, folder_to_come: bool = False
+) -> OutputPlan:
     """Choose path, container and format; check that the path can be written.
 
     `out`: a file, a folder, or None for ``<stem>.restored.<ext>`` beside the input. The container follows the suffix
     (else the input); it changes where it cannot hold every stream, and the notes say so.
+    folder_to_come: the folder will be made before anything is written.
     Raises OutputError: exists (without `force`), is the input itself, unknown suffix, missing or unwritable folder.
     """
     out = None if out is None else Path(out)
+    if out is not None:
+        _refuse_device(out)
     encoder = choose_encoder(settings, info.pix_fmt, (info.width, info.height))
     wanted = _wanted_container(info, out)
     notes = []
@@ -149,7 +154,8 @@ def plan_output(info: VideoInfo, out: Path | str | None, settings: EncodeSetting
     path = _path(info, out, container)
     if out is not None and not out.is_dir() and out.suffix and path != out:
         notes.append(f"The output is named {path.name} instead of {out.name}.")
-    _check_path(info, path, force)
+    if not folder_to_come:
+        _check_path(info, path, force)
     lost = frozenset(loss.fact for loss in losses)
     return OutputPlan(path, container, tuple(notes), encoder, dropped, rewritten, side, color, lost, may_replace=force)
 
@@ -338,6 +344,11 @@ def _path(info: VideoInfo, out: Path | None, container: str) -> Path:
     return out.with_suffix(suffix) if out.suffix else out.with_name(out.name + suffix)
 
 
+def _refuse_device(path: Path) -> None:
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OutputError(f"{path}: not a file but a device, pipe or socket. Name a file; a dry run writes nothing.")
+
+
 def _check_path(info: VideoInfo, path: Path, force: bool) -> None:
     folder = path.parent
     if len(os.fsencode(path.name)) > _LONGEST_NAME:
@@ -351,6 +362,7 @@ def _check_path(info: VideoInfo, path: Path, force: bool) -> None:
             raise OutputError(f"{path}: this is the input itself. Name another output.")
         if path.is_dir():
             raise OutputError(f"{path}: this is a directory. Name a file.")
+        _refuse_device(path)
         if not force:
             raise OutputError(f"{path}: exists already. Use --force to replace it, or name another output.")
     try:
@@ -358,6 +370,12 @@ def _check_path(info: VideoInfo, path: Path, force: bool) -> None:
             pass
     except OSError as error:
         raise OutputError(f"{folder}: cannot write into this folder ({error.strerror}). Name another output.") from error
+
+
+def usual_suffix(name: Path) -> str:
+    """Of the output of a file of this name; what is in the file may still ask for another container."""
+    usual = "matroska" if name.suffix.lower() == ".webm" else "mp4"
+    return _SUFFIX[_CONTAINER.get(name.suffix.lower(), usual)]
 
 
 def film_of(info: VideoInfo, source: av.container.InputContainer) -> VideoStream:

@@ -18,6 +18,9 @@ MAX_PICTURE_PIXELS = 100_000_000
 MAX_PICTURE_BYTES = 1 << 29
 _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
 """As Pillow calls them."""
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
+HEIC_SUFFIXES = frozenset({".heic", ".heif"})
+HEIC_IS_NOT_READ = "a HEIC photo, which is not read here. Save it as JPEG first; most phones can export it so"
 _READABLE = "JPEG, PNG, WebP, TIFF and the like can"
 
 
@@ -27,6 +30,8 @@ def read_picture(path: Path, what: str = "picture") -> UInt8:
     Raises InputError, naming the file: missing, no picture, empty, cut short, or beyond `MAX_PICTURE_PIXELS`.
     """
     data = _bytes_of(path, what)
+    if is_heic(data[:48]):
+        raise InputError(f"{path}: {HEIC_IS_NOT_READ}")
     width, height, kind = _header(path, data, what)
     if width * height > MAX_PICTURE_PIXELS:
         raise InputError(
@@ -55,6 +60,11 @@ def _read_by_pillow(path: Path, data: bytes) -> UInt8:
             return np.array(ImageOps.exif_transpose(opened).convert("RGB"), np.uint8)
     except Exception as error:  # damaged files make Pillow raise nearly anything
         raise InputError(f"{path}: not a photo that can be read, or damaged; {_READABLE}") from error
+
+
+def is_heic(head: bytes) -> bool:
+    """Whether a file that begins so is a HEIC (HEIF) photo, as many phones take them."""
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIC_BRANDS and b"avif" not in head[:48]
 
 
 def _bytes_of(path: Path, what: str) -> bytes:

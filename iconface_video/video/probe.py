@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from iconface_video.errors import VideoOpenError
 from iconface_video.types import ColorTags, StreamInfo, VideoInfo, mirrors
 from iconface_video.video.clock import has_recorder_clock, read_clock
-from iconface_video.video.container import demuxed, film_stream, open_input
+from iconface_video.video.container import demuxed, film_stream, is_encrypted, open_input
 from iconface_video.video.ending import own_length
 from iconface_video.video.planes import FULL_RANGE, layout_of, planar_name
 from iconface_video.video.stream_header import chroma_location, side_data_of, stream_header
@@ -64,6 +64,10 @@ def _looked_at(path: Path) -> tuple[VideoInfo, int]:
         location = chroma_location(stream, stream_header(stream))
         slots: list[int] = []
         pictures = list(islice(_decodable(container, stream, slots), _PROBED_PICTURES))
+        if not pictures and is_encrypted(path):
+            raise VideoOpenError(
+                f"{path}: its film is encrypted (copy protection), and there is no key. Name a file without it."
+            )
         if not pictures:
             raise VideoOpenError(
                 f"{path}: not one picture of its {stream.codec_context.name} video could be decoded. "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -162,3 +163,106 @@ def test_a_photo_is_never_written_over_by_its_output(tmp_path, capsys):
         assert main(words) == 2
         assert "the output would overwrite an input" in capsys.readouterr().err
     assert (tmp_path / "b.png").read_text() == "b.png"
+
+
+LATE = [
+    (["--device", "xyz"], "device is 'xyz', must be auto, cpu, cuda"),
+    (["--device", "cuda:99"], "device 'cuda:99' is not there"),
+    (["--device", "cpu,cpu", "--engine", "local"], "the local engine uses one device"),
+    (["--model", "no/model"], "write hub:no/model"),
+    (["--crop-size", "100"], "takes multiples of 16 px, such as 96 or 112"),
+    (["--dtype", "float16"], "was tested with float32"),
+    (["--max-memory", "0"], "max_memory is '0'"),
+    (["--max-memory", "nan"], "max_memory is 'nan'"),
+    (["--work", "/etc"], "/etc"),
+    (["--start", "5", "--end", "2"], "does not lie after"),
+    (["--start", "9999"], "lies beyond its end"),
+]
+
+
+@pytest.mark.parametrize("dry", [True, False])
+@pytest.mark.parametrize(("arguments", "sentence"), LATE)
+def test_what_cannot_work_is_found_before_any_work(arguments, sentence, dry, face_clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(
+        "iconface_video.pipelines.finding.run_survey", lambda *given, **named: pytest.fail("the survey was run")
+    )
+    options = [*arguments, *(["--dry-run"] if dry else [])]
+    assert sentence in refused(capsys, tmp_path, "run", face_clip, "-o", tmp_path / "out.mp4", *options)
+
+
+def test_settings_are_checked_without_torch():
+    code = (
+        "import sys; from iconface_video.pipelines.checks import check_settings; from iconface_video.settings import RunSettings; "
+        "check_settings(RunSettings()); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_dry_run_reads_the_people_file(face_clip, tmp_path, capsys):
+    video = tmp_path / "clip.mp4"
+    video.write_bytes(face_clip.read_bytes())
+    assert main(["people", str(video), "--detection-size", "256", "--quiet"]) == 0
+    file = tmp_path / "clip.people" / "people.yaml"
+    assert main(["run", str(video), "--people", str(file), "--detection-size", "256", "--dry-run"]) == 0
+    capsys.readouterr()
+    text = file.read_text()
+    file.write_text(re.sub(r"(?m)^( +)same_as:.*", r"\1same_as: nobody", text, count=1))
+    message = refused(capsys, tmp_path, "run", video, "--people", file, "--detection-size", "256", "--dry-run")
+    assert "nobody" in message
+
+
+def test_an_animated_webp_is_named(tmp_path, capsys):
+    path = tmp_path / "wave.webp"
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=60x40:r=5:d=1", "-c:v", "libwebp", "-f", "webp", path)
+    message = refused(capsys, tmp_path, "run", path)
+    assert "animated WebP" in message
+    assert "single image" not in message
+
+
+def test_a_photo_given_to_run_is_sent_to_image(astronaut_png, tmp_path, capsys):
+    assert "`iconface-video image` restores a photo" in refused(capsys, tmp_path, "run", astronaut_png)
+
+
+def test_an_encrypted_film_is_not_called_damaged(face_clip, tmp_path, capsys):
+    path = tmp_path / "locked.mp4"
+    scheme = ["-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "0" * 32, "-encryption_kid", "1" * 32]
+    ffmpeg("-i", face_clip, "-an", "-c", "copy", *scheme, path)
+    message = refused(capsys, tmp_path, "probe", path)
+    assert "encrypted" in message
+    assert "damaged" not in message
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+
+
+def test_heic_photos_are_named(face_clip, tmp_path, capsys):
+    (tmp_path / "anna").mkdir()
+    photo = tmp_path / "anna" / "a.HEIC"
+    photo.write_bytes(HEIC)
+    for options in (["--person", f"anna={tmp_path / 'anna'}"], ["--reference", photo]):
+        message = refused(capsys, tmp_path, "run", face_clip, "-o", tmp_path / "out.mp4", *options, "--dry-run")
+        assert "HEIC" in message
+        assert "JPEG" in message
+    assert "HEIC" in refused(capsys, tmp_path, "run", photo)
+
+
+def test_a_video_for_a_command_is_sent_to_run(tmp_path, capsys):
+    assert "Did you mean 'run two.mp4'?" in refused(capsys, tmp_path, "two.mp4")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/null"), reason="needs a device")
+def test_a_device_is_no_output(face_clip, tmp_path, capsys):
+    message = refused(capsys, tmp_path, "run", face_clip, "-o", "/dev/null")
+    assert "/dev/null: not a file but a device" in message
+
+
+def test_yaml_of_brackets_is_refused_in_words(face_clip, tmp_path, capsys):
+    path = tmp_path / "deep.yaml"
+    path.write_text("[" * 5000)
+    for options in (["--people", path], ["--preset", path]):
+        assert "nested far too deep" in refused(capsys, tmp_path, "run", face_clip, *options, "--dry-run")
+
+
+def test_help_loses_no_brackets(capsys):
+    assert main(["serve", "--help"]) == 0
+    assert "iconface-video[web]" in "".join(capsys.readouterr().out.split())

@@ -44,6 +44,31 @@ def test_all_is_well_then_one_fails_then_nothing_is_found(tapes, tmp_path, capsy
     assert "there is no such file" in capsys.readouterr().err
 
 
+def test_a_dry_run_says_what_would_be_done_and_what_lies_below(tapes, tmp_path, capsys):
+    (tapes / "below").mkdir()
+    shutil.copy(tapes / "one.mp4", tapes / "below" / "three.mp4")
+    assert main(["batch", str(tapes), "-o", str(tmp_path / "out"), *QUICK, "--dry-run"]) == 0
+    shown = capsys.readouterr()
+    assert "a video in folders below it left out; --recursive takes them" in shown.err
+    assert "2 files: 2 planned. Nothing was written." in shown.out
+    assert main(["batch", str(tapes), "-o", str(tmp_path / "out"), *QUICK, "--dry-run", "--recursive"]) == 0
+    shown = capsys.readouterr()
+    assert "below" not in shown.err.replace("below/three.mp4", "")
+    assert "3 files: 3 planned" in shown.out
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("x.m4v", ".mp4"), ("x.m2ts", ".ts"), ("x.avi", ".mp4")])
+def test_a_preview_has_the_suffix_of_the_run(name, suffix, empty_clip, tmp_path, capsys):
+    path = tmp_path / name
+    kind = {".m4v": "mp4", ".m2ts": "mpegts", ".avi": "avi"}[path.suffix]
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(empty_clip), "-an", "-c:v", "mpeg4", "-f", kind, str(path)], check=True)
+    for preview in ([], ["--preview", "1"]):
+        assert main(["run", str(path), *preview, "--dry-run", *QUICK]) == 0
+        kind = "preview" if preview else "restored"
+        assert str(tmp_path / f"x.{kind}{suffix}") in capsys.readouterr().out
+
+
 def test_wrong_use_is_told_before_anything_is_made(tapes, tmp_path, capsys):
     assert main(["batch", str(tapes), "-o", str(tmp_path / "out"), "--preset", "famly"]) == 2
     assert "Did you mean 'family'?" in capsys.readouterr().err

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
 
 from iconface_video.pipelines.batch import BatchOptions, restore_batch
+from iconface_video.pipelines.people import find_people
 from iconface_video.pipelines.restore import ReferenceChoice
 from iconface_video.run.batch import RECORD
 from iconface_video.settings import EncodeSettings, RenderSettings
@@ -24,6 +26,26 @@ class Refusing(Sharpener):
 @pytest.fixture
 def options(settings) -> BatchOptions:
     return BatchOptions(replace(settings, encode=EncodeSettings(codec="h264", preset="ultrafast")), ReferenceChoice())
+
+
+class Renamed(Refusing):
+    name = "another model"
+
+
+def other_results(options: BatchOptions) -> list[tuple[BatchOptions, str]]:
+    """Options that make something else, and what is said of them."""
+
+    def changed(section: str, **values) -> BatchOptions:
+        settings = options.settings
+        return replace(options, settings=replace(settings, **{section: replace(getattr(settings, section), **values)}))
+
+    return [
+        (changed("restore", crop_size=64), "crop_size (None -> 64)"),
+        (changed("restore", guidance_scale=2.0), "guidance_scale (None -> 2.0)"),
+        (changed("encode", crf=30), "crf (16 -> 30)"),
+        (changed("survey", min_face_px=30.0), "the model, photos or other settings"),
+        (options, "the model, photos or other settings"),
+    ]
 
 
 def states(rows) -> list[str]:
@@ -62,8 +84,49 @@ def test_a_batch_from_beginning_to_end(face_clip, empty_clip, options, tmp_path)
     rows = restore_batch(patterns[:1], out, weaker, model=Refusing(), embed=grey_embed)
     assert states(rows) == ["failed", "skipped"]
     assert "mark" in rows[1].reason
+    for other, reason in other_results(weaker):
+        (out / RECORD).unlink()
+        rows = restore_batch(
+            patterns[:1], out, other, model=Renamed() if other is weaker else Refusing(), embed=grey_embed, dry_run=True
+        )
+        assert states(rows) == ["failed", "planned"]
+        assert reason in rows[1].reason
+        restore_batch(patterns[:1], out, weaker, model=Refusing(), embed=grey_embed)
     (out / RECORD).unlink()
     (out / "b-x.restored.mp4").rename(out / "x.restored.mp4")
     rows = restore_batch(patterns[1:], out, options, model=Refusing(), embed=grey_embed)
     assert states(rows) == ["failed"]
     assert "--force" in rows[0].reason
+
+
+def test_a_container_that_has_to_change_takes_no_other_files_name(empty_clip, options, tmp_path):
+    """a.mp4 with sound that MP4 does not hold becomes a MOV file, and a.mov is there, too."""
+    command = ["ffmpeg", "-v", "error", "-i", str(empty_clip), "-c:v", "copy", "-c:a", "pcm_s16le"]
+    for name, kind in (("a.mp4", "mov"), ("a.mov", "mov")):
+        subprocess.run([*command, "-f", kind, str(tmp_path / name)], check=True)
+    rows = restore_batch([str(tmp_path)], tmp_path / "out", options, model=Refusing(), embed=grey_embed)
+    assert states(rows) == ["restored", "restored"]
+    assert len({row.output for row in rows}) == 2
+    again = restore_batch([str(tmp_path)], tmp_path / "out", options, model=Refusing(), embed=grey_embed)
+    assert states(again) == ["skipped", "skipped"]
+
+
+def test_a_dry_run_writes_nothing(empty_clip, options, tmp_path):
+    (tmp_path / "tapes").mkdir()
+    shutil.copy(empty_clip, tmp_path / "tapes" / "a.mp4")
+    out = tmp_path / "out"
+    rows = restore_batch([str(tmp_path / "tapes")], out, options, model=Refusing(), embed=grey_embed, dry_run=True)
+    assert states(rows) == ["planned"]
+    assert rows[0].output == out / "a.restored.mp4"
+    assert not out.exists()
+
+
+def test_people_files_are_obeyed_and_pages_written(face_clip, options, tmp_path):
+    shutil.copy(face_clip, tmp_path / "a.mp4")
+    found = find_people(tmp_path / "a.mp4", settings=options.settings, embed=grey_embed)
+    found.file.write_text(found.file.read_text().replace("skip: false", "skip: true"))
+    chosen = replace(options, obey_people=True, pages=True)
+    rows = restore_batch([str(tmp_path / "a.mp4")], tmp_path / "out", chosen, model=Refusing(), embed=grey_embed)
+    assert states(rows) == ["restored"], rows[0].reason
+    assert sum(rows[0].report.left_alone.values()) > 0
+    assert (tmp_path / "out" / "a.restored.report.html").is_file()

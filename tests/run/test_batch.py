@@ -10,8 +10,23 @@ from pathlib import Path
 import pytest
 
 from iconface_video.errors import Cancelled, InputError, OutputError
-from iconface_video.run.batch import RECORD, TABLE, Batch, BatchJob, BatchRecord, decide, find_inputs, name_jobs, write_table
+from iconface_video.run.batch import (
+    RECORD,
+    TABLE,
+    Batch,
+    BatchJob,
+    BatchRecord,
+    count_below,
+    decide,
+    find_inputs,
+    name_jobs,
+    write_table,
+)
 from iconface_video.run.report import RunReport
+from iconface_video.settings import EncodeSettings
+from iconface_video.video.output_plan import plan_output, usual_suffix
+from iconface_video.video.probe import probe
+from tests.conftest import ffmpeg
 
 
 def files(folder: Path, *names: str) -> list[Path]:
@@ -31,8 +46,24 @@ def test_names_stay_apart(tmp_path):
     names = named(inputs, tmp_path / "out")
     assert names[0] == "x.restored.mp4"
     assert names[1] == "b-x.restored.mp4"
+    assert names[2] == "x.restored.mkv"  # no other output is named so
     assert names[4] == "y.restored.mp4"
-    assert len({Path(name).stem.casefold() for name in names}) == 5  # also where the container changes, and on any disk
+    assert len({name.casefold() for name in names}) == 5  # on any disk
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "x.m4v", "x.mov", "x.mkv", "x.webm", "x.avi", "x.ts", "x.m2ts", "x.mts"])
+def test_a_batch_gives_the_suffix_of_a_run_and_of_a_preview(name, face_clip, tmp_path):
+    """One list of containers."""
+    kinds = {".webm": "matroska", ".m4v": "mp4", ".m2ts": "mpegts", ".mts": "mpegts", ".ts": "mpegts", ".mkv": "matroska"}
+    path = tmp_path / name
+    if path.suffix in kinds:
+        codec = ("-c:v", "mpeg2video") if kinds[path.suffix] == "mpegts" else ("-c:v", "libx264")
+        ffmpeg("-i", face_clip, "-an", *codec, "-f", kinds[path.suffix], path)
+    else:
+        ffmpeg("-i", face_clip, "-an", "-c:v", "libx264" if path.suffix != ".avi" else "mpeg4", path)
+    with_run = plan_output(probe(path), None, EncodeSettings(), force=False).path
+    assert with_run.suffix == usual_suffix(path)
+    assert named([path], tmp_path / "out") == [f"x.restored{with_run.suffix}"]
 
 
 def test_a_file_keeps_its_name_when_others_join(tmp_path):
@@ -52,6 +83,13 @@ def test_folders_and_patterns_find_videos_only(tmp_path):
     assert find_inputs([str(tmp_path / "t" / "**" / "*.*")], out, {}) == [a, b, c]
     odd = files(tmp_path, "t/odd.name")[0]
     assert find_inputs([str(odd), str(tmp_path / "t"), str(a)], out, {}) == [odd, a, b]
+
+
+def test_folders_below_are_counted_and_taken_on_request(tmp_path):
+    a, b, _, _ = files(tmp_path, "t/a.mp4", "t/deep/b.mkv", "t/.trash/c.mp4", "t/a.mp4.iconface-work/d.mp4")
+    assert find_inputs([str(tmp_path / "t")], tmp_path / "out", {}) == [a]
+    assert count_below(tmp_path / "t") == 1
+    assert find_inputs([str(tmp_path / "t")], tmp_path / "out", {}, recursive=True) == [a, b]
 
 
 def test_outputs_beside_the_inputs_are_not_taken_for_inputs(tmp_path):

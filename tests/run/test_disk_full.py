@@ -117,3 +117,13 @@ def test_what_is_needed_on_one_disk_is_added_up_before_the_work(tmp_path, monkey
         f"{tmp_path / 'work' / 'crops'}: about 0.6 GB for the restored faces while working and 0.5 GB for the output are needed, "
         "but only 1.0 GB are free there. Free some space, or choose another place with --work or --output."
     )
+
+
+def test_what_is_wanted_of_a_full_disk_is_more_than_what_it_has(tmp_path, monkeypatch):
+    """The room that is left over counts, too: "0 MB are needed, but only 21 MB are free" explains nothing."""
+    usage = namedtuple("usage", "total used free")(10**12, 10**12 - 21 * 10**6, 21 * 10**6)
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(
+        OutputError, match=r"about 0\.3 MB for the output are needed, and 67 MB to spare, but only 21 MB are free"
+    ):
+        check_space([Need(tmp_path / "out.mp4", 300_000, "the output", "--output")])

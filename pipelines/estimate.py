@@ -1,0 +1,208 @@
+"""What a run will take: a few short pieces of the clip go through its own stages, and what they cost is multiplied.
+
+How fast the model is on this machine is measured once and remembered (`SpeedMemory`); the rest depends on the clip.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import platformdirs
+
+from iconface_video.durable import write_whole
+from iconface_video.pipelines.survey import load_embedder
+from iconface_video.restore.crop_store import estimate_bytes
+from iconface_video.restore.model import FaceModel
+from iconface_video.restore.plan import make_plan
+from iconface_video.run.clip import Clip
+from iconface_video.run.engines.devices import cores
+from iconface_video.run.fingerprint import fingerprint, library_versions
+from iconface_video.run.memory import usual_memory
+from iconface_video.run.weights import hash_weights
+from iconface_video.settings import RestoreSettings, RunSettings
+from iconface_video.tracking.survey import run_survey
+from iconface_video.types import EMBEDDING_SIZE, Frame, IdentityAnchor, Survey, Timestamp
+from iconface_video.video.output_plan import OutputPlan, plan_output
+from iconface_video.video.output_size import estimate_output_bytes
+from iconface_video.video.reader import VideoReader
+from iconface_video.video.writer import VideoWriter
+
+_PIECES, _PIECE_FRAMES = 3, 12
+_MOST_SECONDS = 5.0
+"""No further piece is begun after that."""
+_START_SECONDS = 4.0
+"""Loading libraries and models."""
+_PASTE_SECONDS = 0.004
+"""Of one face, filter included."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """About."""
+
+    frames: int
+    faces: int
+    seconds: float
+    disk_bytes: int
+    """Of the output and, while working, of the restored faces."""
+    memory_bytes: int
+
+
+def estimate_run(clip: Clip, target: OutputPlan, settings: RunSettings, with_photos: bool = False) -> Estimate | None:
+    """Of the whole run; None where the file does not say how long it is. with_photos: the user gives some.
+
+    Restores nothing of the clip.
+    """
+    frames = expected_frames(clip)
+    if frames is None:
+        return None
+    idle = settings.render.strength <= 0 and not with_photos
+    pieces = [] if idle else list(_pieces(clip, settings, frames))
+    looked, survey_seconds = sum(piece.frames for piece in pieces), sum(piece.seconds for piece in pieces)
+    share = frames / max(1, looked)
+    crops: dict[int, float] = {}
+    speeds = SpeedMemory(settings.restore)
+    for piece in pieces:
+        for size, count in make_plan(piece.survey, settings.restore, speeds.crop_sizes).crops_by_size().items():
+            crops[size] = crops.get(size, 0.0) + count * share
+    faces = {size: round(count) for size, count in crops.items()} if settings.render.strength > 0 else {}
+    model_seconds = sum(count * speeds.seconds_of(size) for size, count in faces.items())
+    writing = frames * _seconds_to_write(clip, target, settings) + sum(faces.values()) * _PASTE_SECONDS
+    return Estimate(
+        frames,
+        sum(faces.values()),
+        _START_SECONDS + survey_seconds * share + model_seconds + writing,
+        estimate_output_bytes(clip.info, frames, settings.encode) + estimate_bytes(faces),
+        usual_memory(settings, clip.info),
+    )
+
+
+def expected_frames(clip: Clip) -> int | None:
+    """By the header's count, else by length and rate."""
+    info = clip.info
+    length = info.duration_seconds
+    first, last = clip.pts_range(info.first_pts, info.first_pts + int(Fraction(length or 0) / info.time_base))
+    if clip.is_whole and info.frame_count_declared:
+        return info.frame_count_declared
+    if length is None or info.average_rate is None:
+        return info.frame_count_declared
+    end = min(last, info.first_pts + int(Fraction(length) / info.time_base))
+    return max(1, round(float((end - first) * info.time_base) * float(info.average_rate)))
+
+
+@dataclass(frozen=True)
+class _Piece:
+    survey: Survey
+    frames: int
+    seconds: float
+
+
+def _pieces(clip: Clip, settings: RunSettings, frames: int) -> Iterator[_Piece]:
+    """Surveys of short pieces, spread over the clip, the middle first."""
+    info, embed = clip.info, load_embedder()
+    rate = info.average_rate or Fraction(25)
+    first, _ = clip.pts_range(info.first_pts, 0)
+    length = int(Fraction(frames) / rate / info.time_base)
+    piece = int(Fraction(_PIECE_FRAMES) / rate / info.time_base)
+    wanted = replace(settings.survey, min_track_seconds=0.0)
+    begun = time.perf_counter()
+    run_survey(
+        clip.reader, wanted, embed, start=_at(clip, first), end=_at(clip, first + max(1, piece // 6))
+    )  # libraries wake up
+    for place in (0.5, 0.2, 0.8)[:_PIECES]:
+        start = first + int(max(0, length - piece) * place)
+        seeking = time.perf_counter()
+        next(iter(clip.reader.frames(_at(clip, start))), None)
+        sought = time.perf_counter() - seeking
+        at = time.perf_counter()
+        found = run_survey(clip.reader, wanted, embed, start=_at(clip, start), end=_at(clip, start + piece))
+        yield _Piece(found, found.frame_count, max(0.0, time.perf_counter() - at - sought))
+        if time.perf_counter() - begun > _MOST_SECONDS or length <= piece:
+            return
+
+
+def _at(clip: Clip, pts: int) -> Timestamp:
+    return Timestamp(pts, clip.info.time_base)
+
+
+def _seconds_to_write(clip: Clip, target: OutputPlan, settings: RunSettings) -> float:
+    """Of one frame: decoded and encoded."""
+    with TemporaryDirectory(prefix="iconface-") as folder, VideoReader(clip.info.path, settings.read) as reader:
+        plan = plan_output(reader.info, Path(folder) / f"piece{target.path.suffix}", settings.encode, force=True)
+        frames: list[Frame] = []
+        for frame in clip.again(reader).frames():
+            frames.append(frame)
+            if len(frames) == 2 * _PIECE_FRAMES:
+                break
+        begun = time.perf_counter()
+        end = _at(clip, frames[-1].pts + 1)
+        with VideoWriter(plan, reader.info, settings.encode, first=frames[0].timestamp, end=end) as writer:
+            for frame in frames:
+                writer.write(frame)
+        return (time.perf_counter() - begun) / len(frames)
+
+
+class SpeedMemory:
+    """How long the model takes for a face, remembered from one look to the next."""
+
+    def __init__(self, settings: RestoreSettings) -> None:
+        self._settings = settings
+        self._model: FaceModel | None = None
+        self._file = platformdirs.user_cache_path("iconface-video", appauthor=False) / "speed.json"
+        wanted = {name: getattr(settings, name) for name in ("device", "dtype", "steps", "guidance_scale", "batch", "compile")}
+        parts = {"settings": wanted, "weights": hash_weights(settings), "cores": cores(), "libraries": library_versions()}
+        self._key = fingerprint(**parts)[:16]
+        self._known: dict[str, float] = self._read()
+
+    @property
+    def crop_sizes(self) -> tuple[int, ...]:
+        """px that the model takes."""
+        from iconface_video.models.checkpoints import checkpoint_traits
+
+        return checkpoint_traits(self._settings.model).crop_sizes
+
+    def seconds_of(self, size: int) -> float:
+        """Of one face in a crop of `size` px, as one of a full model call."""
+        key = f"{self._key}/{size}"
+        if key not in self._known:
+            self._known[key] = self._measured(size)
+            self._write()
+        return self._known[key]
+
+    def _measured(self, size: int) -> float:
+        from iconface_video.restore.iconface import load_face_model
+
+        self._model = self._model or load_face_model(self._settings)
+        count = self._settings.batch
+        grey = np.full((size, size, 3), 128, np.uint8)
+        direction = np.full(EMBEDDING_SIZE, EMBEDDING_SIZE**-0.5, np.float32)
+        anchor = IdentityAnchor(direction, 1.0, np.ones(1, np.float32), (grey,) * 3, "track")
+        context = self._model.prepare(anchor, size)
+        noise = np.random.default_rng(0).standard_normal((count, *self._model.noise_shape(size))).astype(np.float32)
+        spent = []
+        for _ in range(3):
+            begun = time.perf_counter()
+            self._model.restore(np.repeat(grey[None], count, axis=0), [context] * count, noise)
+            spent.append((time.perf_counter() - begun) / count)
+        return sorted(spent)[1]
+
+    def _read(self) -> dict[str, float]:
+        try:
+            content = json.loads(self._file.read_bytes())
+            return {str(name): float(value) for name, value in content.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}
+
+    def _write(self) -> None:
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self._file, lambda out: out.write(json.dumps(self._known).encode()))
+        except OSError:
+            pass  # it is measured again
