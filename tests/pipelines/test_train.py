@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from iconface_video.pipelines.train import export_restorer, newest_weights, trai
 from iconface_video.train.config import RestorerConfig, ValidationSettings
 from iconface_video.train.data import FaceSettings, MixSettings
 from iconface_video.train.loss_settings import LossSettings
+from iconface_video.train.run_export import export_run, import_run
 from iconface_video.train.trainer import TrainSettings
 
 
@@ -127,8 +127,10 @@ def test_stages_follow_one_another_and_a_budget_of_time_stops_in_between(
 def test_a_run_goes_on_within_its_stage_where_the_earlier_one_is_no_longer(
     stages: tuple[RestorerConfig, RestorerConfig], tmp_path: Path
 ) -> None:
-    train_stages(stages, tmp_path / "run")
-    shutil.rmtree(tmp_path / "run" / "stage-01")
+    train_stages(stages, tmp_path / "here")
+    export_run(tmp_path / "here", tmp_path / "carried.safetensors")
+    import_run(tmp_path / "carried.safetensors", tmp_path / "run")
+    assert not (tmp_path / "run" / "stage-01" / "checkpoint-0000002").exists()
     longer = (stages[0], replace(stages[1], trainer=replace(stages[1].trainer, max_steps=4)))
     steps: list[int] = []
     train_stages(longer, tmp_path / "run", lambda step, row: steps.append(step))
