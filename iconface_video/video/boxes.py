@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _PARENTS = frozenset({b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"dinf", b"tref"})
-_MAX_MOOV = 1 << 30
+_MAX_DEPTH, _MAX_BOXES, _MAX_MOOV = 8, 1_000_000, 1 << 30
 _TABLE_HEAD = 8
 """Version, flags and count in front of a sample description's entries."""
 
@@ -42,8 +42,11 @@ class Box:
         self.children[place : place + 1] = [box]
 
 
-def parsed(data: bytes) -> Iterator[Box]:
-    """Boxes one after the other; ends where the data end or make no sense. Trailing bytes that are no box are left out."""
+def parsed(data: bytes, depth: int = 0) -> Iterator[Box]:
+    """Boxes one after the other; ends where the data end or make no sense. Trailing bytes that are no box are left out.
+
+    depth: of these boxes in others; what is nested deeper than any honest file does it is not taken apart.
+    """
     place = 0
     while place + 8 <= len(data):
         size, kind = struct.unpack(">I4s", data[place : place + 8])
@@ -55,7 +58,8 @@ def parsed(data: bytes) -> Iterator[Box]:
         if size < head or place + size > len(data):
             return
         body = data[place + head : place + size]
-        yield Box(kind, children=list(parsed(body))) if kind in _PARENTS else Box(kind, body)
+        is_parent = kind in _PARENTS and depth < _MAX_DEPTH
+        yield Box(kind, children=list(parsed(body, depth + 1))) if is_parent else Box(kind, body)
         place += size
 
 
@@ -64,7 +68,9 @@ def find_moov(path: Path) -> tuple[int, int] | None:
     end = path.stat().st_size
     with path.open("rb") as file:
         place = 0
-        while place + 8 <= end:
+        for _ in range(_MAX_BOXES):
+            if place + 8 > end:
+                break
             file.seek(place)
             head = file.read(16)
             size, kind = int.from_bytes(head[:4], "big"), head[4:8]

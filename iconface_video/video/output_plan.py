@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-import av
-import av.container
-from av.error import FFmpegError
-from av.packet import Packet
-from av.stream import Discard, Disposition, Stream
+from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
 from iconface_video.durable import PARTIAL, aside, new_token
 from iconface_video.errors import OutputError
 from iconface_video.settings import EncodeSettings
 from iconface_video.types import ColorTags, VideoInfo
-from iconface_video.video import boxes
 from iconface_video.video.carrying import CONTAINER_NAMES, film_losses, is_limited_only
 from iconface_video.video.conform import color_for
 from iconface_video.video.container import open_input
-from iconface_video.video.encoders import EncoderChoice, choose_encoder, trial_options
+from iconface_video.video.encoders import EncoderChoice, choose_encoder
+from iconface_video.video.holding import film_of, is_picture_beside, refusals
 from iconface_video.video.inventory import SideFacts, side_facts
-from iconface_video.video.probe import stream_codec
-from iconface_video.video.remux import container_metadata, stream_metadata
 from iconface_video.video.seal_mp4 import described_tracks
 from iconface_video.video.stream_losses import muxer_flags, stream_notes, tag_notes
 
@@ -45,43 +37,6 @@ _CONTAINER = {
 }
 _LONGEST_NAME = 255 - len(".iconface-work") - 1
 """Bytes: file systems take 255, and the output grows under a longer name."""
-_USUAL_FILM = (256, 256, Fraction(25), Fraction(1, 25))
-"""Width, height, rate and time base that every container takes."""
-_IN_TRANSPORT_STREAMS = frozenset(
-    [
-        "h264",
-        "hevc",
-        "vvc",
-        "mpeg1video",
-        "mpeg2video",
-        "mpeg4",
-        "vc1",
-        "dirac",
-        "cavs",
-        "avs2",
-        "avs3",
-        "jpeg2000",
-        "aac",
-        "aac_latm",
-        "ac3",
-        "eac3",
-        "mp1",
-        "mp2",
-        "mp3",
-        "dts",
-        "truehd",
-        "opus",
-        "s302m",
-        "pcm_bluray",
-        "dvb_subtitle",
-        "dvb_teletext",
-        "hdmv_pgs_subtitle",
-        "hdmv_text_subtitle",
-    ]
-)
-"""Codecs that have a stream type in MPEG-TS. The muxer takes all others, too, as private data that no player knows."""
-_SELF_DESCRIBING = ("mp4", "mov")
-"""Containers into which a data track's own description is put where the muxer has none for it, see `seal_mp4`."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +100,13 @@ def plan_output(
         container, dropped = _choose_container(
             info, encoder, wanted, film, carried, out is not None and out.suffix != "", notes
         )
+        if container == "mov":
+            covers = tuple(stream.index for stream in carried if is_picture_beside(stream))
+            notes += [
+                f"The cover picture (stream {index}) is left out: MOV has no place for it, .mp4 and .mkv have."
+                for index in covers
+            ]
+            dropped = (*dropped, *covers)
         notes += stream_notes([stream for stream in carried if stream.index not in dropped], container)
     notes += tag_notes(info.metadata, container, muxer_flags(info.metadata))
     side = side_facts(info.path, info.stream_index)
@@ -194,19 +156,19 @@ def _choose_container(
     described = {}
     if "mov" in info.container.split(","):
         described = {id: track.entry.kind.decode("latin-1") for id, track in described_tracks(info.path).items()}
-    refusals = {name: list(_refusals(name, info, encoder, film, streams, described)) for name in candidates}
-    complete = [name for name in candidates if not refusals[name]]
+    refused = {name: list(refusals(name, info, encoder, film, streams, described)) for name in candidates}
+    complete = [name for name in candidates if not refused[name]]
     exact = [name for name in complete if _keeps_times(name, info.time_base)]
     if is_users and wanted in complete:
         exact = [wanted]
-    chosen = (exact or complete or [min(candidates, key=lambda name: _severity(refusals[name]))])[0]
-    if any(index < 0 for index, _ in refusals[chosen]):
-        raise OutputError(f"{info.path}: the film cannot be written: {refusals[chosen][0][1]}. Choose another --codec.")
+    chosen = (exact or complete or [min(candidates, key=lambda name: _severity(refused[name]))])[0]
+    if any(index < 0 for index, _ in refused[chosen]):
+        raise OutputError(f"{info.path}: the film cannot be written: {refused[chosen][0][1]}. Choose another --codec.")
     if chosen != wanted:
-        reasons = "; ".join(reason for _, reason in refusals[wanted]) or "it rounds times to milliseconds"
+        reasons = "; ".join(reason for _, reason in refused[wanted]) or "it rounds times to milliseconds"
         notes.append(f"The output becomes a {CONTAINER_NAMES[chosen]} file, not {CONTAINER_NAMES[wanted]}: {reasons}.")
-    for index, reason in refusals[chosen]:
-        elsewhere = any(index not in dict(refusals[name]) for name in candidates)
+    for index, reason in refused[chosen]:
+        elsewhere = any(index not in dict(refused[name]) for name in candidates)
         which = "no container that holds this codec" if elsewhere else "no container"
         notes.append(f"Left out, as {which} can hold it: {reason}.")
     if not _keeps_times(chosen, info.time_base):
@@ -214,7 +176,7 @@ def _choose_container(
             f"{CONTAINER_NAMES[chosen]} stores times by its own clock: frames may move by up to half a tick of it, "
             "and where one stream begins below 0, all move together."
         )
-    return chosen, tuple(index for index, _ in refusals[chosen] if index >= 0)
+    return chosen, tuple(index for index, _ in refused[chosen] if index >= 0)
 
 
 def _severity(refusals: list[tuple[int, str]]) -> tuple[bool, int]:
@@ -225,102 +187,6 @@ def _keeps_times(container: str, time_base: Fraction) -> bool:
     """MP4 and MOV take any clock; Matroska (as FFmpeg writes it) counts milliseconds, MPEG-TS 1/90000 s."""
     rate = {"matroska": 1000, "mpegts": 90000}.get(container)
     return rate is None or (time_base * rate).denominator == 1
-
-
-def _refusals(
-    container: str,
-    info: VideoInfo,
-    encoder: EncoderChoice,
-    film: VideoStream,
-    streams: list[Stream],
-    described: Mapping[int, str],
-) -> Iterator[tuple[int, str]]:
-    """(stream index or -1 for the film, reason) for all that the container cannot hold. described: as for `_holds`."""
-    refusal = _film_refusal(container, info, encoder, film)
-    if refusal:
-        yield -1, f"{CONTAINER_NAMES[container]} cannot hold {refusal}"
-    for stream in streams:
-        if not _holds(container, stream, described):
-            kind = stream_codec(stream)
-            kind = described.get(stream.id, kind) if kind.startswith("unknown") else kind
-            yield stream.index, f"{CONTAINER_NAMES[container]} cannot hold stream {stream.index} ({kind} {stream.type})"
-
-
-def _film_refusal(container: str, info: VideoInfo, encoder: EncoderChoice, film: VideoStream) -> str | None:
-    """What the muxer does not take, of the film as it will be written: found out by writing a header. None: it takes it all."""
-    codec = av.Codec(encoder.name, "w").canonical_name
-    if container == "mpegts" and codec not in _IN_TRANSPORT_STREAMS:
-        return f"{encoder.name.removeprefix('lib')} video"
-    if not _takes_film(container, encoder, _USUAL_FILM, {}, {}):
-        return f"{encoder.name.removeprefix('lib')} video"
-    real = (info.width, info.height, info.average_rate or _USUAL_FILM[2], info.time_base)
-    tags = stream_metadata(film.metadata, packets_kept=False)
-    if _takes_film(container, encoder, real, container_metadata(info.metadata, {}), tags):
-        return None
-    time_code = " with a time code" if "timecode" in {**info.metadata, **tags} else ""
-    return f"a film of {real[0]}x{real[1]} px at {float(real[2]):g} pictures a second{time_code}"
-
-
-def _takes_film(
-    container: str,
-    encoder: EncoderChoice,
-    film: tuple[int, int, Fraction, Fraction],
-    metadata: dict[str, str],
-    tags: dict[str, str],
-) -> bool:
-    """film: width, height, rate, time base.  metadata, tags: of the container and of the film's stream."""
-    try:
-        with av.open(io.BytesIO(), "w", format=container, metadata_errors="replace") as output:
-            stream = output.add_stream(encoder.name, rate=film[2], options=trial_options(encoder.name))
-            assert isinstance(stream, VideoStream)
-            stream.width, stream.height, stream.pix_fmt = film[0], film[1], encoder.pix_fmt
-            stream.time_base = stream.codec_context.time_base = film[3]
-            output.metadata.update(metadata)
-            stream.metadata.update(tags)
-            output.start_encoding()
-    except (FFmpegError, ValueError):
-        return False
-    return True
-
-
-def _holds(container: str, stream: Stream, described: Mapping[int, str]) -> bool:
-    """Whether the muxer takes the stream: found out by writing a header with it.
-
-    described: kinds of the input's tracks whose descriptions are known, by id; the muxer need not know how to write those.
-    """
-    if container == "mp4" and stream_codec(stream).startswith("pcm_"):
-        return False  # Newer FFmpeg does write it, but hardly any player reads it.
-    if container == "mpegts" and stream.type != "data" and stream_codec(stream) not in _IN_TRANSPORT_STREAMS:
-        return False
-    file = io.BytesIO()
-    try:
-        with av.open(file, "w", format=container) as output:
-            copy = copy_stream(output, stream)
-            output.start_encoding()
-            if stream.type == "data":  # what is wrong with it shows when its table is written, at the end
-                packet = Packet(bytes(4))
-                packet.stream, packet.pts, packet.dts, packet.duration = copy, 0, 0, 1
-                output.mux(packet)
-    except (FFmpegError, ValueError):
-        return False
-    if stream.type != "data" or container not in _SELF_DESCRIBING or stream.id in described:
-        return True
-    # The muxer raises no error for data that it cannot describe: it writes a table of one entry that holds none.
-    moov = next((box for box in boxes.parsed(file.getvalue()) if box.kind == b"moov"), None)
-    return moov is not None and all(boxes.sample_entries(track) for track in moov.all(b"trak"))
-
-
-def is_picture_beside(stream: Stream) -> bool:
-    """Whether MP4's and MOV's muxer writes the stream as a tag (cover art), not as a track."""
-    return bool(stream.disposition & Disposition.attached_pic)
-
-
-def copy_stream(output: av.container.OutputContainer, stream: Stream) -> Stream:
-    """Add a stream that takes the packets of `stream` as they are."""
-    copy = output.add_stream_from_template(stream, opaque=True)
-    copy.disposition = stream.disposition
-    copy.metadata.update(stream.metadata)
-    return copy
 
 
 def _rewritten(info: VideoInfo, others: list[Stream]) -> tuple[int, ...]:
@@ -376,10 +242,3 @@ def usual_suffix(name: Path) -> str:
     """Of the output of a file of this name; what is in the file may still ask for another container."""
     usual = "matroska" if name.suffix.lower() == ".webm" else "mp4"
     return _SUFFIX[_CONTAINER.get(name.suffix.lower(), usual)]
-
-
-def film_of(info: VideoInfo, source: av.container.InputContainer) -> VideoStream:
-    """The film's stream in a newly opened source."""
-    stream = source.streams[info.stream_index]
-    assert isinstance(stream, VideoStream)
-    return stream

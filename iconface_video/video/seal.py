@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from av.stream import Stream
 
 from iconface_video.types import VideoInfo
+from iconface_video.video.holding import is_picture_beside
 from iconface_video.video.inventory import SideFacts
-from iconface_video.video.output_plan import OutputPlan, is_picture_beside
+from iconface_video.video.output_plan import OutputPlan
 from iconface_video.video.seal_matroska import seal_matroska
 from iconface_video.video.seal_mp4 import Mp4Seal, described_tracks, seal_mp4
 
@@ -22,6 +23,8 @@ class Sealed:
 
     film: int
     """Index of the film's stream in the output."""
+    film_track: int
+    """Its place among the tracks: attachments are none."""
     source: Stream
     """The film's stream in the input."""
     pairs: tuple[tuple[Stream, Stream], ...]
@@ -41,9 +44,7 @@ def seal(plan: OutputPlan, info: VideoInfo, written: Sealed) -> None:
     )
     if plan.container == "matroska":
         size = (info.width, info.height)
-        # Attachments are no tracks.
-        track = written.film - sum(new.type == "attachment" and new.index < written.film for _, new in written.pairs)
-        seal_matroska(plan.partial_path, track, size, info.sample_aspect_ratio, side)
+        seal_matroska(plan.partial_path, written.film_track, size, info.sample_aspect_ratio, side)
     elif plan.container in ("mp4", "mov"):
         seal_mp4(plan.partial_path, _mp4_seal(plan, info, side, written))
 

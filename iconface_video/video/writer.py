@@ -25,10 +25,12 @@ from iconface_video.settings import EncodeSettings
 from iconface_video.types import Frame, Timestamp, VideoInfo
 from iconface_video.video.clock import Mender
 from iconface_video.video.container import open_input
+from iconface_video.video.covers import is_attachable, read_cover
 from iconface_video.video.encoder_pictures import EncoderPictures, decoded_of
 from iconface_video.video.encoders import set_up
+from iconface_video.video.holding import copy_stream, film_of, is_picture_beside
 from iconface_video.video.limits import local_url
-from iconface_video.video.output_plan import OutputPlan, copy_stream, film_of, plan_output
+from iconface_video.video.output_plan import OutputPlan, plan_output
 from iconface_video.video.remux import CopyReport, Remuxer, container_metadata, stream_metadata, trimmed_chapters
 from iconface_video.video.seal import Sealed, seal
 from iconface_video.video.seal_matroska import PADDING
@@ -83,6 +85,7 @@ class VideoWriter:
         self._packets: Counter[int] = Counter()
         self._field_order: str | None = None
         self._chapters = 0
+        self._film_track = 0
         self.frames_written = 0
         self.copying = CopyReport()
         """What of sound, subtitles and the like could not be copied as it was."""
@@ -152,19 +155,32 @@ class VideoWriter:
         for stream in source.streams:
             if stream.index == info.stream_index:
                 self._film = self._add_film(frame, source)
+                self._film_track = sum(copy.type != "attachment" for _, copy in pairs)
             elif stream.index not in plan.dropped_streams + plan.rewritten_streams:
-                copy = copy_stream(self._output, stream)
-                is_whole = self._first is None and self._end is None
-                copy.metadata.clear()
-                tags = stream_metadata(stream.metadata, packets_kept=is_whole)
-                copy.metadata.update(tags if is_whole else _without_time_code(tags))
-                pairs.append((stream, copy))
+                self._add_copy(stream)
         self._output.metadata.update(_without_time_code(container_metadata(info.metadata, self._metadata)))
         chapters = trimmed_chapters(source.chapters(), self._first, self._end, self._shift * info.time_base)
         self._output.set_chapters(chapters)
         self._chapters = len(chapters)
         shift, tick = self._shift * info.time_base, _CLOCKS.get(plan.container, Fraction(0))
         self._remuxer = Remuxer(source, pairs, self._first, self._end, shift, self.copying, tick, Mender(info))
+
+    def _add_copy(self, stream: Stream) -> None:
+        assert self._output is not None
+        if self._plan.container == "matroska" and is_picture_beside(stream) and is_attachable(stream):
+            cover = read_cover(self._info.path, stream)
+            if cover is not None:
+                self._output.add_attachment(cover.name, cover.media_type, cover.data)
+            return
+        copy = copy_stream(self._output, stream)
+        tags = stream_metadata(stream.metadata, packets_kept=self._is_whole)
+        copy.metadata.clear()
+        copy.metadata.update(tags if self._is_whole else _without_time_code(tags))
+        self._pairs.append((stream, copy))
+
+    @property
+    def _is_whole(self) -> bool:
+        return self._first is None and self._end is None
 
     def _add_film(self, frame: Frame, source: av.container.InputContainer) -> VideoStream:
         assert self._output is not None
@@ -267,8 +283,10 @@ class VideoWriter:
         plan, info = self._plan, self._info
         assert self._film is not None
         assert self._source is not None
-        is_whole = self._first is None and self._end is None
-        sealed = Sealed(self._film.index, self._source, tuple(self._pairs), dict(self._packets), is_whole)
+        there = [copy for old, copy in self._pairs if self._packets[copy.index] and not is_picture_beside(old)]
+        sealed = Sealed(
+            self._film.index, self._film_track, self._source, tuple(self._pairs), dict(self._packets), self._is_whole
+        )
         try:
             seal(plan, info, sealed)
         except ValueError as error:
@@ -278,7 +296,7 @@ class VideoWriter:
             self.copying.not_arrived.append(
                 f"the time code ({plan.side.time_code}) cannot be counted on to this part; it is left out"
             )
-        expected = Expected(self._field_order, code, self._chapters, self.frames_written, self._packets)
+        expected = Expected(self._field_order, code, self._chapters, self.frames_written, Counter(copy.type for copy in there))
         self.copying.not_arrived += missing_facts(plan.partial_path, plan, info, expected)
 
     def _release(self) -> None:

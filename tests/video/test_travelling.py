@@ -266,6 +266,26 @@ def test_sound_that_no_container_holds_is_named(ffmpeg):
     assert ffmpeg.packets_md5(plan.path, "a:0") == ffmpeg.packets_md5(path, "a:0")
 
 
+@pytest.mark.parametrize("source", ["full.mp4", "full.mkv"])
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+def test_cover_art_stays_cover_art_or_is_announced(ffmpeg, suffix, source):
+    cover = ffmpeg.picture("cover.jpg", "-frames:v", "1", size="32x32")
+    film = ffmpeg.picture("film.mp4", "-vf", "setsar=16/15", "-c:v", "libx264", "-pix_fmt", "yuv420p", seconds=0.2)
+    if source == "full.mp4":
+        path = ffmpeg(
+            source, "-i", cover, "-i", film, "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:0", "attached_pic"
+        )
+    else:
+        path = ffmpeg(source, "-i", film, "-c", "copy", "-attach", cover, "-metadata:s:t", "mimetype=image/jpeg")
+    plan = rewrite(path, out=f"out.{suffix}")
+    streams = ffmpeg.probe(plan.path, "-show_streams")["streams"]
+    assert told(plan, "The cover picture (stream 1) is left out: MOV has no place for it") == (suffix == "mov")
+    assert [stream["disposition"]["attached_pic"] for stream in streams] == ([0] if suffix == "mov" else [0, 1])
+    assert streams[0]["sample_aspect_ratio"] == "16:15"
+    if suffix != "mov":
+        assert ffmpeg.packets_md5(plan.path, "v:1") == ffmpeg.packets_md5(path, "v:1")
+
+
 @pytest.mark.parametrize(
     ("suffix", "role", "kept"), [("mkv", "comment", True), ("mov", "comment", False), ("mp4", "comment", True)]
 )
@@ -294,16 +314,14 @@ def test_tags_without_a_place_are_announced(ffmpeg):
     assert not rewrite(path, out="out.mkv").notes
 
 
-@pytest.mark.parametrize(
-    ("codec", "sound", "suffix"), [("ffv1", "ac3", "other"), ("h264", "flac", "other"), ("h264", "mp2", ".ts")]
-)
-def test_a_transport_stream_holds_what_players_know_there(ffmpeg, codec, sound, suffix):
+@pytest.mark.parametrize(("codec", "sound", "stays"), [("ffv1", "ac3", False), ("h264", "flac", False), ("h264", "mp2", True)])
+def test_a_transport_stream_holds_what_players_know_there(ffmpeg, codec, sound, stays):
     """Its muxer takes anything, and what it does not know cannot be read again."""
     path = ffmpeg.with_sound("clip.mkv", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", sound, seconds=0.4)
     plan = rewrite(path, codec, "out.ts")
-    assert (plan.path.suffix == ".ts") == (suffix == ".ts")
+    assert (plan.path.suffix == ".ts") == stays
     assert [s["codec_name"] for s in ffmpeg.probe(plan.path, "-show_streams")["streams"]] == [codec, sound]
-    assert told(plan, "not MPEG-TS: MPEG-TS cannot hold") == (suffix != ".ts")
+    assert told(plan, "not MPEG-TS: MPEG-TS cannot hold") != stays
 
 
 # ---- time code
