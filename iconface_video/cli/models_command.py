@@ -199,7 +199,7 @@ def convert(
         str,
         typer.Option(
             metavar="BASE",
-            help="The FLUX.2-klein checkpoint: a folder, a hub id, or its one file (flux-2-klein-base-4b.safetensors).",
+            help="The FLUX.2-klein checkpoint: a folder, hub:owner/name, or its one file (flux-2-klein-base-4b.safetensors).",
         ),
     ],
     parts: Annotated[

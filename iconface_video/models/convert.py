@@ -40,10 +40,10 @@ class BaseChoice:
     """The FLUX.2 checkpoint under a LoRA."""
 
     source: str
-    """A folder as diffusers writes it, a hub id, or one file of Black Forest Labs with vae/, text_encoder/ and tokenizer/ beside
+    """A folder as diffusers writes it, hub:owner/name, or one file of Black Forest Labs with vae/, text_encoder/ and tokenizer/ beside
     it, as its repository has them."""
     revision: str | None = None
-    """The commit of a hub id that lies in the cache."""
+    """The commit of a repository that lies in the cache."""
     parts: str | None = None
     """Where vae/, text_encoder/ and tokenizer/ lie, if not there."""
 
@@ -89,11 +89,13 @@ def convert_lora(
     check_fit(found, described.state_dict(), str(weights))
     vae = load_vae(parts / "vae", dtype)
     transformer = _fused(weights, found, dtype) if fused else _apart(described, found)
-    embedded = _prompts(prompts or Prompts(), parts, device, described.config.joint_attention_dim)
+    is_remote = base.revision is None and not Path(base.source).expanduser().exists()
+    texts = base.source if is_remote and base.parts is None else parts  # a hub's text encoder is fetched only where it is run
+    embedded = _prompts(prompts or Prompts(), texts, device, described.config.joint_attention_dim)
     traits = replace(traits, size_multiple=vae.stride)
     model = IConFaceModel(transformer, vae, embedded["prompt"], FLUX2_SCHEDULE, traits, embedded.get("negative_prompt"))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    reference = None if fused else base.source if base.revision else str(base_path.resolve())
+    reference = None if fused else base.source if base.revision or is_remote else str(base_path.resolve())
     save_model(model, folder, reference, overwrite=overwrite, base_revision=base.revision)
     return model
 
@@ -181,9 +183,9 @@ def _apart(described: Any, found: LoraFile) -> IConFaceTransformer:
     return transformer
 
 
-def _prompts(prompts: Prompts, parts: Path, device: str | torch.device, width: int) -> dict[str, Tensor]:
+def _prompts(prompts: Prompts, texts: str | Path, device: str | torch.device, width: int) -> dict[str, Tensor]:
     if prompts.file is None:
-        prompt, negative = encode_prompts(parts, (prompts.prompt, prompts.negative), device)
+        prompt, negative = encode_prompts(texts, (prompts.prompt, prompts.negative), device)
         return {"prompt": prompt, "negative_prompt": negative}
     shapes = files.read_shapes(prompts.file)
     for name in ("prompt", "negative_prompt"):

@@ -7,10 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
 from diffusers import Flux2Transformer2DModel
 from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_flux2_lora_to_diffusers as diffusers_converter
+from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file
 from torch import Tensor
 from typer.testing import CliRunner
@@ -198,6 +200,31 @@ def test_what_is_missing_of_the_base_is_named_before_anything_is_written(klein: 
     ):
         convert_lora(larger, tmp_path / "model", BaseChoice(str(klein)))
     assert not (tmp_path / "model").exists()
+
+
+def test_a_base_of_the_hub_is_referred_to_by_name_and_its_text_encoder_fetched(
+    klein: Path, lora: Path, converted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def download(repository: str, allow_patterns: list[str]) -> str:
+        assert repository == "someone/tiny-klein"
+        folder = tmp_path / f"cache-{len(asked)}"
+        asked.append(allow_patterns)
+        for name in filter_repo_objects(
+            [p.relative_to(klein).as_posix() for p in klein.rglob("*")], allow_patterns=allow_patterns
+        ):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(klein / name, folder / name)
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    convert_lora(lora, tmp_path / "model", BaseChoice("hub:someone/tiny-klein"), dtype=torch.float32)
+    assert json.loads((tmp_path / "model" / "model_index.json").read_text())["base"] == "hub:someone/tiny-klein"
+    assert len(asked) == 2  # weights, and what embedding the prompt takes
+    found, expected = (load_model(folder, options=FUSED) for folder in (tmp_path / "model", converted))
+    assert torch.equal(found.prompt, expected.prompt)
+    assert torch.equal(by_ours(found, sequence(0), None), by_ours(expected, sequence(0), None))
 
 
 def test_a_lora_scale_is_refused_where_there_is_no_lora(klein: Path, lora: Path, converted: Path, tmp_path: Path) -> None:
