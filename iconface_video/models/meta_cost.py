@@ -88,7 +88,7 @@ class _FusedAttention(TorchFunctionMode):
         self.count(2, query, key)
         if not query.requires_grad and not key.requires_grad:
             return torch.empty_like(query)
-        return _AttentionLike.apply(query, key, value, self)  # type: ignore[no-any-return]
+        return _AttentionLike.apply(query, key, value, self)
 
     def count(self, products: int, query: Tensor, key: Tensor) -> None:
         """Add so many products of the size of q k."""
