@@ -126,24 +126,19 @@ class WorkFolder:
             if was_there:
                 self._read_marker()  # a foreign folder is refused before anything is put into it
             self._lock.acquire()
-        except OSError as error:
-            raise self._refused(error) from error
-        try:
-            self._open(was_there)
-        except BaseException as error:
-            self._lock.release()
-            if not was_there:
-                with suppress(OSError):
-                    self.path.rmdir()
-            if not isinstance(error, OSError):
+            try:
+                self._open(was_there)
+            except BaseException:
+                self._lock.release()
+                if not was_there:
+                    with suppress(OSError):
+                        self.path.rmdir()
                 raise
-            raise self._refused(error) from error
+        except OSError as error:
+            if isinstance(error, IconFaceError):
+                raise
+            raise OutputError(f"{self.path}: cannot create the work folder ({error.strerror})") from error
         return self
-
-    def _refused(self, error: OSError) -> OSError:
-        if isinstance(error, IconFaceError):
-            return error
-        return OutputError(f"{self.path}: cannot create the work folder ({error.strerror})")
 
     def _open(self, was_there: bool) -> None:
         marker = self._read_marker()  # once more: now nobody else can change it
