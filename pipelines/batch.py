@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ class _Work:
         info, folder = probe(job.input), job.output.parent
         plan = plan_output(info, job.output, self._options.settings.encode, force=True, folder_to_come=not folder.exists())
         names = (folder / f"{stem}{plan.path.suffix}" for stem in stems(job.input))
-        target = next(path for path in (plan.path, *names) if self._owners.get(_key(path), job.input) == job.input)
+        target = next(path for path in chain([plan.path], names) if self._owners.get(_key(path), job.input) == job.input)
         self._owners[_key(target)] = job.input
         return target
 
