@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from itertools import chain
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
