@@ -129,14 +129,14 @@ class _Work:
         options = self._options
         target = self._target(job)
         if target.resolve() in self._inputs:
-            raise OutputError(f"{target}: this is one of the inputs. Choose another folder with --output.")
+            raise OutputError(f"{target}: this is one of the inputs. Choose another folder with `output`.")
         known = self._record.of(job.input)
         decision = decide(target, known, self.parts(job), lambda path: self._mark_differences(job, path))
         if options.force and decision.is_finished:
             return Decision(target, "made again, as asked", is_ours=True)
         if target.exists() and not decision.is_ours and not options.force:
             raise OutputError(
-                f"{target}: {decision.reason or 'is in the way, and no output of this batch'}. --force replaces it."
+                f"{target}: {decision.reason or 'is in the way, and no output of this batch'}. `force` replaces it."
             )
         return decision
 
