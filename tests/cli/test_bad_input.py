@@ -203,7 +203,8 @@ def test_settings_are_checked_without_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_dry_run_reads_the_people_file(face_clip, tmp_path, capsys):
+def test_a_dry_run_reads_the_people_file(face_clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("iconface_video.pipelines.estimate.estimate_run", lambda *given: None)
     video = tmp_path / "clip.mp4"
     video.write_bytes(face_clip.read_bytes())
     assert main(["people", str(video), "--detection-size", "256", "--quiet"]) == 0
