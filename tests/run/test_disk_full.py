@@ -115,7 +115,7 @@ def test_what_is_needed_on_one_disk_is_added_up_before_the_work(tmp_path, monkey
         check_space([crops, output])
     assert str(caught.value) == (
         f"{tmp_path / 'work' / 'crops'}: about 0.6 GB for the restored faces while working and 0.5 GB for the output are needed, "
-        "but only 1.0 GB are free there. Free some space, or choose another place with `work` or `output`."
+        "and 67 MB to spare, but only 1.0 GB are free there. Free some space, or choose another place with `work` or `output`."
     )
 
 
