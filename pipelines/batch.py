@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -128,14 +129,14 @@ class _Work:
         options = self._options
         target = self._target(job)
         if target.resolve() in self._inputs:
-            raise OutputError(f"{target}: this is one of the inputs. Choose another folder with --output.")
+            raise OutputError(f"{target}: this is one of the inputs. Choose another folder with `output`.")
         known = self._record.of(job.input)
         decision = decide(target, known, self.parts(job), lambda path: self._mark_differences(job, path))
         if options.force and decision.is_finished:
             return Decision(target, "made again, as asked", is_ours=True)
         if target.exists() and not decision.is_ours and not options.force:
             raise OutputError(
-                f"{target}: {decision.reason or 'is in the way, and no output of this batch'}. --force replaces it."
+                f"{target}: {decision.reason or 'is in the way, and no output of this batch'}. `force` replaces it."
             )
         return decision
 
@@ -144,7 +145,7 @@ class _Work:
         info, folder = probe(job.input), job.output.parent
         plan = plan_output(info, job.output, self._options.settings.encode, force=True, folder_to_come=not folder.exists())
         names = (folder / f"{stem}{plan.path.suffix}" for stem in stems(job.input))
-        target = next(path for path in (plan.path, *names) if self._owners.get(_key(path), job.input) == job.input)
+        target = next(path for path in chain([plan.path], names) if self._owners.get(_key(path), job.input) == job.input)
         self._owners[_key(target)] = job.input
         return target
 

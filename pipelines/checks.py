@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from iconface_video.errors import ReferencePhotoError, UsageError
 from iconface_video.identity.references import photos_in, read_photo, why_none
-from iconface_video.models.hub import cached, check_source
+from iconface_video.models.hub import check_source, model_index
 from iconface_video.pipelines.finding import ReferenceChoice
 from iconface_video.pipelines.people import check_people
 from iconface_video.run.clip import Clip
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _NEED_NO_LOOK = ("auto", "cpu")
-_INDEX, _INPUT = "model_index.json", "input"
+_INPUT = "input"
 
 
 def check_settings(settings: RunSettings) -> None:
@@ -46,9 +45,9 @@ def check_settings(settings: RunSettings) -> None:
 
 def _check_model(settings: RestoreSettings) -> None:
     """Crop size and number format, against what the model's own index says; one that is yet to be downloaded says nothing."""
-    traits = _traits(settings.model)
-    if traits is None:
-        return
+    traits = (model_index(settings.model) or {}).get("traits")
+    if not isinstance(traits, dict):
+        return  # what is wrong with it is said, in full, when it is loaded
     multiple = traits.get("size_multiple", 16)
     if settings.crop_size is not None and settings.crop_size % multiple:
         low = max(multiple, settings.crop_size // multiple * multiple)
@@ -59,22 +58,6 @@ def _check_model(settings: RestoreSettings) -> None:
     dtypes = traits.get("dtypes", ("float32", "bfloat16"))
     if settings.dtype not in ("auto", *dtypes):
         raise UsageError(f"dtype is '{settings.dtype}', but the model '{settings.model}' was tested with {', '.join(dtypes)}")
-
-
-def _traits(source: str) -> dict[str, Any] | None:
-    if source == "embedded":
-        spec = find_spec("iconface_video.weights")
-        folder = (
-            Path(next(iter(spec.submodule_search_locations))) / source if spec and spec.submodule_search_locations else None
-        )
-    else:
-        path = Path(source).expanduser()
-        folder = path if path.is_dir() else cached(source)
-    try:
-        traits = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["traits"] if folder is not None else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # what is wrong with it is said, in full, when it is loaded
-    return traits if isinstance(traits, dict) else None
 
 
 def _check_devices(settings: RunSettings) -> None:

@@ -95,7 +95,7 @@ def compare_videos(
     not both. Raises InputError, OutputError, UsageError, Cancelled; nothing half-written stays under either name.
     """
     if output is None and page is None:
-        raise UsageError("nothing to write: name an output, or a page with --html")
+        raise UsageError("nothing to write: name an output, or a page with `html`")
     settings, encode = settings or CompareSettings(), encode or EncodeSettings()
     watch = Watch(on_progress, should_stop)
     with VideoReader(request.a, ReadSettings()) as a, VideoReader(request.b, ReadSettings()) as b:
@@ -125,7 +125,7 @@ class _View:
     def __init__(self, request: CompareRequest, a: VideoReader, b: VideoReader) -> None:
         offset = request.offset or Fraction(0)
         if offset < 0:
-            raise UsageError(f"--offset is {float(offset):g} s, must be 0 or more; exchange the two videos instead")
+            raise UsageError(f"`offset` is {float(offset):g} s, must be 0 or more; exchange the two videos instead")
         start, end = max(request.start or Fraction(0), offset), request.end
         if request.offset is not None and b.info.duration_seconds:
             end = min(end or Fraction(10**9), offset + Fraction(b.info.duration_seconds))
@@ -156,7 +156,7 @@ class _View:
         shorter = (a.duration_seconds or 0) - (b.duration_seconds or 0)
         if request.offset is None and b.duration_seconds and shorter > max(1.0, 0.05 * (a.duration_seconds or 0)):
             notes.append(
-                f"B is {shorter:.1f} s shorter than A. If it shows only a part of A, say where it begins with --offset."
+                f"B is {shorter:.1f} s shorter than A. If it shows only a part of A, say where it begins with `offset`."
             )
         return notes
 
@@ -225,7 +225,7 @@ def _show(
         for file in (view.clip.reader.file, view.b_reader.file):
             file.check()
         if not done:
-            raise UsageError(f"{view.b.path}: shows nothing in the stretch asked for; check --offset, --start and --end")
+            raise UsageError(f"{view.b.path}: shows nothing in the stretch asked for; check `offset`, `start` and `end`")
     watch.report(Progress("render", done, done))
     held = float(pairing.held_seconds)
     late = [f"B ends {held:.1f} s before A: its last picture is held."] if held > 2 * usual else []
@@ -267,7 +267,7 @@ class _Page:
         elif not path.parent.is_dir():
             raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it or name another page.")
         elif path.exists() and not force:
-            raise OutputError(f"{path}: exists already. Use --force to replace it, or name another page.")
+            raise OutputError(f"{path}: exists already. Use `force` to replace it, or name another page.")
 
     def alone(self) -> AbstractContextManager[None]:
         """Nobody else writes this page meanwhile."""

@@ -17,6 +17,7 @@ import numpy as np
 import platformdirs
 
 from iconface_video.durable import write_whole
+from iconface_video.models.hub import model_index
 from iconface_video.pipelines.survey import load_embedder
 from iconface_video.restore.crop_store import estimate_bytes
 from iconface_video.restore.model import FaceModel
@@ -25,7 +26,6 @@ from iconface_video.run.clip import Clip
 from iconface_video.run.engines.devices import cores
 from iconface_video.run.fingerprint import fingerprint, library_versions
 from iconface_video.run.memory import usual_memory
-from iconface_video.run.weights import hash_weights
 from iconface_video.settings import RestoreSettings, RunSettings
 from iconface_video.tracking.survey import run_survey
 from iconface_video.types import EMBEDDING_SIZE, Frame, IdentityAnchor, Survey, Timestamp
@@ -157,16 +157,15 @@ class SpeedMemory:
         self._model: FaceModel | None = None
         self._file = platformdirs.user_cache_path("iconface-video", appauthor=False) / "speed.json"
         wanted = {name: getattr(settings, name) for name in ("device", "dtype", "steps", "guidance_scale", "batch", "compile")}
-        parts = {"settings": wanted, "weights": hash_weights(settings), "cores": cores(), "libraries": library_versions()}
+        parts = {"settings": wanted, "index": model_index(settings.model), "cores": cores(), "libraries": library_versions()}
         self._key = fingerprint(**parts)[:16]
         self._known: dict[str, float] = self._read()
 
     @property
     def crop_sizes(self) -> tuple[int, ...]:
         """px that the model takes."""
-        from iconface_video.models.checkpoints import checkpoint_traits
-
-        return checkpoint_traits(self._settings.model).crop_sizes
+        traits = (model_index(self._settings.model) or {}).get("traits", {})
+        return tuple(traits.get("crop_sizes", ())) or (self._settings.crop_size or 256,)
 
     def seconds_of(self, size: int) -> float:
         """Of one face in a crop of `size` px, as one of a full model call."""

@@ -176,7 +176,7 @@ class _Saved:
         try:
             return cls.read(path)
         except (UsageError, StoreError, OSError) as error:
-            raise UsageError(f"{error} (to start over, add --force: the old file is kept as {_EARLIER})") from error
+            raise UsageError(f"{error} (to start over, add `force`: the old file is kept as {_EARLIER})") from error
 
     @classmethod
     def read(cls, path: Path) -> _Saved:
@@ -224,7 +224,7 @@ def _same_clip(saved: _Saved, made_from: dict[str, Any], clip: Clip) -> _Saved:
         what = "has changed since it was made" if known == clip.info.path.name else f"it is about {known}"
         raise UsageError(
             f"{saved.file.path}: does not fit {clip.info.path}: {what}. Make a new one: iconface-video people "
-            f"{clip.info.path} -o FOLDER (or with --force, which starts over and keeps the old file as {_EARLIER})"
+            f"{clip.info.path} -o FOLDER (or with `force`, which starts over and keeps the old file as {_EARLIER})"
         )
     return replace(saved, made_from={**saved.made_from, "input": made_from["input"]})
 
@@ -259,7 +259,7 @@ def _check_free(place: Path) -> None:
     for name in (PAGE, PICTURE):
         if (place / name).exists():
             raise UsageError(
-                f"{place / name}: exists already, and no {FILE} is beside it. Choose another folder, or add --force"
+                f"{place / name}: exists already, and no {FILE} is beside it. Choose another folder, or add `force`"
             )
 
 

@@ -59,8 +59,8 @@ def mark_differences(mark: Mapping[str, Any], settings: RunSettings, made: Mappi
     """How an output's mark differs from what is wanted, for people; empty: not at all."""
     wanted = {"version": __version__, **faces_mark(settings.restore, made), **output_mark(settings.render, settings.encode)}
     found = differences({name: mark.get(name) for name in wanted}, wanted)
-    hidden = [name for name in found if name != "made_from"]
-    return hidden or (["the model, photos or other settings"] if found else [])
+    plain = [text for text in found if not text.startswith("made_from ")]
+    return plain or (["the model, photos or other settings"] if found else [])
 
 
 def photo_parts(references: ReferenceChoice) -> Mapping[str, Any]:

@@ -60,7 +60,7 @@ def render_store(
         raise StoreError(f"{folder / STORE_FILE}: damaged: what it says of the clip is incomplete")
     path = input or Path(header.input)
     if not path.exists():
-        raise InputError(f"{path}: the video that {work} was made from is not there any more; say where it is with --input")
+        raise InputError(f"{path}: the video that {work} was made from is not there any more; say where it is with `input`")
     encode = encode or EncodeSettings()
     watch = Watch(on_progress, should_stop)
     with VideoReader(path, ReadSettings(deinterlace=header.facts["deinterlace"])) as reader:
@@ -68,7 +68,7 @@ def render_store(
         if content is not None and reader.file.identity() != content:
             raise InputError(
                 f"{path}: is not the video that {work} was made from: its content differs, so the faces would land in another "
-                "picture. Name the right one with --input."
+                "picture. Name the right one with `input`."
             )
         clip = Clip.between(reader, header.facts["start_pts"], header.facts["end_pts"])
         store = CropStore(folder, header.segments)

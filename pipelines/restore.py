@@ -110,7 +110,7 @@ def _spare_kept_faces(work: Path, clip: Clip) -> None:
     if header is not None and header.facts.get("content") not in (None, clip.reader.file.identity()):
         raise OutputError(
             f"{work}: keeps the faces of another video ({header.input}), which this one's would replace. "
-            "Choose another work folder, or give them up with --fresh."
+            "Choose another work folder, or give them up with `fresh`."
         )
 
 
@@ -211,7 +211,7 @@ def _restore(
         notes.say(*([going_on] if there else []))
         notes.say(*_expected_time(facts, plan))
         left = max(0, estimate_bytes(sizes) - folder.stored_bytes)
-        crops = Need(folder.crops, left, "the restored faces while working", "--work")
+        crops = Need(folder.crops, left, "the restored faces while working", "`work`")
         check_space([crops, _output_need(clip, target, settings, found.survey.frame_count)])
         with_what = _with_what(plan, found, mark, facts)
         _write_store_header(clip, plan, found, settings, fingerprint(**parts), with_what, folder)
@@ -235,7 +235,7 @@ def _restore(
 
 
 def _output_need(clip: Clip, target: OutputPlan, settings: RunSettings, frames: int) -> Need:
-    return Need(target.path, estimate_output_bytes(clip.info, frames, settings.encode), "the output", "--output")
+    return Need(target.path, estimate_output_bytes(clip.info, frames, settings.encode), "the output", "`output`")
 
 
 def _engine(

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from iconface_video.cli.display import LINE_EVERY_SECONDS, NAMES, counted, duration, left_in_all, rounded
 from iconface_video.cli.remaining import BatchRemaining
+from iconface_video.cli.spelling import spelled
 from iconface_video.run.batch import BatchJob, BatchRow
 from iconface_video.run.progress import OnProgress
 from iconface_video.types import Progress
@@ -147,14 +148,14 @@ def result_of(row: BatchRow) -> str:
     """One line about a file that is done."""
     if row.report is None:
         will = f"would write {row.output}" if row.state == "planned" else ""
-        return "; ".join(part for part in (will, row.reason) if part)
+        return spelled("; ".join(part for part in (will, row.reason) if part))
     report = row.report
     faces = (
         f"{counted(report.faces_restored, 'face')} of {counted(report.people, 'person', 'people')}"
         if report.tracks
         else "no face"
     )
-    again = f"; {row.reason}" if row.reason else ""
+    again = f"; {spelled(row.reason)}" if row.reason else ""
     notes = f"; {counted(len(report.notes), 'note')}" if report.notes else ""
     return f"{report.output.name}: {faces}, {duration(row.seconds)}{again}{notes}"
 

@@ -26,6 +26,7 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from iconface_video.cli.remaining import RunRemaining
+from iconface_video.cli.spelling import spelled
 from iconface_video.types import Progress
 
 NAMES = {
@@ -109,7 +110,7 @@ class Bars:
     def __call__(self, event: Progress) -> None:
         if event.message and event.message not in self._said:
             self._said.add(event.message)
-            self._bars.console.print(f"[yellow]note:[/] {escape(event.message)}", highlight=False)
+            self._bars.console.print(f"[yellow]note:[/] {escape(spelled(event.message))}", highlight=False)
         if event.stage not in self._tasks:
             self._tasks[event.stage] = self._bars.add_task(
                 NAMES.get(event.stage, event.stage), total=event.total, unit=event.unit, whole=""
@@ -133,7 +134,7 @@ class Lines:
     def __call__(self, event: Progress) -> None:
         if event.message and event.message not in self._said:
             self._said.add(event.message)
-            print(f"{self._before}note: {event.message}", file=self._out, flush=True)
+            print(f"{self._before}note: {spelled(event.message)}", file=self._out, flush=True)
         self._remaining.tell(event)
         now = time.monotonic()
         begun = self._begun.setdefault(event.stage, now)
@@ -183,7 +184,7 @@ def print_rows(rows: list[tuple[str, str]], title: str = "") -> None:
         print(title)
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
-        print(f"  {name:<{width}}  {text}")
+        print(f"  {name:<{width}}  {spelled(text)}")
 
 
 def print_json(values: dict[str, Any]) -> None:

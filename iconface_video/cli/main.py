@@ -42,6 +42,7 @@ from iconface_video.cli import (
 )
 from iconface_video.cli.memory_reuse import reuse_freed_memory
 from iconface_video.cli.run_command import with_report_file
+from iconface_video.cli.spelling import spelled
 from iconface_video.cli.stopping import STOPPED
 from iconface_video.errors import IconFaceError, notes_of
 from iconface_video.video.suffixes import VIDEO_SUFFIXES
@@ -183,7 +184,7 @@ def _failed(message: str, code: int, debug: bool = False) -> int:
     if debug:
         traceback.print_exc()
     if message:  # empty where the help was shown instead
-        print(f"error: {_printable(message)}", file=sys.stderr)
+        print(f"error: {_printable(spelled(message))}", file=sys.stderr)
     return code
 
 

@@ -65,7 +65,7 @@ def check_names(names: Sequence[str], chosen: ChosenPeople) -> None:
     for name in names:
         if known and name.casefold() not in known:
             near = nearest(name, known.values()) or f" It names {', '.join(known.values())}."
-            raise UsageError(f"--person {name}: the people file names nobody so.{near}")
+            raise UsageError(f"`person` {name}: the people file names nobody so.{near}")
 
 
 def match_chosen(

@@ -66,7 +66,7 @@ def read_photo(path: Path) -> UInt8:
     """(h, w, 3) RGB, upright (EXIF orientation honoured), 8 bit. Raises ReferencePhotoError naming the file."""
     if path.is_dir():
         raise ReferencePhotoError(
-            f"{path}: the reference photo cannot be read (it is a folder; give it as --person NAME=FOLDER)"
+            f"{path}: the reference photo cannot be read (it is a folder; give it as `person` NAME=FOLDER)"
         )
     try:
         return read_picture(path, "reference photo")
@@ -256,7 +256,7 @@ def _check_score(what: str, match: Match, settings: AnchorSettings) -> None:
         raise ReferencePhotoError(
             f"{what}: nobody in the clip looks like this. The nearest is person {match.person + 1} with a similarity of "
             f"{match.score:.2f}, and at least {settings.min_similarity:.2f} is needed. If it is the right person, lower "
-            "--min-similarity, or say who it is in a people.yaml (`iconface-video people`)."
+            "`min_similarity`, or say who it is in a people.yaml (`iconface-video people`)."
         )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from iconface_video.errors import CheckpointError
 from iconface_video.models.known import KNOWN
@@ -102,3 +105,20 @@ def cached(source: str) -> Path | None:
         return Path(snapshot_download(repository, allow_patterns=list(PATTERNS), local_files_only=True))
     except (LocalEntryNotFoundError, OSError):
         return None
+
+
+def model_index(source: str) -> dict[str, Any] | None:
+    """What a checkpoint on this machine says of itself, as it is written; None where it is not here, or says nothing.
+
+    For a first look, without torch; `checkpoints.read_index` checks it.
+    """
+    path = Path(source).expanduser()
+    if source == "embedded":
+        folder: Path | None = Path(str(resources.files("iconface_video"))) / "weights" / source
+    else:
+        folder = path if path.is_dir() else cached(source)
+    try:
+        content = json.loads((folder / "model_index.json").read_text(encoding="utf-8")) if folder is not None else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None

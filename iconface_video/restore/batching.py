@@ -30,7 +30,7 @@ def run_batch(model: FaceModel, crops: UInt8, contexts: Sequence[Any], noise: Fl
     half = batch // 2
     parts = [slice(start, start + half) for start in range(0, count, half)]
     results = [run_batch(model, crops[:count][part], contexts[:count][part], noise[:count][part], half) for part in parts]
-    note = results[0][1] or f"memory ran out at {batch} faces per model call; went on with {half} (--batch sets the number)"
+    note = results[0][1] or f"memory ran out at {batch} faces per model call; went on with {half} (`batch` sets the number)"
     return np.concatenate([result for result, _ in results]), note
 
 

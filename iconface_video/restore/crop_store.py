@@ -88,7 +88,7 @@ def check_disk(folder: Path, needed_bytes: int) -> None:
     if free < needed_bytes + _SPARE_BYTES:
         raise OutputError(
             f"{folder}: the restored faces need about {_gigabytes(needed_bytes)} while working, but only "
-            f"{_gigabytes(free)} are free there. Free some space, or choose another place with --work."
+            f"{_gigabytes(free)} are free there. Free some space, or choose another place with `work`."
         )
 
 
@@ -277,7 +277,7 @@ def _refused(folder: Path, error: OSError) -> OutputError | StoreError:
 
 def _broken_off(path: Path, error: OSError) -> StoreError:
     return StoreError(
-        f"{path}: cannot go on writing the crop store ({error.strerror}). Free some space there, or choose another place with --work."
+        f"{path}: cannot go on writing the crop store ({error.strerror}). Free some space there, or choose another place with `work`."
     )
 
 
@@ -295,7 +295,7 @@ def read_header(folder: Path) -> StoreHeader:
             raise TypeError("its facts are no mapping")
         return StoreHeader(str(content["fingerprint"]), str(content["input"]), segments, facts)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise StoreError(f"{folder}: not a work folder (no {STORE_FILE}); one is kept by run --keep-work") from error
+        raise StoreError(f"{folder}: not a work folder (no {STORE_FILE}); one is kept by run `keep_work`") from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, StoreError):
             raise

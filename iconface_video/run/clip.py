@@ -23,10 +23,10 @@ class Clip:
         self.start = self._timestamp("start", start)
         self.end = self._timestamp("end", end)
         if self.end is not None and self.end.pts <= (self.info.first_pts if self.start is None else self.start.pts):
-            raise UsageError(f"--end {float(end or 0):g} s does not lie after --start {float(start or 0):g} s")
+            raise UsageError(f"`end` {float(end or 0):g} s does not lie after `start` {float(start or 0):g} s")
         length = self.info.duration_seconds
         if start is not None and length is not None and start >= length:
-            raise UsageError(f"{self.info.path}: --start {float(start):g} s lies beyond its end ({length:.2f} s)")
+            raise UsageError(f"{self.info.path}: `start` {float(start):g} s lies beyond its end ({length:.2f} s)")
 
     @classmethod
     def between(cls, reader: VideoReader, start_pts: int | None, end_pts: int | None) -> Clip:

@@ -68,13 +68,13 @@ def plan_memory(settings: RunSettings, info: VideoInfo) -> MemoryPlan:
     fixed = PROGRAM_BYTES + frame * (_ALWAYS_HELD + _ENCODER_HOLDS[settings.encode.codec])
     if limit < fixed + frame + face:
         raise UsageError(
-            f"--max-memory {wish} is too small for {info.path.name} ({info.width}x{info.height}): "
+            f"`max_memory` {wish} is too small for {info.path.name} ({info.width}x{info.height}): "
             f"it takes at least {-(-(fixed + frame + face) >> 20)}M."
         )
     overlap = limit >= fixed + frame * (_OVERLAP_HOLDS + 2 * DECODE_AHEAD_FRAMES) + face * restore.batch
     ahead = min(DECODE_AHEAD_FRAMES, (limit - fixed - face) // frame)
     batch = min(restore.batch, (limit - fixed - ahead * frame) // face)
-    notes = () if batch == restore.batch else (f"--max-memory {wish}: {batch} faces per model call instead of {restore.batch}",)
+    notes = () if batch == restore.batch else (f"`max_memory` {wish}: {batch} faces per model call instead of {restore.batch}",)
     return MemoryPlan(ahead, batch, notes, overlap)
 
 

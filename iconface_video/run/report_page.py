@@ -36,7 +36,7 @@ def check_page(path: Path, force: bool) -> None:
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it or name another page.")
     if path.exists() and not force:
-        raise OutputError(f"{path}: exists already. Use --force to replace it, or name another page.")
+        raise OutputError(f"{path}: exists already. Use `force` to replace it, or name another page.")
 
 
 def write_run_page(

@@ -169,7 +169,7 @@ class WorkFolder:
                 add_note(
                     error,
                     f"What is done so far is kept in {self.path}: the same command goes on from there. "
-                    "To start over, add --fresh or delete that folder.",
+                    "To start over, add `fresh` or delete that folder.",
                 )
         finally:
             self._lock.release()
@@ -200,7 +200,7 @@ class WorkFolder:
                 return _Marker(made_folder=self.path.name.endswith(SUFFIX))
             raise OutputError(
                 f"{self.path}: an earlier release of this program worked here, and this one cannot go on from that (`render` "
-                "can still use the faces that it kept). Start over in it with --fresh, delete it, or choose another work folder."
+                "can still use the faces that it kept). Start over in it with `fresh`, delete it, or choose another work folder."
             )
         held = ", ".join(names[:_NAMED]) + (" ..." if len(names) > _NAMED else "")
         raise OutputError(

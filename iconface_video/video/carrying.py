@@ -67,7 +67,7 @@ def _picture_losses(info: VideoInfo, encoder: EncoderChoice, container: str, tar
     if info.color.range == FULL_RANGE and target.range != FULL_RANGE and not layout_of(info.pix_fmt).is_rgb:
         yield Loss(
             "color_range",
-            f"Full-range samples are scaled to limited range: {codec} is always read as limited. --codec ffv1, h264 and hevc keep them.",
+            f"Full-range samples are scaled to limited range: {codec} is always read as limited. `codec` ffv1, h264 and hevc keep them.",
         )
     before, after = layout_of(info.pix_fmt).chroma_shift, layout_of(encoder.planar).chroma_shift
     location = info.color.chroma_location
@@ -86,13 +86,13 @@ def _picture_losses(info: VideoInfo, encoder: EncoderChoice, container: str, tar
         yield Loss(
             "field_order",
             "The film is interlaced. Where it stays so (--deinterlace off), HEVC marks it in a way that few players heed: "
-            "--codec h264, ffv1 and prores keep the mark.",
+            "`codec` h264, ffv1 and prores keep the mark.",
         )
     elif info.field_order in _INTERLACED and codec == "H.264" and not splits_into_fields(encoder.planar, info.height):
         yield Loss(
             "field_order",
             f"The film is interlaced. Where it stays so (--deinterlace off), H.264 has no mark for it in pictures of {info.height} lines: "
-            "--codec ffv1 and prores keep the mark.",
+            "`codec` ffv1 and prores keep the mark.",
         )
     if info.is_mirrored and container == "matroska":
         yield Loss(
@@ -110,7 +110,7 @@ def _side_losses(side: SideFacts, encoder: EncoderChoice, container: str) -> Ite
     if side.captions and encoder.name not in _WITH_CAPTIONS:
         yield Loss(
             "captions",
-            f"Closed captions inside the pictures are left out: {codec} has no place for them. --codec h264 and hevc keep them.",
+            f"Closed captions inside the pictures are left out: {codec} has no place for them. `codec` h264 and hevc keep them.",
         )
     if side.mastering is not None and container == "mpegts" and encoder.name not in ("libx264", "libx265"):
         yield Loss("mastering", f"The HDR10 mastering display is left out: {codec} in {kind} has no place for it.")

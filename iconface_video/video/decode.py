@@ -135,7 +135,7 @@ def _pictures(
             if errors_in_a_row >= _MAX_ERRORS_IN_A_ROW:
                 raise DecodeError(
                     f"{info.path}: {errors_in_a_row} pictures in a row could not be decoded (FFmpeg: {error.strerror}). "
-                    "The file is damaged from here on; restore the part before with --end."
+                    "The file is damaged from here on; restore the part before with `end`."
                 ) from error
             continue
         errors_in_a_row = 0

@@ -120,7 +120,7 @@ def _others(settings: EncodeSettings, source: str, size: tuple[int, int]) -> str
 def _on_gpu(codec: str) -> str:
     """The GPU's encoder for `codec`, once it was seen to open: better now than after hours of restoring."""
     if codec not in _NVENC:
-        raise UsageError(f"hardware is 'nvenc', which has no {codec}: choose h264 or hevc, or leave --hardware out")
+        raise UsageError(f"hardware is 'nvenc', which has no {codec}: choose h264 or hevc, or leave `hardware` out")
     name = _NVENC[codec]
     _formats(name)
     try:
@@ -131,7 +131,7 @@ def _on_gpu(codec: str) -> str:
     except (av.error.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"{name}: no NVIDIA GPU that encodes can be used here ({reason}); leave --hardware out to encode on the processor"
+            f"{name}: no NVIDIA GPU that encodes can be used here ({reason}); leave `hardware` out to encode on the processor"
         ) from error
     return name
 
@@ -141,7 +141,7 @@ def _formats(encoder: str) -> tuple[str, ...]:
     try:
         formats = av.Codec(encoder, "w").video_formats
     except (av.error.FFmpegError, ValueError) as error:
-        raise EncodeError(f"this FFmpeg (PyAV {av.__version__}) has no encoder '{encoder}'; choose another --codec") from error
+        raise EncodeError(f"this FFmpeg (PyAV {av.__version__}) has no encoder '{encoder}'; choose another `codec`") from error
     return tuple(pix_fmt.name for pix_fmt in formats or ())
 
 

@@ -88,7 +88,7 @@ def plan_output(
     if encoder.changes(info.pix_fmt):
         notes.append(
             f"The picture is stored as {encoder.planar}: {_what_is_not_held(info, settings)}. "
-            "Every sample is converted; --codec ffv1 keeps them."
+            "Every sample is converted; `codec` ffv1 keeps them."
         )
     if info.first_pts < 0:
         notes.append("The film begins before time 0; picture and sound are moved together so that it begins at 0.")
@@ -163,7 +163,7 @@ def _choose_container(
         exact = [wanted]
     chosen = (exact or complete or [min(candidates, key=lambda name: _severity(refused[name]))])[0]
     if any(index < 0 for index, _ in refused[chosen]):
-        raise OutputError(f"{info.path}: the film cannot be written: {refused[chosen][0][1]}. Choose another --codec.")
+        raise OutputError(f"{info.path}: the film cannot be written: {refused[chosen][0][1]}. Choose another `codec`.")
     if chosen != wanted:
         reasons = "; ".join(reason for _, reason in refused[wanted]) or "it rounds times to milliseconds"
         notes.append(f"The output becomes a {CONTAINER_NAMES[chosen]} file, not {CONTAINER_NAMES[wanted]}: {reasons}.")
@@ -219,7 +219,7 @@ def _check_path(info: VideoInfo, path: Path, force: bool) -> None:
     folder = path.parent
     if len(os.fsencode(path.name)) > _LONGEST_NAME:
         raise OutputError(
-            f"{path}: this name is too long for what is written beside it while working. Name a shorter one with --output."
+            f"{path}: this name is too long for what is written beside it while working. Name a shorter one with `output`."
         )
     if not folder.is_dir():
         raise OutputError(f"{path}: the folder {folder} does not exist. Create it or name another output.")
@@ -230,7 +230,7 @@ def _check_path(info: VideoInfo, path: Path, force: bool) -> None:
             raise OutputError(f"{path}: this is a directory. Name a file.")
         _refuse_device(path)
         if not force:
-            raise OutputError(f"{path}: exists already. Use --force to replace it, or name another output.")
+            raise OutputError(f"{path}: exists already. Use `force` to replace it, or name another output.")
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".iconface-"):
             pass

@@ -265,7 +265,7 @@ class VideoWriter:
         if self._output is None:
             raise EncodeError(
                 f"{self._plan.path}: no frame was written: none could be read of {self._info.path} in the chosen range. "
-                "Check --start and --end against the clip's length."
+                "Check `start` and `end` against the clip's length."
             )
         assert self._film is not None
         assert self._remuxer is not None

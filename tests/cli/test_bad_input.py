@@ -6,13 +6,18 @@ import os
 import re
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+import iconface_video
 from iconface_video.cli.main import main
+from iconface_video.cli.spelling import spelled
+from iconface_video.errors import UsageError
+from iconface_video.pipelines.restore import restore_video
 
 
 def refused(capsys: pytest.CaptureFixture[str], folder: Path, *arguments: str | Path) -> str:
@@ -198,7 +203,8 @@ def test_settings_are_checked_without_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_dry_run_reads_the_people_file(face_clip, tmp_path, capsys):
+def test_a_dry_run_reads_the_people_file(face_clip, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("iconface_video.pipelines.estimate.estimate_run", lambda *given: None)
     video = tmp_path / "clip.mp4"
     video.write_bytes(face_clip.read_bytes())
     assert main(["people", str(video), "--detection-size", "256", "--quiet"]) == 0
@@ -266,3 +272,27 @@ def test_yaml_of_brackets_is_refused_in_words(face_clip, tmp_path, capsys):
 def test_help_loses_no_brackets(capsys):
     assert main(["serve", "--help"]) == 0
     assert "iconface-video[web]" in "".join(capsys.readouterr().out.split())
+
+
+def test_the_library_names_its_arguments_and_the_command_its_options(face_clip, tmp_path, capsys):
+    options = ["run", face_clip, "-o", tmp_path / "out.mp4", "--dry-run"]
+    late = refused(capsys, tmp_path, *options, "--start", "9999")
+    assert "--start 9999 s lies beyond its end" in late
+    assert "`" not in late
+    with pytest.raises(UsageError, match="`start` 9999 s lies beyond its end") as caught:
+        restore_video(face_clip, tmp_path / "out.mp4", start=Fraction(9999))
+    assert "--" not in str(caught.value)
+    assert (
+        spelled("see `max_memory`, `iconface-video people` and `nothing`")
+        == "see --max-memory, `iconface-video people` and `nothing`"
+    )
+
+
+def test_no_module_of_the_run_names_an_option():
+    """But for the program's own commands and other programs' options."""
+    root = Path(iconface_video.__file__).parent
+    named = re.compile(r"(?<![\w-])--(?:start|end|force|fresh|work|output|max-memory|codec|hardware|batch|min-similarity)\b")
+    for room in ("run", "video", "restore", "identity"):
+        for path in (root / room).rglob("*.py"):
+            text = re.sub(r'""".*?"""', "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+            assert not named.search(text), path

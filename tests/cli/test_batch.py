@@ -66,7 +66,9 @@ def test_a_preview_has_the_suffix_of_the_run(name, suffix, empty_clip, tmp_path,
     for preview in ([], ["--preview", "1"]):
         assert main(["run", str(path), *preview, "--dry-run", *QUICK]) == 0
         kind = "preview" if preview else "restored"
-        assert str(tmp_path / f"x.{kind}{suffix}") in capsys.readouterr().out
+        shown = capsys.readouterr().out
+        assert str(tmp_path / f"x.{kind}{suffix}") in shown
+        assert "frames, 0 faces to restore" in shown
 
 
 def test_wrong_use_is_told_before_anything_is_made(tapes, tmp_path, capsys):

@@ -168,6 +168,6 @@ def test_nobody_is_matched_to_who_is_skipped(tmp_path):
 
 def test_a_name_that_the_file_does_not_have(tmp_path):
     check_names(["anna"], chosen_people(tmp_path))
-    with pytest.raises(UsageError, match=r"--person Ana: the people file names nobody so\. Did you mean 'Anna'\?"):
+    with pytest.raises(UsageError, match=r"`person` Ana: the people file names nobody so\. Did you mean 'Anna'\?"):
         check_names(["Ana"], chosen_people(tmp_path))
     check_names(["Ana"], obey(PeopleFile(Path("p.yaml"), None, "", (PersonEntry(1, tracks=(1, 2, 3, 4)),)), surveyed()))

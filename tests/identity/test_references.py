@@ -111,7 +111,7 @@ def test_a_face_that_fills_the_photo_and_one_that_is_small_in_it(detector, portr
         (b"", "not a photo that can be read"),
         (b"just some text", "not a photo that can be read"),
         ("grey", "no face was found in this reference photo"),
-        ("folder", "give it as --person NAME=FOLDER"),
+        ("folder", "give it as `person` NAME=FOLDER"),
     ],
 )
 def test_unusable_photos_are_named(tmp_path, detector, content, sentence):

@@ -96,7 +96,7 @@ def test_a_batch_from_beginning_to_end(face_clip, empty_clip, options, tmp_path)
     (out / "b-x.restored.mp4").rename(out / "x.restored.mp4")
     rows = restore_batch(patterns[1:], out, options, model=Refusing(), embed=grey_embed)
     assert states(rows) == ["failed"]
-    assert "--force" in rows[0].reason
+    assert "`force`" in rows[0].reason
 
 
 def test_a_container_that_has_to_change_takes_no_other_files_name(empty_clip, options, tmp_path):

@@ -134,7 +134,7 @@ def test_other_settings_survey_again_and_carry_over(two_people, folder):
 
 def test_starting_over_keeps_the_old_file(two_people, folder):
     (folder / "people.yaml").write_text("people:\n- person: 1\n  nmae: Greta\n")
-    with pytest.raises(UsageError, match=r"unknown entry 'nmae'.*--force"):
+    with pytest.raises(UsageError, match=r"unknown entry 'nmae'.*`force`"):
         find_people(two_people, folder, settings=SETTINGS, embed=never_embed)
     find_people(two_people, folder, settings=SETTINGS, embed=light_embed, force=True)
     assert "nmae" in (folder / "people.before.yaml").read_text()

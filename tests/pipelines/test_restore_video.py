@@ -205,9 +205,9 @@ def test_parts_that_meet_share_neither_picture_nor_sound_and_lose_none(face_clip
 @pytest.mark.parametrize(
     ("start", "end", "sentence"),
     [
-        (1, Fraction(1), r"--end 1 s does not lie after --start 1 s"),
-        (5, None, r"--start 5 s lies beyond its end"),
-        (1, Fraction(1, 2), r"--end 0\.5 s does not lie after --start 1 s"),
+        (1, Fraction(1), r"`end` 1 s does not lie after `start` 1 s"),
+        (5, None, r"`start` 5 s lies beyond its end"),
+        (1, Fraction(1, 2), r"`end` 0\.5 s does not lie after `start` 1 s"),
     ],
 )
 def test_an_impossible_range_is_refused(face_clip, settings, tmp_path, start, end, sentence):

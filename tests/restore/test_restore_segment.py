@@ -195,7 +195,7 @@ def test_out_of_memory_splits_the_batch_and_says_so():
     restored, note = run_batch(model, crops, contexts, noise, 8)
     expected = StandIn().restore(crops, contexts, noise)
     np.testing.assert_array_equal(restored, expected)
-    assert note == "memory ran out at 4 faces per model call; went on with 2 (--batch sets the number)"
+    assert note == "memory ran out at 4 faces per model call; went on with 2 (`batch` sets the number)"
     assert set(model.batches) == {2}
 
 

@@ -107,15 +107,15 @@ def test_the_whole_command_goes_on_when_there_is_room_again(face_clip, tmp_path)
 def test_what_is_needed_on_one_disk_is_added_up_before_the_work(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")(10**12, 10**12 - 10**9, 10**9)
     monkeypatch.setattr(space.shutil, "disk_usage", lambda path: usage)
-    crops = Need(tmp_path / "work" / "crops", 6 * 10**8, "the restored faces while working", "--work")
-    output = Need(tmp_path / "out.mp4", 5 * 10**8, "the output", "--output")
+    crops = Need(tmp_path / "work" / "crops", 6 * 10**8, "the restored faces while working", "`work`")
+    output = Need(tmp_path / "out.mp4", 5 * 10**8, "the output", "`output`")
     check_space([crops])
     check_space([output])
     with pytest.raises(OutputError) as caught:
         check_space([crops, output])
     assert str(caught.value) == (
         f"{tmp_path / 'work' / 'crops'}: about 0.6 GB for the restored faces while working and 0.5 GB for the output are needed, "
-        "but only 1.0 GB are free there. Free some space, or choose another place with --work or --output."
+        "and 67 MB to spare, but only 1.0 GB are free there. Free some space, or choose another place with `work` or `output`."
     )
 
 
@@ -126,4 +126,4 @@ def test_what_is_wanted_of_a_full_disk_is_more_than_what_it_has(tmp_path, monkey
     with pytest.raises(
         OutputError, match=r"about 0\.3 MB for the output are needed, and 67 MB to spare, but only 21 MB are free"
     ):
-        check_space([Need(tmp_path / "out.mp4", 300_000, "the output", "--output")])
+        check_space([Need(tmp_path / "out.mp4", 300_000, "the output", "`output`")])

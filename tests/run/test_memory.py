@@ -77,7 +77,7 @@ def test_less_memory_means_fewer_faces_then_shorter_queues_then_a_refusal():
 
 
 def test_a_small_limit_is_refused_by_the_recipe_before_anything_is_made(face_clip, tmp_path):  # noqa: F811
-    with pytest.raises(UsageError, match=r"--max-memory 100M is too small for face\.mp4"):
+    with pytest.raises(UsageError, match=r"`max_memory` 100M is too small for face\.mp4"):
         restore_video(face_clip, tmp_path / "out.mp4", settings=limited("100M"), model=Sharpener(), embed=grey_embed)
     assert list(tmp_path.iterdir()) == []
 

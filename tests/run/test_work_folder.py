@@ -61,7 +61,7 @@ def test_after_a_failure_it_stays_if_anything_was_done(tmp_path):
         stop_in_mid_work(tmp_path / "work")
     (note,) = notes_of(stopped.value)
     assert str(tmp_path / "work") in note
-    assert "--fresh" in note
+    assert "`fresh`" in note
     with WorkFolder(tmp_path / "work", keep=False) as folder:
         assert list(folder.begin_segments(PARTS)) == [4]
         assert sorted(path.name for path in folder.crops.iterdir()) == ["segment-00004.crops", "segment-00004.npz"]
@@ -204,7 +204,7 @@ def test_the_work_of_an_earlier_release_is_refused_in_words_and_goes_only_when_a
     line = b'{"journal": 1}'
     (work / "journal.jsonl").write_bytes(b"%08x %s\n" % (zlib.crc32(line), line))
     (work / "lock").write_text("123\n")
-    with pytest.raises(OutputError, match=r"an earlier release .*--fresh"), WorkFolder(work, keep=False):
+    with pytest.raises(OutputError, match=r"an earlier release .*`fresh`"), WorkFolder(work, keep=False):
         pytest.fail("taken")
     assert (work / "crops" / "segment-00000.crops").read_bytes() == b"faces"
     with WorkFolder(work, keep=False, fresh=True):

@@ -441,7 +441,7 @@ def test_existing_output_is_refused_without_force(ffmpeg):
     path = ffmpeg.picture("clip.mp4", seconds=0.2)
     done = rewrite(path).path
     content = done.read_bytes()
-    with pytest.raises(OutputError, match=r"clip\.restored\.mp4: exists already\. Use --force"):
+    with pytest.raises(OutputError, match=r"clip\.restored\.mp4: exists already\. Use `force`"):
         rewrite(path)
     assert done.read_bytes() == content
     with VideoReader(path) as reader:
@@ -497,7 +497,7 @@ def test_no_frames_is_an_error_and_leaves_nothing(ffmpeg, tmp_path):
     with VideoReader(path) as reader:
         plan = plan_output(reader.info, None, FAST, force=False)
         with (
-            pytest.raises(EncodeError, match=r"no frame was written: .* Check --start and --end"),
+            pytest.raises(EncodeError, match=r"no frame was written: .* Check `start` and `end`"),
             VideoWriter(plan, reader.info, FAST),
         ):
             pass

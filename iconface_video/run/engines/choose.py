@@ -56,7 +56,7 @@ def make_engine(
         raise UsageError(f"engine is '{kind}', but the model is loaded in this process already: leave the model to the engine")
     if kind == "local":
         if len(split_devices(restore.device)) > 1:
-            raise UsageError(f"device is '{restore.device}', but the local engine uses one device; leave --engine out")
+            raise UsageError(f"device is '{restore.device}', but the local engine uses one device; leave `engine` out")
         if wish.threads:
             _set_threads(wish.threads)
         return LocalEngine(model or load(restore))

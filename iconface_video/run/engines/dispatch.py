@@ -91,7 +91,7 @@ class _Dispatch:
         except OutOfTries as error:
             raise WorkerError(
                 f"{self._job.input}: {self._work.describe(index)} could not be restored: its worker died {len(error.losses)} "
-                f"times ({'; '.join(loss.reason for loss in error.losses)}). If memory ran out, a smaller --batch helps."
+                f"times ({'; '.join(loss.reason for loss in error.losses)}). If memory ran out, a smaller `batch` helps."
             ) from None
         where = self._roster.crew.describe(slot.name)
         note = f"{self._work.describe(index)}: its worker on {where} died ({reason}); restored again, retry {times}"
