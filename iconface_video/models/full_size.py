@@ -91,13 +91,13 @@ def prepare_full_size(
 
     Raises UsageError where `folder` is taken, CheckpointError where something of the base is missing or wrong.
     """
-    check_model_folder(folder, overwrite)  # said before billions of weights are read
-    if not merged:
-        import_peft()
     local = Path(base).expanduser()
     reference = str(local.resolve()) if local.is_dir() else base
     if local.is_dir() and folder.expanduser().resolve() == local.resolve():
         raise UsageError(f"{folder} is the base itself: name another folder")
+    check_model_folder(folder, overwrite)  # said before billions of weights are read
+    if not merged:
+        import_peft()
     index = local / INDEX
     if base == "embedded" or (index.is_file() and read_json(index).get("_class_name") == "IConFaceModel"):
         raise CheckpointError(f"{base}: has adapters already. Give a FLUX.2-klein checkpoint, such as {KLEIN_4B}.")

@@ -30,4 +30,4 @@ def _hash_model(folder: Path) -> str:
     if index.get("base") is None:
         return own
     base = base_files(find_base(str(index["base"]), index.get("base_revision")))
-    return fingerprint(own=own, **{path.name: hash_file(path) for path in base})
+    return fingerprint(own=own, **{f"{path.parent.name}/{path.name}": hash_file(path) for path in base})

@@ -118,7 +118,7 @@ def test_from_the_hub_come_neither_backbone_nor_pickles_nor_code(
         return str(target)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    (embedding,) = encode_prompts("someone/tiny-klein", [NEGATIVE_PROMPT], "cpu")
+    (embedding,) = encode_prompts("hub:someone/tiny-klein", [NEGATIVE_PROMPT], "cpu")
     assert torch.equal(embedding, expected[NEGATIVE_PROMPT])
     taken = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
     assert {name for name in taken if not name.startswith(("text_encoder/", "tokenizer/"))} == {"transformer/config.json"}

@@ -269,7 +269,6 @@ def test_the_commands_from_the_first_look_to_the_obeyed_file(two_people, tmp_pat
     monkeypatch.setattr("iconface_video.pipelines.people.load_embedder", lambda: light_embed)
     monkeypatch.setattr("iconface_video.pipelines.finding.load_embedder", lambda: light_embed)
     monkeypatch.setattr("iconface_video.pipelines.restore.load_restorer", lambda settings: Sharpener())
-    monkeypatch.setattr("iconface_video.pipelines.restore._weights", lambda settings: "none")
     folder, options = tmp_path / "who", ["--detection-size", "256", "--min-track-seconds", "0.1"]
     assert main(["people", str(two_people), "-o", str(folder), "--json", *options]) == 0
     told = json.loads(capsys.readouterr().out)

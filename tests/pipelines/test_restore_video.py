@@ -295,6 +295,6 @@ def test_the_real_model_class_runs_from_a_checkpoint(face_clip, settings, tmp_pa
     tiny = {"num_layers": 1, "num_single_layers": 1, "num_attention_heads": 1}
     save_model(build_embedded(base=tiny).eval(), tmp_path / "model")
     chosen = replace(settings, restore=RestoreSettings(model=str(tmp_path / "model"), steps=1, device="cpu"))
-    report = restore_video(face_clip, tmp_path / "o.mkv", settings=chosen, embed=grey_embed, end=Fraction(1, 4))
+    report = restore_video(face_clip, tmp_path / "o.mkv", settings=chosen, embed=grey_embed, end=Fraction(1, 3))
     assert report.faces_restored >= 3
     assert len(decode_raw(report.output)) == 4
