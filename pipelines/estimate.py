@@ -35,12 +35,12 @@ from iconface_video.video.reader import VideoReader
 from iconface_video.video.writer import VideoWriter
 
 _PIECES, _PIECE_FRAMES = 3, 12
-_MOST_SECONDS = 5.0
+_MOST_SECONDS = 2.0
 """No further piece is begun after that."""
 _START_SECONDS = 4.0
 """Loading libraries and models."""
-_PASTE_SECONDS = 0.004
-"""Of one face, filter included."""
+_PASTE_SECONDS = 0.06
+"""Of one face, temporal filter included: beside a model in the same process it takes processors from it."""
 
 
 @dataclass(frozen=True)
