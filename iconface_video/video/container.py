@@ -14,13 +14,12 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from iconface_video.errors import InputError, VideoOpenError
+from iconface_video.video.boxes import read_moov, sample_entries
 from iconface_video.video.limits import DECODER_OPTIONS, INPUT_OPTIONS, MAX_PIXELS, local_url
 from iconface_video.video.pictures import is_heic
 
 _IMAGE_FORMATS = {"ico"}
 _FOR_PHOTOS = "Name a video file; `iconface-video image` restores a photo, and photos of a person are given as references."
-_LARGEST_INDEX = 64 << 20
-"""Bytes of an MP4's index that are looked at."""
 _PLAYLIST_STARTS = ("#EXTM3U", "ffconcat", "file ", "file\t", "v=0", "[playlist]", "[Reference]", "<MPD", "<?xml", "<asx")
 """How lists of other files begin: HLS, FFmpeg's concat scripts, SDP, PLS, DASH ..."""
 
@@ -132,18 +131,9 @@ def _is_animated_webp(path: Path) -> bool:
 
 def is_encrypted(path: Path) -> bool:
     """Whether an MP4 or MOV says that its film is encrypted (Common Encryption, ISO/IEC 23001-7: sample entry "encv")."""
-    with path.open("rb") as file:
-        position, end = 0, path.stat().st_size
-        while position + 8 <= end:
-            file.seek(position)
-            head = file.read(16)
-            size = int.from_bytes(head[:4], "big")
-            size = int.from_bytes(head[8:16], "big") if size == 1 else size or end - position
-            if head[4:8] == b"moov":
-                file.seek(position)
-                return b"encv" in file.read(min(size, _LARGEST_INDEX))
-            position += max(size, 8)
-    return False
+    index = read_moov(path)
+    tracks = [] if index is None else index.all(b"trak")
+    return any(entry.kind == b"encv" for track in tracks for entry in sample_entries(track))
 
 
 def film_stream(path: Path, container: av.container.InputContainer) -> VideoStream:

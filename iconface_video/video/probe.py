@@ -63,11 +63,13 @@ def _looked_at(path: Path) -> tuple[VideoInfo, int]:
         stream = film_stream(path, container)
         location = chroma_location(stream, stream_header(stream))
         slots: list[int] = []
-        pictures = list(islice(_decodable(container, stream, slots), _PROBED_PICTURES))
-        if not pictures and is_encrypted(path):
+        if "mp4" in container.format.name and is_encrypted(
+            path
+        ):  # by what the index says: a decoder makes pictures of some enciphered bytes, and no error
             raise VideoOpenError(
                 f"{path}: its film is encrypted (copy protection), and there is no key. Name a file without it."
             )
+        pictures = list(islice(_decodable(container, stream, slots), _PROBED_PICTURES))
         if not pictures:
             raise VideoOpenError(
                 f"{path}: not one picture of its {stream.codec_context.name} video could be decoded. "

@@ -238,6 +238,12 @@ def test_an_encrypted_film_is_not_called_damaged(face_clip, tmp_path, capsys):
     assert "damaged" not in message
 
 
+def test_a_title_that_sounds_encrypted_is_only_a_title(face_clip, tmp_path):
+    path = tmp_path / "titled.mp4"
+    ffmpeg("-i", face_clip, "-an", "-c", "copy", "-metadata", "title=encv", path)
+    assert main(["probe", str(path)]) == 0
+
+
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
 
 
