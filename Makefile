@@ -23,10 +23,10 @@ test: demo
 	$(BIN)/python -m pytest
 
 kill-test: $(INSTALLED)
-	ICONFACE_KILLS=20 $(BIN)/python -m pytest -s tests/run/test_killed.py
+	ICONFACE_KILLS=20 $(BIN)/python -m pytest -s tests/session/test_killed.py
 
 writers-test: $(INSTALLED)
-	ICONFACE_WRITERS=20 $(BIN)/python -m pytest -s tests/run/test_writers.py
+	ICONFACE_WRITERS=20 $(BIN)/python -m pytest -s tests/session/test_writers.py
 
 fuzz: $(INSTALLED)
 	ICONFACE_FUZZ=600 $(BIN)/python -m pytest -s tests/fuzz

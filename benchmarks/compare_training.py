@@ -121,8 +121,8 @@ def drive(options: argparse.Namespace) -> None:
     """Train with the revision that PYTHONPATH names; each step waits for a line on standard input."""
     import yaml
 
+    from iconface_video.lab.train.config import RestorerConfig, read_config
     from iconface_video.pipelines.train import train_restorer
-    from iconface_video.train.config import RestorerConfig, read_config
 
     own = yaml.safe_load((options.other / LOSSES).read_text(encoding="utf-8"))
     trainer = {
@@ -165,7 +165,7 @@ def drive(options: argparse.Namespace) -> None:
 
 
 def _made_up(folder: Path, side: int) -> Path:
-    from iconface_video.pipelines.bench_training import made_up_faces
+    from iconface_video.pipelines.bench import made_up_faces
 
     return made_up_faces(folder, side)
 

@@ -13,8 +13,8 @@ from typing import Any, get_type_hints
 import yaml
 
 from iconface_video.errors import UsageError
+from iconface_video.files import read_mapping
 from iconface_video.settings import RunSettings, from_mapping, nearest
-from iconface_video.yaml_file import read_mapping
 
 SettingValues = Mapping[str, Mapping[str, Any]]
 """Section of RunSettings -> setting -> value."""

@@ -14,9 +14,9 @@ import numpy as np
 from skimage import data
 
 from iconface_video import restore_faces
+from iconface_video.degrade import degrade
 from iconface_video.faces.align import crop_from_display, cut_crop, estimate_parameters
-from iconface_video.faces.centerface import CenterFace
-from iconface_video.train.degradations import degrade
+from iconface_video.faces.detector import CenterFace
 
 SIZE = 256
 STRENGTHS = (4.0, 8.0, 12.0, 16.0, 20.0)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from iconface_video.durable import PARTIAL, left_aside
 from iconface_video.errors import OutputError
+from iconface_video.files import PARTIAL, left_aside
 
 LOCK = ".iconface-lock"
 _UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)

@@ -21,13 +21,12 @@ from iconface_video.pipelines.report import FaceObserver, check_page, page_of, w
 from iconface_video.pipelines.restore import ReferenceChoice, restore_video
 from iconface_video.pipelines.survey import load_embedder
 from iconface_video.restore.model import FaceModel
-from iconface_video.run.batch import Batch, BatchJob, BatchRecord, BatchRow, Decision, decide, find_inputs, name_jobs, stems
-from iconface_video.run.engines.choose import make_engine
-from iconface_video.run.engines.engine import Engine
-from iconface_video.run.fingerprint import hash_file
-from iconface_video.run.progress import OnProgress, ShouldStop
-from iconface_video.run.provenance import read_restoration_marks
-from iconface_video.run.report import RunReport
+from iconface_video.session.batch import Batch, BatchJob, BatchRecord, BatchRow, Decision, decide, find_inputs, name_jobs, stems
+from iconface_video.session.clip import OnProgress, ShouldStop
+from iconface_video.session.engines.choose import make_engine
+from iconface_video.session.engines.engine import Engine
+from iconface_video.session.fingerprint import hash_file, read_restoration_marks
+from iconface_video.session.report import RunReport
 from iconface_video.settings import RunSettings
 from iconface_video.video.output_plan import plan_output
 from iconface_video.video.probe import probe

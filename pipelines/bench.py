@@ -1,25 +1,34 @@
-"""Measuring recipes: each stage alone, and whole passes beside FFmpeg's own transcode of the same clip."""
+"""Measuring recipes: each stage alone, and whole passes beside FFmpeg's own transcode of the same clip.
+
+Measuring recipe: where the processor time of a training step goes, for any stage of a restorer's config.
+"""
 
 from __future__ import annotations
 
+import csv
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from iconface_video.faces.align import crop_from_frame
 from iconface_video.faces.detector import make_detector
+from iconface_video.lab.bench.stages import Job, Machine, Rate, ffmpeg_transcode, measure
+from iconface_video.lab.bench.training_step import StepTimes, measure_steps
+from iconface_video.lab.train.config import RestorerConfig, ValidationSettings
+from iconface_video.lab.train.data import FaceSet
 from iconface_video.pipelines.restore import load_restorer, restore_video
 from iconface_video.pipelines.survey import load_embedder, survey
+from iconface_video.pipelines.train import make_trainer
 from iconface_video.render.paste import FacePatch, paste
-from iconface_video.restore.cut import cut_from_frame
-from iconface_video.run.bench_stages import Job, Machine, Rate, ffmpeg_transcode, measure
+from iconface_video.restore.framing import cut_from_frame
 from iconface_video.settings import RunSettings
-from iconface_video.tracking.pictures import detection_picture
+from iconface_video.tracking.survey import detection_picture
 from iconface_video.types import Float64, Frame, Survey, UInt8, VideoInfo
 from iconface_video.video.output_plan import plan_output
 from iconface_video.video.reader import VideoReader
@@ -160,3 +169,51 @@ def _encode(clip: Path, frames: list[Frame], settings: RunSettings, out: Path) -
             for frame in frames:
                 writer.write(frame)
     return len(frames)
+
+
+_PEOPLE, _PHOTOS = 12, 4
+
+
+@dataclass(frozen=True)
+class TrainingBench:
+    """Figures of one stage on one machine."""
+
+    stage: str
+    sizes: tuple[int, ...]
+    """px."""
+    precision: str
+    machine: Machine
+    times: StepTimes
+
+
+def bench_training(
+    config: RestorerConfig, folders: Sequence[Path] = (), steps: int = 5, warm_up: int = 2, profiled: int = 2
+) -> TrainingBench:
+    """Train some steps of a stage in a folder that is thrown away. folders: data sets; without any, made-up faces are used.
+
+    Batches are made in this process, so that their time counts. Raises what `train_stages` raises.
+    """
+    quick = ValidationSettings(size=config.mix.sizes[0], count=1, strengths=())
+    config = replace(config, workers=0, validation=quick)
+    with tempfile.TemporaryDirectory(prefix="iconface-training-") as name:
+        sets = folders or [made_up_faces(Path(name) / "faces", max(config.mix.sizes))]
+        config = config.with_data(tuple(str(folder) for folder in sets))
+        faces = FaceSet.load(config.faces, "train")
+        trainer = make_trainer(config, Path(name) / "run", faces, faces)
+        times = measure_steps(trainer, steps, warm_up, min(profiled, steps))
+    return TrainingBench(config.stage, config.mix.sizes, config.trainer.mixed_precision(), Machine.here(), times)
+
+
+def made_up_faces(folder: Path, side: int) -> Path:
+    """Write a data set of smooth random pictures of `side` px, four of each "person": restoring them is as much work as real ones."""
+    folder.mkdir(parents=True)
+    with (folder / "index.csv").open("w", newline="", encoding="utf-8") as index:
+        rows = csv.writer(index)
+        rows.writerow(["file", "split", "identity"])
+        for person in range(_PEOPLE):
+            for photo in range(_PHOTOS):
+                coarse = np.random.default_rng((person, photo)).integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8)
+                name = f"{person}-{photo}.png"
+                cv2.imwrite(str(folder / name), cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC))
+                rows.writerow([name, "train" if person % 2 else "val", f"person {person}"])
+    return folder

@@ -14,11 +14,11 @@ from iconface_video.identity.references import photos_in, read_photo, why_none
 from iconface_video.models.hub import check_source, model_index
 from iconface_video.pipelines.finding import ReferenceChoice
 from iconface_video.pipelines.people import check_people
-from iconface_video.run.clip import Clip
-from iconface_video.run.engines.choose import engine_kind
-from iconface_video.run.engines.devices import split_devices
-from iconface_video.run.memory import parse_size, plan_memory
-from iconface_video.run.work import WorkFolder, work_folder_of
+from iconface_video.session.clip import Clip
+from iconface_video.session.engines.choose import engine_kind
+from iconface_video.session.engines.devices import split_devices
+from iconface_video.session.memory import parse_size, plan_memory
+from iconface_video.session.work import WorkFolder, work_folder_of
 from iconface_video.settings import RestoreSettings, RunSettings
 from iconface_video.video.output_plan import OutputPlan, plan_output
 from iconface_video.video.reader import VideoReader

@@ -11,24 +11,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from iconface_video.durable import write_whole
 from iconface_video.errors import OutputError, UsageError
-from iconface_video.evaluate.report import check_folder
 from iconface_video.faces.detector import make_detector
+from iconface_video.files import write_whole
 from iconface_video.lock import working_in, writing
-from iconface_video.render.compare import CompareSettings, Composer, Pair, Pairing
+from iconface_video.pages.compare_page import Slide, compare_page, data_url
+from iconface_video.pages.tables import check_folder
+from iconface_video.render.compare import CompareSettings, Composer, MomentPicker, Pair, Pairing
 from iconface_video.render.fit import Canvas, Fitter, cropped, make_canvas, painted
-from iconface_video.render.moments import MomentPicker
-from iconface_video.run.clip import Clip
-from iconface_video.run.compare_page import Slide, compare_page, data_url
-from iconface_video.run.display import DisplayPictures
-from iconface_video.run.progress import OnProgress, ShouldStop, Watch
-from iconface_video.run.provenance import read_restoration_marks
+from iconface_video.session.clip import Clip, DisplayPictures, OnProgress, ShouldStop, Watch
+from iconface_video.session.fingerprint import read_restoration_marks
 from iconface_video.settings import EncodeSettings, ReadSettings, SurveySettings
 from iconface_video.types import Frame, Progress, Timestamp, UInt8, VideoInfo
 from iconface_video.video.color import Box, to_rgb, to_rgb_float
+from iconface_video.video.decode import prefetch
 from iconface_video.video.output_plan import OutputPlan, plan_output
-from iconface_video.video.prefetch import prefetch
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.writer import VideoWriter
 

@@ -16,21 +16,20 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import platformdirs
 
-from iconface_video.durable import write_whole
+from iconface_video.files import write_whole
 from iconface_video.models.hub import model_index
 from iconface_video.pipelines.survey import load_embedder
 from iconface_video.restore.crop_store import estimate_bytes
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import make_plan
-from iconface_video.run.clip import Clip
-from iconface_video.run.engines.devices import cores
-from iconface_video.run.fingerprint import fingerprint, library_versions
-from iconface_video.run.memory import usual_memory
+from iconface_video.session.clip import Clip
+from iconface_video.session.engines.devices import cores
+from iconface_video.session.fingerprint import fingerprint, library_versions
+from iconface_video.session.memory import usual_memory
 from iconface_video.settings import RestoreSettings, RunSettings
 from iconface_video.tracking.survey import run_survey
 from iconface_video.types import EMBEDDING_SIZE, Frame, IdentityAnchor, Survey, Timestamp
-from iconface_video.video.output_plan import OutputPlan, plan_output
-from iconface_video.video.output_size import estimate_output_bytes
+from iconface_video.video.output_plan import OutputPlan, estimate_output_bytes, plan_output
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.writer import VideoWriter
 

@@ -1,20 +1,140 @@
-"""Measurement recipes: data -> rows -> figures -> report. Each returns a report that `write_report` puts into a folder."""
+"""Measurement recipes of the parts beside the restorer: the identity encoder and the detector.
+
+Measurement recipes: data -> rows -> figures -> report. Each returns a report that `write_report` puts into a folder.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from iconface_video.evaluate.face_measure import measure_faces
-from iconface_video.evaluate.face_metrics import FaceMetrics
-from iconface_video.evaluate.face_protocol import FaceProtocol, load_held_out
-from iconface_video.evaluate.face_rows import FaceModelRows, table_rows
-from iconface_video.evaluate.face_settings import FaceEvaluation
-from iconface_video.evaluate.faces_report import add_face_sections
-from iconface_video.evaluate.report import Report
-from iconface_video.pipelines.evaluate_parts import add_detector_section, add_encoder_sections
-from iconface_video.types import Progress
+import numpy as np
+
+from iconface_video.errors import InputError, UsageError
+from iconface_video.faces.detector import make_detector
+from iconface_video.faces.identity_encoder import load_identity_encoder
+from iconface_video.identity.references import read_photo
+from iconface_video.lab.evaluate.face_measure import measure_faces
+from iconface_video.lab.evaluate.face_metrics import FaceMetrics
+from iconface_video.lab.evaluate.face_protocol import FaceEvaluation, FaceProtocol, Level, load_held_out
+from iconface_video.lab.evaluate.face_rows import FaceModelRows, table_rows
+from iconface_video.lab.evaluate.faces_report import add_face_sections
+from iconface_video.lab.evaluate.networks import MATCH_OVERLAP, MIN_SCORE, YuNet, add_encoder_section, compare
+from iconface_video.lab.train.encoder_data import ValidationFaces, load_faces
+from iconface_video.pages.tables import Cell, Report, Table, Value
+from iconface_video.settings import SurveySettings
+from iconface_video.types import Progress, UInt8
+
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+def evaluate_encoder(
+    folders: Sequence[Path], source: str = "embedded", photos: int = 400, seed: int = 7, command: str = ""
+) -> Report:
+    """Verification, ROC and norms of an identity encoder on the 'val' people of each set."""
+    settings = {"data": list(folders), "encoder": source, "photos": photos}
+    report = Report("Identity encoder on held-out people", command, seed, settings)
+    add_encoder_sections(report, folders, source, photos, seed)
+    return report
+
+
+def add_encoder_sections(
+    report: Report,
+    folders: Sequence[Path],
+    source: str = "embedded",
+    photos: int = 400,
+    seed: int = 7,
+    may_be_unnamed: bool = False,
+) -> None:
+    """One section for each set. A set without names of people is a UsageError, or left out where `may_be_unnamed`."""
+    encoder = load_identity_encoder(source)
+    for folder in folders:
+        faces = load_faces([folder], None, "val")
+        if faces.people < 2:
+            if may_be_unnamed:
+                continue
+            raise UsageError(f"{folder}: the 'val' split names fewer than two people with two photos each (column 'identity')")
+        section = report.section(f"Identity encoder, {folder.name}")
+        held_out = ValidationFaces.prepare(faces, photos)
+        rng = np.random.default_rng(seed)
+        report.figures.update(add_encoder_section(section, _name(folder), held_out, encoder, rng))
+
+
+def evaluate_detector(
+    settings: FaceEvaluation, yunet: Path, pictures: Path | None = None, survey: SurveySettings | None = None, command: str = ""
+) -> Report:
+    """The settings' detector against YuNet: on clean and damaged faces (`settings`), or on whole pictures of a folder."""
+    survey = survey or SurveySettings()
+    facts = {"detector": survey.detector, "compared with": yunet.name, "pictures": pictures, "data": settings.folders}
+    report = Report("Two detectors compared", command, settings.seed, {**facts, "size": settings.size, "count": settings.count})
+    add_detector_section(report, settings, yunet, pictures, survey)
+    return report
+
+
+def add_detector_section(
+    report: Report, settings: FaceEvaluation, yunet: Path, pictures: Path | None = None, survey: SurveySettings | None = None
+) -> None:
+    """One table: a row for the clean faces and for each strength, or for the folder of pictures."""
+    survey = survey or SurveySettings()
+    first, second = make_detector(survey), YuNet(yunet)
+    rows: list[tuple[Cell, ...]] = []
+    for name, group in _groups(settings, pictures):
+        found = compare(first, second, group)
+        shares = [
+            Value(100 * share, None, 1) if share == share else None for share in (found.share_of_second, found.share_of_first)
+        ]
+        means = Value.of(found.overlaps), Value.of(found.distances, 2)
+        rows.append((name, found.pictures, found.first_found, found.second_found, *shares, *means))
+        keys = ("found of the other's", "found by the other", "iou", "landmarks")
+        values = (found.share_of_second, found.share_of_first, *(None if mean is None else mean.mean for mean in means))
+        report.figures.update({f"detector {key}/{name}": value for key, value in zip(keys, values)})
+    a, b = survey.detector, "YuNet"
+    columns = (
+        "",
+        "pictures",
+        f"{a} found",
+        f"{b} found",
+        f"of {b}'s, {a} found, %",
+        f"of {a}'s, {b} found, %",
+        "IoU",
+        "landmarks, %",
+    )
+    text = (
+        f"A face is the same one where the boxes overlap by at least {MATCH_OVERLAP:g}; scores from {MIN_SCORE:g} count. "
+        "Landmarks: mean distance, % of the eye distance."
+    )
+    report.section(f"Detectors: {a} and {b}", text).add(Table("detectors", columns, tuple(rows)))
+
+
+def _groups(settings: FaceEvaluation, folder: Path | None) -> list[tuple[str, Iterator[UInt8]]]:
+    if folder is not None:
+        return [(folder.name, _photos(folder, settings.count))]
+    protocol = FaceProtocol(load_held_out(settings), replace(settings, references=()))
+    damaged = [(f"strength {level.name}", _damaged(protocol, level)) for level in settings.levels]
+    return [("clean", (picture for batch in protocol.batches() for picture in batch.truth)), *damaged]
+
+
+def _damaged(protocol: FaceProtocol, level: Level) -> Iterator[UInt8]:
+    for batch in protocol.batches():
+        yield from protocol.degraded(level, batch)
+
+
+def _photos(folder: Path, most: int) -> Iterator[UInt8]:
+    """The folder's pictures, in the order of their names."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of pictures")
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    if not files:
+        raise InputError(f"{folder}: holds no pictures ({', '.join(sorted(PICTURE_SUFFIXES))})")
+    return (read_photo(path) for path in files[:most])
+
+
+def _name(folder: Path) -> str:
+    """Of files in the report."""
+    kept = "".join(c if c.isalnum() and c.isascii() else "-" for c in folder.name.lower()).strip("-")
+    return "-".join(part for part in kept.split("-") if part) or "set"
+
 
 OnProgress = Callable[[Progress], None]
 CLEAN_FACES = 160

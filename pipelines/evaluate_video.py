@@ -15,30 +15,34 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
+from iconface_video.degrade.files import degrade_clip
+from iconface_video.degrade.presets import effects_named
 from iconface_video.errors import InputError, UsageError
-from iconface_video.evaluate.identity_metrics import TEACHERS_SAYING
-from iconface_video.evaluate.image_metrics import find_lpips
-from iconface_video.evaluate.report import Note, Report, check_folder, write_report
-from iconface_video.evaluate.video_against import add_against, read_earlier
-from iconface_video.evaluate.video_clip import SideBySide
-from iconface_video.evaluate.video_measure import CLEAN, DEGRADED, Embed, Instruments, Measurement, Version, measure_versions
-from iconface_video.evaluate.video_report import Case, fill, versions_to_show
-from iconface_video.evaluate.video_summary import Figures, figures_of, mean_figures
-from iconface_video.evaluate.video_timing import sound_offsets_ms
-from iconface_video.evaluate.video_variants import USUAL, Variant, parse_variants, slug
 from iconface_video.faces.detector import make_detector
+from iconface_video.lab.evaluate.identity_metrics import TEACHERS_SAYING
+from iconface_video.lab.evaluate.picture_metrics import find_lpips
+from iconface_video.lab.evaluate.video_measure import (
+    CLEAN,
+    DEGRADED,
+    Embed,
+    Instruments,
+    Measurement,
+    Version,
+    measure_versions,
+)
+from iconface_video.lab.evaluate.video_report import Case, fill, versions_to_show
+from iconface_video.lab.evaluate.video_summary import Figures, add_against, figures_of, mean_figures, read_earlier
+from iconface_video.lab.evaluate.video_variants import USUAL, SideBySide, Variant, parse_variants, slug, sound_offsets_ms
+from iconface_video.pages.tables import Note, Report, check_folder, write_report
 from iconface_video.pipelines.render import render_store
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.pipelines.survey import load_embedder, survey
 from iconface_video.restore.crop_store import CropStore, read_header
 from iconface_video.restore.model import FaceModel
-from iconface_video.run.clip import Clip
-from iconface_video.run.fingerprint import hash_file
-from iconface_video.run.progress import OnProgress, ShouldStop, Watch
-from iconface_video.run.work import CROPS
+from iconface_video.session.clip import Clip, OnProgress, ShouldStop, Watch
+from iconface_video.session.fingerprint import hash_file
+from iconface_video.session.work import CROPS
 from iconface_video.settings import EncodeSettings, RestoreSettings, RunSettings
-from iconface_video.train.degradations.files import degrade_clip
-from iconface_video.train.degradations.presets import effects_named
 from iconface_video.types import Progress, Survey
 from iconface_video.video.output_plan import plan_output
 from iconface_video.video.reader import VideoReader
@@ -151,7 +155,7 @@ def _identity(kind: Identity) -> tuple[Embed, str]:
     """dlib's network guided the model only through the encoder that it taught, so it is the fairer judge of the two."""
     if kind in ("auto", "dlib"):
         try:
-            from iconface_video.train.teacher import Teacher
+            from iconface_video.lab.train.teacher import Teacher
 
             return Teacher().embed, f"Identity: dlib's face network. {TEACHERS_SAYING}"
         except InputError:

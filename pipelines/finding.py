@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from iconface_video.identity.anchor_store import ANCHOR_FILES, load_anchors, save_anchors
+from iconface_video.identity.anchors import ANCHOR_FILES, load_anchors, save_anchors
 from iconface_video.identity.evidence import build_anchors, describe_matches
-from iconface_video.identity.people import group_people
+from iconface_video.identity.people import check_names, group_people, load_people_photos, match_chosen, people_directions
 from iconface_video.identity.people_choice import ChosenPeople
-from iconface_video.identity.people_photos import check_names, load_people_photos, match_chosen, people_directions
 from iconface_video.identity.references import (
     Embed,
     Match,
@@ -23,15 +22,12 @@ from iconface_video.identity.references import (
 )
 from iconface_video.pipelines.people import obeyed_people
 from iconface_video.pipelines.survey import load_embedder
-from iconface_video.run.clip import Clip
-from iconface_video.run.display import DisplayPictures
-from iconface_video.run.journal import Journal
-from iconface_video.run.parts import EMBEDDED, anchor_parts, input_parts, survey_parts
-from iconface_video.run.progress import Watch
-from iconface_video.run.work import ANCHORS, SURVEY, WorkFolder
+from iconface_video.session.clip import Clip, DisplayPictures, Watch
+from iconface_video.session.journal import Journal
+from iconface_video.session.parts import EMBEDDED, anchor_parts, input_parts, survey_parts
+from iconface_video.session.work import ANCHORS, SURVEY, WorkFolder
 from iconface_video.settings import RunSettings
-from iconface_video.tracking.part import part_of_survey
-from iconface_video.tracking.store import load_survey, save_survey
+from iconface_video.tracking.store import load_survey, part_of_survey, save_survey
 from iconface_video.tracking.survey import run_survey
 from iconface_video.types import IdentityAnchor, Progress, Survey, Track
 

@@ -9,17 +9,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from iconface_video.durable import write_whole
 from iconface_video.errors import OutputError, UsageError
 from iconface_video.faces.align import TEMPLATE_SIZE, crop_from_display, cut_crop, estimate_parameters
 from iconface_video.faces.detector import Detector
+from iconface_video.files import write_whole
 from iconface_video.identity.anchors import make_anchor, self_anchor
 from iconface_video.identity.references import Embed, find_faces, load_photo, photo_detector
 from iconface_video.pipelines.restore import load_restorer
 from iconface_video.pipelines.survey import load_embedder
-from iconface_video.render.color_match import match_color
-from iconface_video.render.masks import crop_mask
-from iconface_video.render.paste import warp_back
+from iconface_video.render.match import match_color
+from iconface_video.render.paste import crop_mask, warp_back
 from iconface_video.restore.framing import Framing, framing_of
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.noise import NoiseKey, fixed_noise

@@ -18,21 +18,18 @@ from typing import Any
 import cv2
 import numpy as np
 
-from iconface_video.durable import write_whole
 from iconface_video.errors import OutputError, StoreError, UsageError
+from iconface_video.files import write_whole
 from iconface_video.identity.people import group_people
 from iconface_video.identity.people_choice import ChosenPeople, carry_over, entries_of, nobodys, obey
 from iconface_video.identity.people_file import PeopleFile, PersonEntry, read_people_file
-from iconface_video.identity.people_summary import PersonSummary, summarise_people
-from iconface_video.identity.people_text import people_text
+from iconface_video.identity.people_summary import PersonSummary, people_text, summarise_people
 from iconface_video.identity.references import Embed
 from iconface_video.lock import working_in
+from iconface_video.pages.contact_sheet import ContactSheet, make_sheet, to_html
 from iconface_video.pipelines.survey import load_embedder
-from iconface_video.run.clip import Clip
-from iconface_video.run.contact_sheet import ContactSheet, make_sheet, to_html
-from iconface_video.run.display import DisplayPictures
-from iconface_video.run.fingerprint import differences, hash_folder, hash_survey, plain
-from iconface_video.run.progress import OnProgress, ShouldStop, Watch
+from iconface_video.session.clip import Clip, DisplayPictures, OnProgress, ShouldStop, Watch
+from iconface_video.session.fingerprint import differences, hash_folder, hash_survey, plain
 from iconface_video.settings import RunSettings
 from iconface_video.tracking.store import SURVEY_FILES, load_survey, save_survey
 from iconface_video.tracking.survey import run_survey
@@ -331,7 +328,7 @@ def _sheet(clip: Clip, choice: ChosenPeople, watch: Watch) -> ContactSheet:
 
 
 def _png(sheet: ContactSheet) -> bytes:
-    from iconface_video.run.contact_picture import draw
+    from iconface_video.pages.contact_sheet import draw
 
     _, data = cv2.imencode(".png", np.ascontiguousarray(draw(sheet)[..., ::-1]))
     return bytes(data)

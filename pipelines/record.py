@@ -10,9 +10,7 @@ from typing import Any
 from iconface_video import __version__
 from iconface_video.pipelines.finding import ReferenceChoice
 from iconface_video.restore.model import FaceModel
-from iconface_video.run.fingerprint import differences, fingerprint, hash_file, hash_folder
-from iconface_video.run.provenance import output_mark
-from iconface_video.run.weights import hash_weights
+from iconface_video.session.fingerprint import differences, fingerprint, hash_file, hash_folder, hash_weights, output_mark
 from iconface_video.settings import RestoreSettings, RunSettings
 
 _SHORT = 16

@@ -11,14 +11,13 @@ from iconface_video.errors import InputError, StoreError
 from iconface_video.lock import writing
 from iconface_video.render.render import OnPasted, Renderer
 from iconface_video.restore.crop_store import STORE_FILE, CropStore, read_header
-from iconface_video.run.clip import Clip
-from iconface_video.run.progress import OnProgress, ShouldStop, Watch
-from iconface_video.run.provenance import missing_mark, output_mark, restoration_mark
-from iconface_video.run.work import CROPS
+from iconface_video.session.clip import Clip, OnProgress, ShouldStop, Watch
+from iconface_video.session.fingerprint import missing_mark, output_mark, restoration_mark
+from iconface_video.session.work import CROPS
 from iconface_video.settings import EncodeSettings, ReadSettings, RenderSettings
 from iconface_video.types import Progress
+from iconface_video.video.decode import prefetch
 from iconface_video.video.output_plan import OutputPlan, plan_output
-from iconface_video.video.prefetch import prefetch
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.writer import VideoWriter
 

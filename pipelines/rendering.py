@@ -17,10 +17,8 @@ from typing import Any
 from iconface_video.pipelines.render import render_clip
 from iconface_video.render.render import OnPasted
 from iconface_video.restore.crop_store import CropStore
-from iconface_video.restore.plan import RestorePlan
-from iconface_video.restore.segment_gate import SegmentGate
-from iconface_video.run.clip import Clip
-from iconface_video.run.progress import Watch
+from iconface_video.restore.plan import RestorePlan, SegmentGate
+from iconface_video.session.clip import Clip, Watch
 from iconface_video.settings import RunSettings
 from iconface_video.types import Progress
 from iconface_video.video.output_plan import OutputPlan

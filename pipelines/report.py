@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from iconface_video.run.face_report import FaceObserver
-from iconface_video.run.provenance import read_restoration_marks
-from iconface_video.run.report import RunReport
-from iconface_video.run.report_page import check_page, write_run_page
+from iconface_video.pages.report_page import check_page, write_run_page
+from iconface_video.session.fingerprint import read_restoration_marks
+from iconface_video.session.report import FaceObserver, RunReport
 from iconface_video.settings import RunSettings
 from iconface_video.video.probe import probe
 

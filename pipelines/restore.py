@@ -26,23 +26,17 @@ from iconface_video.restore.crop_store import StoreHeader, estimate_bytes, write
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import RestorePlan, make_plan
 from iconface_video.restore.timeline import SegmentDone, TimelineCounts
-from iconface_video.run.clip import Clip
-from iconface_video.run.engines.choose import engine_kind, open_engine
-from iconface_video.run.engines.engine import Engine, RestoreWork
-from iconface_video.run.engines.job import ModelFacts
-from iconface_video.run.face_report import FaceObserver
-from iconface_video.run.fingerprint import fingerprint, hash_file
-from iconface_video.run.memory import MemoryPlan, plan_memory
-from iconface_video.run.parts import restore_parts
-from iconface_video.run.progress import OnProgress, ShouldStop, Watch
-from iconface_video.run.provenance import missing_mark
-from iconface_video.run.report import RunReport
-from iconface_video.run.space import Need, check_space
-from iconface_video.run.weights import hash_weights
-from iconface_video.run.work import WorkFolder, kept_header, left_output, work_folder_of
+from iconface_video.session.clip import Clip, OnProgress, ShouldStop, Watch
+from iconface_video.session.engines.choose import engine_kind, open_engine
+from iconface_video.session.engines.engine import Engine, RestoreWork
+from iconface_video.session.engines.job import ModelFacts
+from iconface_video.session.fingerprint import fingerprint, hash_file, hash_weights, missing_mark
+from iconface_video.session.memory import MemoryPlan, Need, check_space, plan_memory
+from iconface_video.session.parts import restore_parts
+from iconface_video.session.report import FaceObserver, RunReport
+from iconface_video.session.work import WorkFolder, kept_header, left_output, work_folder_of
 from iconface_video.settings import RunSettings
-from iconface_video.video.output_plan import OutputPlan, plan_output
-from iconface_video.video.output_size import estimate_output_bytes
+from iconface_video.video.output_plan import OutputPlan, estimate_output_bytes, plan_output
 from iconface_video.video.reader import VideoReader
 
 

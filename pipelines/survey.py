@@ -7,8 +7,7 @@ from pathlib import Path
 
 from iconface_video.identity.people import group_people
 from iconface_video.identity.references import Embed
-from iconface_video.run.clip import Clip
-from iconface_video.run.progress import OnProgress, ShouldStop, Watch
+from iconface_video.session.clip import Clip, OnProgress, ShouldStop, Watch
 from iconface_video.settings import RunSettings
 from iconface_video.tracking.survey import run_survey
 from iconface_video.types import Survey

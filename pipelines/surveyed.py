@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from iconface_video.identity.evidence import build_anchors, describe_matches, group_tracks
+from iconface_video.identity.people import match_chosen
 from iconface_video.identity.people_choice import ChosenPeople
-from iconface_video.identity.people_photos import match_chosen
 from iconface_video.identity.references import Embed, ReferencePhoto
 from iconface_video.lock import writing
 from iconface_video.pipelines.record import shown_settings
@@ -26,14 +26,12 @@ from iconface_video.restore.crop_store import CropStore, check_disk, estimate_by
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import RestorePlan, make_plan
 from iconface_video.restore.timeline import RestoreContext, TimelineCounts, restore_timeline
-from iconface_video.run.clip import Clip
-from iconface_video.run.display import DisplayPictures
-from iconface_video.run.progress import OnProgress, ShouldStop, Watch
-from iconface_video.run.report import RunReport
+from iconface_video.session.clip import Clip, DisplayPictures, OnProgress, ShouldStop, Watch
+from iconface_video.session.report import RunReport
 from iconface_video.settings import RenderSettings, RunSettings
 from iconface_video.types import Frame, IdentityAnchor, Progress, Segment, Survey
+from iconface_video.video.decode import prefetch
 from iconface_video.video.output_plan import plan_output
-from iconface_video.video.prefetch import prefetch
 from iconface_video.video.reader import VideoReader
 
 Photos = Mapping[int, Sequence[ReferencePhoto]]

@@ -14,24 +14,19 @@ from torch import Tensor, nn
 
 from iconface_video.errors import CheckpointError, InputError, UsageError
 from iconface_video.faces.identity_encoder import load_identity_encoder
+from iconface_video.lab.train.autoencoder import AutoencoderTask
+from iconface_video.lab.train.config import RestorerConfig
+from iconface_video.lab.train.data import FaceMixer, FaceSet
+from iconface_video.lab.train.refiner import RefinerTask
+from iconface_video.lab.train.restorer import RestorerTask
+from iconface_video.lab.train.run_state import checkpoints, newest_stage
+from iconface_video.lab.train.trainer import Task, Trainer
+from iconface_video.lab.train.validation import ValidationSet
 from iconface_video.models.checkpoints import load_model, save_model
 from iconface_video.models.embedded import EMBEDDED_CASCADE, EMBEDDED_PIXELS, as_cascade, build_embedded
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder, PixelAutoencoderSettings
-from iconface_video.pipelines.train_full_size import (
-    export_full_size,
-    full_size_trainer,
-    is_full_size,
-    is_run_of_full_size,
-)
-from iconface_video.train.autoencoder import AutoencoderTask
-from iconface_video.train.config import RestorerConfig
-from iconface_video.train.data import FaceMixer, FaceSet
-from iconface_video.train.refiner import RefinerTask
-from iconface_video.train.restorer import RestorerTask
-from iconface_video.train.run_state import checkpoints, newest_stage
-from iconface_video.train.trainer import Task, Trainer
-from iconface_video.train.validation import ValidationSet
+from iconface_video.pipelines.train_parts import export_full_size, full_size_trainer, is_full_size, is_run_of_full_size
 
 OnLog = Callable[[int, dict[str, float]], None]
 OnStage = Callable[[int, int], None]

@@ -16,11 +16,18 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from iconface_video.cli.display import LINE_EVERY_SECONDS, NAMES, counted, duration, left_in_all, rounded
-from iconface_video.cli.remaining import BatchRemaining
-from iconface_video.cli.spelling import spelled
-from iconface_video.run.batch import BatchJob, BatchRow
-from iconface_video.run.progress import OnProgress
+from iconface_video.cli.display import (
+    LINE_EVERY_SECONDS,
+    NAMES,
+    BatchRemaining,
+    counted,
+    duration,
+    left_in_all,
+    rounded,
+    spelled,
+)
+from iconface_video.session.batch import BatchJob, BatchRow
+from iconface_video.session.clip import OnProgress
 from iconface_video.types import Progress
 
 _STYLES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 import signal
@@ -19,33 +20,39 @@ import typer
 from iconface_video import __version__
 from iconface_video.cli import (
     batch_command,
-    bench_command,
-    bench_training_command,
-    compare_command,
-    config_command,
-    degrade_command,
-    doctor_command,
-    evaluate_command,
-    evaluate_detector_command,
-    evaluate_encoder_command,
-    evaluate_faces_command,
-    evaluate_video_command,
-    image_command,
+    benching,
+    clips,
+    evaluating,
     models_command,
-    people_command,
-    probe_command,
-    render_command,
+    pictures,
+    program,
     run_command,
-    serve_command,
-    train_command,
-    train_encoder_command,
+    training,
 )
-from iconface_video.cli.memory_reuse import reuse_freed_memory
+from iconface_video.cli.display import STOPPED, spelled
 from iconface_video.cli.run_command import with_report_file
-from iconface_video.cli.spelling import spelled
-from iconface_video.cli.stopping import STOPPED
 from iconface_video.errors import IconFaceError, notes_of
 from iconface_video.video.suffixes import VIDEO_SUFFIXES
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (mallopt(3))."""
+_KEPT_BYTES, _LARGEST_REUSED = 1 << 30, 32 << 20
+"""glibc takes no mmap threshold above 32 MiB."""
+
+
+def reuse_freed_memory() -> bool:
+    """Set it for this process; True where the C library takes it (glibc). Values of the user's own (MALLOC_...) are left.
+
+    Frames, crops and tensors come and go by the megabyte; fetching each anew from the system took a sixth of a run's time.
+    """
+    if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    return bool(mallopt(_MMAP_THRESHOLD, _LARGEST_REUSED)) and bool(mallopt(_TRIM_THRESHOLD, _KEPT_BYTES))
+
 
 INTERRUPTED = 130
 OFFLINE = "HF_HUB_OFFLINE"
@@ -60,26 +67,26 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run_command.run)
-app.command("people")(people_command.people)
-app.command("render")(render_command.render)
+app.command("people")(clips.people)
+app.command("render")(pictures.render)
 app.command("batch")(batch_command.batch)
-app.command("compare")(compare_command.compare)
-app.command("image")(image_command.image)
-app.command("probe")(probe_command.probe_file)
-app.command("serve")(serve_command.serve)
-app.command("doctor")(doctor_command.doctor)
-app.add_typer(config_command.app, name="config")
+app.command("compare")(pictures.compare)
+app.command("image")(clips.image)
+app.command("probe")(clips.probe_file)
+app.command("serve")(program.serve)
+app.command("doctor")(program.doctor)
+app.add_typer(program.app, name="config")
 app.add_typer(models_command.app, name="models")
-app.command("degrade")(degrade_command.degrade)
-train_command.app.command("encoder")(train_encoder_command.encoder)
-app.add_typer(train_command.app, name="train")
-bench_command.app.command("training")(bench_training_command.training)
-app.add_typer(bench_command.app, name="bench")
-evaluate_command.app.command("faces")(evaluate_faces_command.faces)
-evaluate_command.app.command("encoder")(evaluate_encoder_command.encoder)
-evaluate_command.app.command("detector")(evaluate_detector_command.detector)
-evaluate_command.app.command("video")(evaluate_video_command.video)
-app.add_typer(evaluate_command.app, name="evaluate")
+app.command("degrade")(pictures.degrade)
+training.app.command("encoder")(training.encoder)
+app.add_typer(training.app, name="train")
+benching.app.command("training")(benching.training)
+app.add_typer(benching.app, name="bench")
+evaluating.app.command("faces")(evaluating.faces)
+evaluating.app.command("encoder")(evaluating.encoder)
+evaluating.app.command("detector")(evaluating.detector)
+evaluating.app.command("video")(evaluating.video)
+app.add_typer(evaluating.app, name="evaluate")
 
 
 def _print_version(wanted: bool) -> None:

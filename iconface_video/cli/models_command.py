@@ -101,7 +101,7 @@ def pull(
     Example: iconface-video models pull flux-faceir
     """
     from iconface_video.models.checkpoints import find_checkpoint
-    from iconface_video.models.published import PUBLISHED
+    from iconface_video.models.download import PUBLISHED
     from iconface_video.models.registry import size_of
 
     if source in PUBLISHED:
@@ -114,8 +114,8 @@ def pull(
 
 def _pull_published(name: str, base_revision: str | None, lora_revision: str | None, device: str, force: bool) -> None:
     from iconface_video.models.convert import pull_published
+    from iconface_video.models.download import PUBLISHED
     from iconface_video.models.load_options import pick_device
-    from iconface_video.models.published import PUBLISHED
 
     model = PUBLISHED[name]
     base = replace(model.base, revision=base_revision or model.base.revision)
@@ -142,9 +142,9 @@ def memory(
 
     Example: iconface-video models memory flux-faceir --batch 8 --references 1
     """
+    from iconface_video.models.download import PUBLISHED
     from iconface_video.models.full_size import PUBLISHED_ARCHITECTURE
     from iconface_video.models.memory_plan import architecture_of, restore_needs
-    from iconface_video.models.published import PUBLISHED
     from iconface_video.models.registry import locate
     from iconface_video.models.training_plan import training_needs
 
@@ -305,8 +305,7 @@ def average(
 
     Example: iconface-video models average embedded runs/stage4-model -o averaged --share 0.4 --share 0.6
     """
-    from iconface_video.models.averaging import average_models
-    from iconface_video.models.registry import size_of
+    from iconface_video.models.registry import average_models, size_of
 
     average_models(sources, output, share or (), overwrite=force)
     typer.echo(f"{output}: mean of {len(sources)} models, {human_size(size_of(output))}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iconface_video.cli.display import counted, duration, make_display, print_json, print_rows
+from iconface_video.cli.display import counted, duration, make_display, print_json, print_rows, stoppable
 from iconface_video.cli.options import (
     AsJson,
     Overrides,
@@ -23,14 +23,13 @@ from iconface_video.cli.options import (
     seconds,
     settings_options,
 )
-from iconface_video.cli.stopping import stoppable
 from iconface_video.configs import DEFAULTS, load_preset
 from iconface_video.errors import UsageError
 
 if TYPE_CHECKING:
     from iconface_video.pipelines.estimate import Estimate
     from iconface_video.pipelines.finding import ReferenceChoice
-    from iconface_video.run.report import RunReport
+    from iconface_video.session.report import RunReport
     from iconface_video.settings import RunSettings
     from iconface_video.types import VideoInfo
 

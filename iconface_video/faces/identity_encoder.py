@@ -76,7 +76,7 @@ def template512_from_arcface112() -> Float64:
 
 _WINDOW_CENTER, _WINDOW_SCALE = (54.51, 70.36), 0.74697
 """The compact net's window: its middle in the ArcFace frame (px), and px of the window for each px of the frame. Chosen so that places of
-its feature maps fall on those of the teacher's (see `train.encoder`)."""
+its feature maps fall on those of the teacher's (see `lab.train.encoder`)."""
 
 
 def window_from_arcface112() -> Float64:

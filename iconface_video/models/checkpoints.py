@@ -27,21 +27,20 @@ import torch
 from diffusers import AutoencoderKLFlux2
 from torch import Tensor
 
-from iconface_video.durable import PARTIAL, aside
 from iconface_video.errors import CheckpointError, UsageError
+from iconface_video.files import PARTIAL, aside
 from iconface_video.models import checkpoint_files as files
 from iconface_video.models import lora
-from iconface_video.models.base import checked_config, described_base, find_base, load_base
+from iconface_video.models.autoencoder import LatentAutoencoder
 from iconface_video.models.bfl_base import is_bfl_file
 from iconface_video.models.cascade import CascadeAutoencoder, CascadeSettings
 from iconface_video.models.conditioning import ConditioningSettings
-from iconface_video.models.hub import fetch
-from iconface_video.models.latent_autoencoder import LatentAutoencoder
+from iconface_video.models.download import PUBLISHED, prepared_folder
+from iconface_video.models.flow import make_sigmas
+from iconface_video.models.hub import checked_config, described_base, fetch, find_base, load_base
 from iconface_video.models.load_options import LoadOptions, pick_device, pick_dtype, place
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder, PixelAutoencoderSettings
-from iconface_video.models.published import PUBLISHED, prepared_folder
-from iconface_video.models.sampler import make_sigmas
 from iconface_video.models.traits import RestorerTraits
 from iconface_video.models.transformer import IConFaceTransformer
 from iconface_video.types import EMBEDDING_SIZE

@@ -9,13 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from iconface_video.models.positions import Grid
-from iconface_video.models.reference_cache import (
-    CachedReferences,
-    ReferenceCache,
-    ReferenceTokens,
-    share_and_index,
-)
+from iconface_video.models.attention import CachedReferences, ReferenceCache, ReferenceTokens, share_and_index
+from iconface_video.models.conditioning import Grid
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,15 +17,24 @@ from torch import Tensor, nn
 from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models import checkpoint_files as files
 from iconface_video.models import lora as peft_lora
-from iconface_video.models.base import described_base, find_base, load_base
 from iconface_video.models.bfl_base import is_bfl_file
 from iconface_video.models.bfl_lora import LoraFile, check_fit, read_lora
 from iconface_video.models.checkpoints import INDEX, load_vae, save_model
 from iconface_video.models.conditioning import ConditioningSettings
-from iconface_video.models.download import HubPart, download, is_offline, list_part
+from iconface_video.models.download import (
+    FACEIR_TRAITS,
+    FLUX2_SCHEDULE,
+    FLUX_FACEIR,
+    HubPart,
+    PublishedModel,
+    download,
+    is_offline,
+    list_part,
+    prepared_folder,
+)
+from iconface_video.models.hub import described_base, find_base, load_base
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.prompt import encode_prompts
-from iconface_video.models.published import FACEIR_TRAITS, FLUX2_SCHEDULE, FLUX_FACEIR, PublishedModel, prepared_folder
 from iconface_video.models.traits import RestorerTraits
 from iconface_video.models.transformer import IConFaceTransformer
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from iconface_video.errors import UsageError
-from iconface_video.models.latent_autoencoder import LatentAutoencoder
+from iconface_video.models.autoencoder import LatentAutoencoder
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.traits import RestorerTraits
 from iconface_video.settings import Validated, setting

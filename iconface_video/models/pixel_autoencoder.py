@@ -18,9 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from iconface_video.models.global_attention import GlobalAttention
 from iconface_video.models.local_attention import ReferenceAttention
-from iconface_video.models.picture_layers import Confidence, StateDoor, residual_stack
+from iconface_video.models.picture_layers import Confidence, GlobalAttention, StateDoor, residual_stack
 
 STRIDE = 16
 """Pixels per token, each way."""

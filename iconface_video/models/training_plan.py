@@ -10,8 +10,7 @@ from torch import Tensor
 
 from iconface_video.models import lora
 from iconface_video.models.bfl_lora import LORA_KINDS
-from iconface_video.models.memory_plan import RESERVE, TEXT_TOKENS, Architecture
-from iconface_video.models.meta_cost import bytes_of, cost_of
+from iconface_video.models.memory_plan import RESERVE, TEXT_TOKENS, Architecture, bytes_of, cost_of
 
 _TRAINED_BYTES = 4 + 4 + 8 + 4
 """Of a trained weight, in float32: itself, its gradient, AdamW's two moments, its average."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from iconface_video.errors import UsageError
-from iconface_video.models.parametrisation import Prediction
+from iconface_video.models.flow import Prediction
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class RestorerTraits:
     """For people: "embedded"."""
     prediction: Prediction
     max_references: int = 3
-    """Pictures per sample that it was trained with; more are combined (`models.references`)."""
+    """Pictures per sample that it was trained with; more are combined (`models.attention`)."""
     crop_sizes: tuple[int, ...] = (128, 256, 512)
     """px that it was tested with, rising."""
     size_multiple: int = 16

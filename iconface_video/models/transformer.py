@@ -14,19 +14,29 @@ import torch
 from diffusers import Flux2Transformer2DModel
 from torch import Tensor, nn
 
-from iconface_video.models.attention import JointAttention, KeysValues, ParallelAttention, Rotary, rotate
-from iconface_video.models.conditioning import ConditioningAdapters, ConditioningSettings
-from iconface_video.models.positions import (
+from iconface_video.models.attention import (
+    CachedReferences,
+    JointAttention,
+    KeysValues,
+    ParallelAttention,
+    ReferenceCache,
+    ReferenceTokens,
+    Rotary,
+    reference_bias,
+    reference_slots,
+    rotate,
+)
+from iconface_video.models.conditioning import (
     DEGRADED_TIME,
     FIRST_REFERENCE_TIME,
     SCENE_TIME,
+    ConditioningAdapters,
+    ConditioningSettings,
     Grid,
     grid_positions,
     slot_positions,
     text_positions,
 )
-from iconface_video.models.reference_cache import CachedReferences, ReferenceCache, ReferenceTokens
-from iconface_video.models.references import reference_bias, reference_slots
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,13 +3,16 @@
 What is pasted is the *change* (restored minus source crop), added to the frame's own samples: what resampling the crop lost
 and the bits beyond eight that the frame has stay in the picture, and where the model changed nothing, nothing changes. It is added
 to each plane in the plane's own codes and at its own resolution: the frame is never converted to RGB and back.
+
+How much of each crop pixel is pasted: soft masks in crop space.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -124,3 +127,35 @@ def _low_pass(picture: Float32, crop_from_box: Float64) -> Float32:
     if max(sigmas) < 0.2:
         return picture
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), max(sigmas[0], 1e-3), sigmaY=max(sigmas[1], 1e-3)), np.float32)
+
+
+ELLIPSE_CENTER = (0.5, 0.53)
+"""x, y as shares of the crop: a little under the middle, where the FFHQ frame has the face."""
+ELLIPSE_RADII = (0.44, 0.465)
+"""Where the mask has fallen to zero. Inside the crop, so that its border is never seen."""
+
+
+@lru_cache(maxsize=16)
+def crop_mask(size: int, shape: Literal["ellipse", "square"], feather: float) -> Float32:
+    """(size, size) weights: 1 over the face, falling smoothly to 0 before the crop's border.
+
+    feather: width of the soft rim as a share of the crop. The result is shared between calls and read-only.
+    """
+    centers = (np.arange(size) + 0.5) / size
+    y, x = centers[:, None], centers[None, :]
+    if shape == "ellipse":
+        # Distance to the rim, in shares of the crop, to first order: (1 - r) times the local radius.
+        (cx, cy), (rx, ry) = ELLIPSE_CENTER, ELLIPSE_RADII
+        radius = np.hypot((x - cx) / rx, (y - cy) / ry)
+        inside = (1 - radius) * min(rx, ry)
+    else:
+        inside = np.minimum(np.minimum(x, 1 - x), np.minimum(y, 1 - y)) - 1.0 / size
+    mask = _smoothstep(inside / feather).astype(np.float32)
+    mask.flags.writeable = False
+    return mask
+
+
+def _smoothstep(t: np.ndarray) -> np.ndarray:
+    """0 below 0, 1 above 1, level at both ends: no visible edge where the rim begins or ends."""
+    t = np.clip(t, 0.0, 1.0)
+    return t * t * (3 - 2 * t)

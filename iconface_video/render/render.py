@@ -8,14 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from iconface_video.render.color_match import match_color
-from iconface_video.render.grain import kept_grain
-from iconface_video.render.masks import crop_mask
-from iconface_video.render.monochrome import ColorJudge
-from iconface_video.render.paste import FacePatch, paste
+from iconface_video.render.match import ColorJudge, kept_grain, match_color
+from iconface_video.render.paste import FacePatch, crop_mask, paste
 from iconface_video.render.temporal import TemporalFilter
 from iconface_video.restore.crop_store import StoredCrop
-from iconface_video.restore.cut import cut_from_frame
+from iconface_video.restore.framing import cut_from_frame
 from iconface_video.settings import RenderSettings
 from iconface_video.types import Float32, Frame, UInt8
 from iconface_video.video.color import luma_weights

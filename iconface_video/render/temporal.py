@@ -25,7 +25,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from iconface_video.render.color_match import low_frequencies
+from iconface_video.render.match import low_frequencies
 from iconface_video.types import Float32, UInt8
 
 RADIUS_FRAMES = 4

@@ -26,9 +26,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from iconface_video.array_file import read_arrays
-from iconface_video.durable import write_whole
 from iconface_video.errors import OutputError, StoreError
+from iconface_video.files import read_arrays, write_whole
 from iconface_video.types import Float64, Segment, UInt8
 
 STORE_VERSION = 1

@@ -1,16 +1,85 @@
-"""What will be restored, before anything is: segments of the timeline, and per track its rows and crop size."""
+"""Which faces of a track the model touches, and why the others are left alone.
+
+What will be restored, before anything is: segments of the timeline, and per track its rows and crop size.
+
+Lets a reader of the crop store wait for segments that are still being restored.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_closing, binary_opening, median_filter
 
+from iconface_video.errors import Cancelled
 from iconface_video.faces.align import TEMPLATE_SIZE
-from iconface_video.restore.selection import Selection, select
+from iconface_video.faces.quality import pose
 from iconface_video.settings import RestoreSettings, default_of
-from iconface_video.types import Segment, Survey, Track, TrackKey
+from iconface_video.types import Float32, Segment, Survey, Track, TrackKey
+
+FADE_FRAMES = 5
+"""Frames over which the mask comes and goes where a face begins or stops being restored in mid-track."""
+MIN_RUN_FRAMES = 5
+"""Shorter runs of frames, touched or left alone, follow their neighbours: a face must not switch to and fro."""
+MIN_DETECTED_SHARE = 0.3
+MIN_MEAN_SCORE = 0.35
+"""A track whose face was hardly ever seen, or never clearly, is no face to be trusted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Rows of one track to restore."""
+
+    keep: NDArray[np.bool_]
+    """(n,)"""
+    fade: Float32
+    """(n,) mask weight, 0 where left alone."""
+    left_alone: dict[str, int]
+    """Frames left alone, by reason."""
+
+
+def select(track: Track, settings: RestoreSettings) -> Selection:
+    """Decide for every frame of a track; the decision on sharpness and certainty is one for the whole track."""
+    whole = _whole_track_reason(track, settings)
+    if whole is not None:
+        return Selection(np.zeros(len(track), bool), np.zeros(len(track), np.float32), {whole: len(track)})
+    yaw = median_filter(np.abs(np.asarray(pose(track.landmarks).yaw)), size=MIN_RUN_FRAMES, mode="nearest")
+    keep = _steady(yaw <= settings.max_yaw)
+    turned = int((~keep).sum())
+    return Selection(keep, track.fade * _ramps(keep), {"turned too far": turned} if turned else {})
+
+
+def _whole_track_reason(track: Track, settings: RestoreSettings) -> str | None:
+    seen = track.scores > 0
+    if seen.mean() < MIN_DETECTED_SHARE or track.scores[seen].mean() < MIN_MEAN_SCORE:
+        return "uncertain"
+    sharp = track.sharpness[track.sharpness > 0]
+    if settings.max_sharpness > 0 and len(sharp) and np.median(sharp) > settings.max_sharpness:
+        return "already sharp"
+    return None
+
+
+def _steady(keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Without runs shorter than `MIN_RUN_FRAMES` inside the track."""
+    padded = np.pad(keep, MIN_RUN_FRAMES, mode="edge")
+    window = np.ones(MIN_RUN_FRAMES, bool)
+    padded = binary_opening(binary_closing(padded, window), window)
+    # The padding stands for itself: morphology must not invent an end of the run at the track's ends.
+    return np.asarray(padded[MIN_RUN_FRAMES:-MIN_RUN_FRAMES], dtype=bool)
+
+
+def _ramps(keep: NDArray[np.bool_]) -> Float32:
+    """(n,) rises over `FADE_FRAMES` after frames left alone and falls before them; the track's own ends have their own fade."""
+    rows = np.flatnonzero(~keep)
+    if not len(rows):
+        return np.ones(len(keep), np.float32)
+    distance = np.abs(np.arange(len(keep))[:, None] - rows[None, :]).min(axis=1)
+    return np.clip(distance / (FADE_FRAMES + 1), 0.0, 1.0).astype(np.float32)
+
 
 SEGMENT_SECONDS: float = default_of(RestoreSettings, "segment_seconds")
 REPEAT_BLOCK = 8
@@ -116,3 +185,30 @@ def make_segments(survey: Survey, target_seconds: float = SEGMENT_SECONDS) -> tu
             edges.append(boundary)
     ends = [*edges[1:], end]
     return tuple(Segment(index, first, after - 1) for index, (first, after) in enumerate(zip(edges, ends)))
+
+
+_LOOK_EVERY_SECONDS = 0.1
+
+
+class SegmentGate:
+    """Which segments stand in the store. Segments are opened in one thread, waited for in another."""
+
+    def __init__(self, there: Collection[int], should_stop: Callable[[], bool]) -> None:
+        """there: indices of segments that stand already.  should_stop: ends all waiting."""
+        self._there = set(there)
+        self._should_stop = should_stop
+        self._changed = threading.Condition()
+
+    def open(self, index: int) -> None:
+        """The segment stands."""
+        with self._changed:
+            self._there.add(index)
+            self._changed.notify_all()
+
+    def wait(self, index: int) -> None:
+        """Return when the segment stands. Raises Cancelled when told to stop before that."""
+        with self._changed:
+            while index not in self._there:
+                if self._should_stop():
+                    raise Cancelled("stopped while waiting for a segment to be restored")
+                self._changed.wait(_LOOK_EVERY_SECONDS)

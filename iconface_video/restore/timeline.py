@@ -15,7 +15,7 @@ from iconface_video.restore.plan import RestorePlan
 from iconface_video.restore.restore import ContextCache, SegmentRestorer
 from iconface_video.settings import RestoreSettings
 from iconface_video.types import Frame, IdentityAnchor, Progress, Segment, Timestamp, VideoInfo
-from iconface_video.video.prefetch import prefetch
+from iconface_video.video.decode import prefetch
 
 FrameSource = Callable[[Timestamp, Timestamp], Iterable[Frame]]
 """Frames of [start, end)."""

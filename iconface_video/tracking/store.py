@@ -3,12 +3,14 @@
 shots.yaml         shots with PTS and, for people, seconds
 survey.json        the video's facts, counts, and the tracks' small fields
 tracks-0007.npz    the arrays of shot 7's tracks, named "<track id>.<field>"; only for shots that have tracks
+
+A stretch of a survey, for a run over a part of the clip.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -17,9 +19,8 @@ from typing import IO, Any
 import numpy as np
 import yaml
 
-from iconface_video.array_file import read_arrays
-from iconface_video.durable import write_whole
 from iconface_video.errors import StoreError
+from iconface_video.files import read_arrays, write_whole
 from iconface_video.types import ClockReset, ColorTags, Shot, StreamInfo, Survey, Track, VideoInfo
 
 FORMAT = 1
@@ -176,3 +177,32 @@ def _check_track(track: Track) -> None:
         raise ValueError(f"the times of track {track.track_id} do not rise")
     if track.embeddings.ndim != 2 or len(track.embeddings) != sampled:
         raise ValueError(f"track {track.track_id} has {track.embeddings.shape} embeddings for {sampled} times")
+
+
+_ROWS = ("pts", "boxes", "landmarks", "scores", "parameters", "quality", "fade", "sharpness")
+
+
+def part_of_survey(survey: Survey, first_pts: int, last_pts: int) -> Survey:
+    """What stands between two PTS, both inclusive. Tracks keep their ids, keys, people and embeddings; shots before the
+    stretch stay, so that the others keep their places.
+
+    The number of frames is worked out from the mean interval between frames; it is for progress alone.
+    """
+    first, last = max(first_pts, survey.first_pts), min(last_pts, survey.last_pts)
+    interval = max(1.0, (survey.last_pts - survey.first_pts) / max(1, survey.frame_count - 1))
+    tracks = [part for track in survey.tracks if (part := _part_of_track(track, first, last)) is not None]
+    return replace(
+        survey,
+        tracks=tuple(tracks),
+        shots=tuple(replace(shot, last_pts=min(shot.last_pts, last)) for shot in survey.shots if shot.first_pts <= last),
+        frame_count=max(1, round((last - first) / interval) + 1),
+        first_pts=first,
+        last_pts=last,
+    )
+
+
+def _part_of_track(track: Track, first: int, last: int) -> Track | None:
+    begin, end = (int(row) for row in np.searchsorted(track.pts, [first, last + 1]))
+    if begin == end:
+        return None
+    return replace(track, **{name: getattr(track, name)[begin:end] for name in _ROWS})

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from iconface_video.faces.align import matrix_from_parameters
 from iconface_video.settings import SurveySettings
-from iconface_video.tracking.filter import box_from_measurement, measurement_from_box
 from iconface_video.tracking.smoothing import smooth_parameters
-from iconface_video.tracking.tracklet import Tracklet
+from iconface_video.tracking.tracklet import Tracklet, box_from_measurement, measurement_from_box
 from iconface_video.types import EMBEDDING_SIZE, Float32, Float64, Shot, Track
 
 FADE_FRAMES = 5

@@ -1,9 +1,16 @@
-"""Opening a file with FFmpeg: which stream is the film, and what is said when there is none."""
+"""What FFmpeg may do with a file it is given: which demuxers, nothing but this one file, and pictures up to a sane size.
+
+Opening a file with FFmpeg: which stream is the film, and what is said when there is none.
+
+Cover art: a picture that goes with the file. Each container keeps it in its own way.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -15,8 +22,45 @@ from av.video.stream import VideoStream
 
 from iconface_video.errors import InputError, VideoOpenError
 from iconface_video.video.boxes import read_moov, sample_entries
-from iconface_video.video.limits import DECODER_OPTIONS, INPUT_OPTIONS, MAX_PIXELS, local_url
 from iconface_video.video.pictures import is_heic
+
+MAX_PIXELS = 8192 * 8192
+"""Of one picture. 8K film is half of this; beyond it, a few bytes of a damaged header could claim gigabytes."""
+MAX_STREAMS = 128
+"""In one file. FFmpeg opens a decoder for each to look at it."""
+MAX_ASPECT = 16
+"""A pixel's width by its height (or the other way round) beyond which the header is not believed."""
+
+_FILMS = (
+    "3g2,3gp,mov,mp4,m4a,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h261,h263,h264,hevc,vvc,evc,av1,obu,ivf,vc1,vc1test,cavsvideo,"
+    "avs2,avs3,dirac,dnxhd,mjpeg,mjpeg_2000,smjpeg,dv,mxf,gxf,lxf,asf,asf_o,wtv,flv,live_flv,kux,swf,ogg,nut,nuv,nsv,rm,vivo,"
+    "yuv4mpegpipe,dhav,ty,pva,pmp,psxstr,thp,moflex,mods,roq,smk,bink,flic,film_cpk,filmstrip,idcin,ea,4xm,r3d,cine,mlv,mtv,mv,"
+    "simbiosis_imx,apv,ipu,mvi,dxa,vmd,wc3movie,xmv,yop,gif,apng,jpegxl_anim"
+)
+_SOUNDS = "aac,amr,ac3,eac3,aiff,ape,au,caf,dts,dtshd,flac,mp3,oma,tak,truehd,mlp,tta,voc,w64,wav,wv,xwma,mpc,mpc8"
+_PICTURES = (
+    "bmp_pipe,dds_pipe,dpx_pipe,exr_pipe,gif_pipe,hdr_pipe,ico,j2k_pipe,jpeg_pipe,jpegls_pipe,jpegxl_pipe,jpegxs_pipe,pam_pipe,"
+    "pbm_pipe,pcx_pipe,pgm_pipe,pgmyuv_pipe,png_pipe,ppm_pipe,psd_pipe,qoi_pipe,sgi_pipe,sunrast_pipe,tiff_pipe,webp_pipe"
+)
+
+INPUT_OPTIONS = {
+    # Sounds and pictures are opened so that the refusal can name them. Left out on purpose is everything that opens other
+    # files or the network by itself: playlists and manifests (hls, concat, dash, sdp, rtsp, image2 ...), devices, lavfi.
+    "format_whitelist": ",".join((_FILMS, _SOUNDS, _PICTURES)),
+    "protocol_whitelist": "file",
+    "max_streams": str(MAX_STREAMS),
+    "max_pixels": str(MAX_PIXELS),
+}
+"""For `av.open` of an input."""
+
+DECODER_OPTIONS = {"max_pixels": str(MAX_PIXELS)}
+"""For each decoder of pictures."""
+
+
+def local_url(path: Path | str) -> str:
+    """What FFmpeg is given for a path: it is always taken for a local file, never for a URL, whatever its name begins with."""
+    return "file:" + os.fspath(path)
+
 
 _IMAGE_FORMATS = {"ico"}
 _FOR_PHOTOS = "Name a video file; `iconface-video image` restores a photo, and photos of a person are given as references."
@@ -163,3 +207,32 @@ def check_picture_size(path: Path, width: int, height: int) -> None:
 def is_cover(stream: VideoStream) -> bool:
     """Whether the "video" is a still picture that goes with the file: cover art, a thumbnail track."""
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
+
+
+_KINDS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png"), "bmp": ("cover.bmp", "image/bmp")}
+"""File name and media type in Matroska, by codec; the names are those that its specification wants of covers."""
+
+
+@dataclass(frozen=True)
+class Cover:
+    """As Matroska attaches it; its muxer would make a film of one picture of a copied stream."""
+
+    name: str
+    media_type: str
+    data: bytes
+
+
+def is_attachable(stream: Stream) -> bool:
+    """Whether it is a picture of a kind that Matroska's players know."""
+    return stream.codec_context is not None and stream.codec_context.name in _KINDS
+
+
+def read_cover(path: Path, stream: Stream) -> Cover | None:
+    """The picture of a stream of the file; None where it has none."""
+    assert stream.codec_context is not None
+    name, media_type = _KINDS[stream.codec_context.name]
+    with open_input(path) as container:
+        for packet in demuxed(container, container.streams[stream.index]):
+            if packet.size:
+                return Cover(stream.metadata.get("filename", name), media_type, bytes(packet))
+    return None

@@ -1,13 +1,19 @@
-"""Packets in, pictures out: one file's film decoded in presentation order, with repaired times, surviving damage."""
+"""Packets in, pictures out: one file's film decoded in presentation order, with repaired times, surviving damage.
+
+A bounded queue between a producer (decoding) and its consumer, with the producer in a thread of its own.
+"""
 
 from __future__ import annotations
 
 import logging
+import queue
+import threading
 from collections import deque
-from collections.abc import Generator, Iterator
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import av
 import av.container
@@ -20,9 +26,8 @@ from iconface_video.errors import DecodeError
 from iconface_video.types import VideoInfo
 from iconface_video.video.clock import Mender, has_recorder_clock, seek
 from iconface_video.video.container import demuxed, open_input
-from iconface_video.video.gaps import Gaps, stand_in
 from iconface_video.video.probe import default_step, has_slots_only
-from iconface_video.video.timestamps import PtsGuesser, without_wild_times
+from iconface_video.video.timestamps import Gaps, PtsGuesser, stand_in, without_wild_times
 
 _log = logging.getLogger(__name__)
 
@@ -204,3 +209,80 @@ class _Sizes:
                 "in mid-stream. Split the file there, or convert it to one size first."
             )
         return False
+
+
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class _Item(Generic[T]):
+    value: T
+
+
+@dataclass(frozen=True)
+class _End:
+    error: BaseException | None
+
+
+@contextmanager
+def prefetch(iterable: Iterable[T], depth: int) -> Iterator[Iterator[T]]:
+    """Iterate in a worker thread, at most `depth` items ahead.
+
+    An exception of the iterable is raised in the caller, with its own traceback, after the items before it. On leaving
+    the block the thread is stopped and joined and the iterable (if it is a generator) closed, however the block ends.
+
+        with prefetch(reader.frames(), depth=4) as frames:
+            for frame in frames: ...
+    """
+    if depth < 1:
+        raise ValueError(f"depth is {depth}, must be at least 1")
+    items: queue.Queue[_Item[T] | _End] = queue.Queue(maxsize=depth)
+    stop = threading.Event()
+    worker = threading.Thread(target=_produce, args=(iterable, items, stop), name="prefetch", daemon=True)
+    worker.start()
+    try:
+        yield _consume(items, stop)
+    finally:
+        stop.set()
+        worker.join()
+
+
+def _produce(iterable: Iterable[T], items: queue.Queue[_Item[T] | _End], stop: threading.Event) -> None:
+    source = iter(iterable)
+    error: BaseException | None = None
+    try:
+        for value in source:
+            if not _put(items, _Item(value), stop):
+                return
+    except BaseException as raised:
+        error = raised
+    finally:
+        close = getattr(source, "close", None)
+        if close is not None:
+            close()
+    _put(items, _End(error), stop)
+
+
+def _put(items: queue.Queue[_Item[T] | _End], item: _Item[T] | _End, stop: threading.Event) -> bool:
+    while not stop.is_set():
+        try:
+            items.put(item, timeout=_POLL_SECONDS)
+        except queue.Full:
+            continue
+        return True
+    return False
+
+
+def _consume(items: queue.Queue[_Item[T] | _End], stop: threading.Event) -> Iterator[T]:
+    while not stop.is_set():
+        try:
+            item = items.get(timeout=_POLL_SECONDS)
+        except queue.Empty:
+            continue
+        if isinstance(item, _End):
+            if item.error is not None:
+                raise item.error
+            return
+        yield item.value

@@ -22,10 +22,9 @@ from iconface_video.errors import VideoOpenError
 from iconface_video.types import ColorTags, StreamInfo, VideoInfo, mirrors
 from iconface_video.video.clock import has_recorder_clock, read_clock
 from iconface_video.video.container import demuxed, film_stream, is_encrypted, open_input
-from iconface_video.video.ending import own_length
 from iconface_video.video.planes import FULL_RANGE, layout_of, planar_name
 from iconface_video.video.stream_header import chroma_location, side_data_of, stream_header
-from iconface_video.video.timestamps import PtsGuesser
+from iconface_video.video.timestamps import PtsGuesser, own_length
 
 FieldOrder = Literal["progressive", "tt", "bb", "tb", "bt", "unknown"]
 

@@ -19,14 +19,13 @@ import numpy as np
 from av.error import FFmpegError
 from av.stream import Discard
 
-from iconface_video.content import SteadyFile
 from iconface_video.errors import DecodeError
+from iconface_video.files import SteadyFile
 from iconface_video.settings import ReadSettings
 from iconface_video.types import Frame, Timestamp, UInt8, VideoInfo
 from iconface_video.video.clock import Mender
 from iconface_video.video.color import to_rgb
-from iconface_video.video.container import demuxed, open_input
-from iconface_video.video.limits import local_url
+from iconface_video.video.container import demuxed, local_url, open_input
 from iconface_video.video.planes import layout_of
 from iconface_video.video.probe import has_slots_only
 from iconface_video.video.reader import VideoReader

@@ -10,18 +10,17 @@ from types import TracebackType
 
 import av
 
-from iconface_video.content import SteadyFile
 from iconface_video.errors import IconFaceError
+from iconface_video.files import SteadyFile
 from iconface_video.settings import ReadSettings
 from iconface_video.types import Frame, Timestamp, VideoInfo
 from iconface_video.video.clock import told_resets
 from iconface_video.video.container import check_input_file
 from iconface_video.video.decode import DecodeReport, decode_pictures
 from iconface_video.video.deinterlace import Deinterlacer
-from iconface_video.video.ending import only_others_go_on
-from iconface_video.video.gaps import StandIn
 from iconface_video.video.planes import DecodedPicture, planes_of
 from iconface_video.video.probe import flags_pictures, has_slots_only, probe
+from iconface_video.video.timestamps import StandIn, only_others_go_on
 
 _SEEK_MARGINS_SECONDS = (0, 2, 10)
 """How far before the wanted frame a seek aims; where even the last lands too late, reading begins at the beginning."""

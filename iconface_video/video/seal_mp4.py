@@ -13,6 +13,7 @@ from pathlib import Path
 from iconface_video.types import ColorTags
 from iconface_video.video.boxes import (
     Box,
+    drop_empty_samples,
     find_moov,
     parsed,
     put_sample_entries,
@@ -21,7 +22,6 @@ from iconface_video.video.boxes import (
     sample_entries,
     track_id,
 )
-from iconface_video.video.empty_samples import drop_empty_samples
 from iconface_video.video.inventory import MasteringDisplay, SideFacts
 from iconface_video.video.planes import FULL_RANGE
 

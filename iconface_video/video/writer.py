@@ -19,23 +19,20 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from iconface_video.durable import sync_path
 from iconface_video.errors import EncodeError, OutputError
+from iconface_video.files import sync_path
 from iconface_video.settings import EncodeSettings
 from iconface_video.types import Frame, Timestamp, VideoInfo
+from iconface_video.video.carrying import muxer_flags
 from iconface_video.video.clock import Mender
-from iconface_video.video.container import open_input
-from iconface_video.video.covers import is_attachable, read_cover
-from iconface_video.video.encoder_pictures import EncoderPictures, decoded_of
+from iconface_video.video.conform import EncoderPictures, decoded_of
+from iconface_video.video.container import is_attachable, local_url, open_input, read_cover
 from iconface_video.video.encoders import set_up
 from iconface_video.video.holding import copy_stream, film_of, is_picture_beside
-from iconface_video.video.limits import local_url
+from iconface_video.video.inventory import later_time_code
 from iconface_video.video.output_plan import OutputPlan, plan_output
 from iconface_video.video.remux import CopyReport, Remuxer, container_metadata, stream_metadata, trimmed_chapters
-from iconface_video.video.seal import Sealed, seal
-from iconface_video.video.seal_matroska import PADDING
-from iconface_video.video.stream_losses import muxer_flags
-from iconface_video.video.timecode import later_time_code
+from iconface_video.video.seal import PADDING, Sealed, seal
 from iconface_video.video.verify import Expected, missing_facts
 
 __all__ = ["OutputPlan", "VideoWriter", "plan_output"]

@@ -13,8 +13,8 @@ from scipy.optimize import linear_sum_assignment
 
 from iconface_video.faces.align import crop_from_display, cut_crop
 from iconface_video.identity.evidence import DisplayAt
+from iconface_video.identity.people import people_directions
 from iconface_video.identity.people_choice import ChosenPeople
-from iconface_video.identity.people_photos import people_directions
 from iconface_video.identity.people_summary import Moment, PersonSummary, summarise_people
 from iconface_video.identity.references import ReferencePhoto, match_person
 from iconface_video.settings import AnchorSettings

@@ -20,7 +20,7 @@ from av.audio.resampler import AudioResampler
 from av.error import FFmpegError
 from av.video.stream import VideoStream
 
-from iconface_video.run.display import to_display
+from iconface_video.session.clip import to_display
 from iconface_video.types import Frame, Survey, UInt8, VideoInfo
 from iconface_video.video.clock import Mender
 from iconface_video.video.color import to_rgb

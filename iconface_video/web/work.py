@@ -9,9 +9,8 @@ from typing import Literal
 from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.pipelines.survey import survey
 from iconface_video.pipelines.surveyed import Photos, restore_surveyed, restored_part, restored_stretch
-from iconface_video.run.clip import Clip
-from iconface_video.run.display import DisplayPictures
-from iconface_video.run.report import RunReport
+from iconface_video.session.clip import Clip, DisplayPictures
+from iconface_video.session.report import RunReport
 from iconface_video.settings import RunSettings
 from iconface_video.types import Survey, VideoInfo
 from iconface_video.video.random_access import RandomAccess

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import iconface_video
+from iconface_video.cli.display import spelled
 from iconface_video.cli.main import main
-from iconface_video.cli.spelling import spelled
 from iconface_video.errors import UsageError
 from iconface_video.pipelines.restore import restore_video
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from iconface_video.cli.main import main
-from iconface_video.run.bench_stages import measure
+from iconface_video.lab.bench.stages import measure
 
 TAPE = Path(__file__).parents[2] / "samples" / "tape.mp4"
 

@@ -11,7 +11,7 @@ import pytest
 FAULTS = """
 import resource
 import numpy as np
-from iconface_video.cli.memory_reuse import reuse_freed_memory
+from iconface_video.cli.main import reuse_freed_memory
 assert reuse_freed_memory()
 def frame():
     return int(np.ones(8 << 20, np.uint8)[0])

@@ -11,10 +11,10 @@ import typer
 
 from iconface_video.cli.main import _one_line, app, main
 from iconface_video.configs import preset_names, section_types
+from iconface_video.degrade.presets import PRESETS
 from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models.hub import check_source, fetch
 from iconface_video.settings import plain_type
-from iconface_video.train.degradations.presets import PRESETS
 from tests.cli.test_help_and_docs import COMMANDS
 
 ROOT = typer.main.get_command(app)

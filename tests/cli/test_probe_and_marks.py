@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from iconface_video.cli.main import main
-from iconface_video.run.provenance import read_restoration_marks, restoration_mark
+from iconface_video.session.fingerprint import read_restoration_marks, restoration_mark
 
 FACTS = {"model": "embedded", "seed": 42, "strength": 0.8}
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from iconface_video.cli.batch_table import FileLines
-from iconface_video.cli.display import Lines
-from iconface_video.cli.remaining import USUAL_SECONDS, BatchRemaining, RunRemaining
-from iconface_video.run.batch import BatchJob, BatchRow
+from iconface_video.cli.display import USUAL_SECONDS, BatchRemaining, Lines, RunRemaining
+from iconface_video.session.batch import BatchJob, BatchRow
 from iconface_video.types import Progress
 
 

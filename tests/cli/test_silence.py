@@ -11,7 +11,7 @@ import pytest
 SCRIPT = """
 import os, time
 import numpy as np
-from iconface_video.faces.centerface import CenterFace
+from iconface_video.faces.detector import CenterFace
 CenterFace().detect(np.zeros((96, 96, 3), np.uint8))
 time.sleep(1)
 links = [os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from iconface_video.errors import CheckpointError, InputError
-from iconface_video.evaluate.baselines import OnnxRestorer, Unsharp, parse_onnx
+from iconface_video.lab.evaluate.face_rows import OnnxRestorer, Unsharp, parse_onnx
 from tests.evaluate.conftest import portrait
 from tests.evaluate.onnx_graph import classifier_graph
 

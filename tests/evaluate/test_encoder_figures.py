@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from iconface_video.errors import InputError
-from iconface_video.evaluate.encoder_figures import Pairs, area, best_threshold, fold_accuracy, rank_correlation, rate_at, roc
+from iconface_video.lab.evaluate.networks import Pairs, area, best_threshold, fold_accuracy, rank_correlation, rate_at, roc
 
 SAME = np.array([True, False] * 50)
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from iconface_video.errors import UsageError
-from iconface_video.evaluate.detector_agreement import YuNet, _detection, compare, match, overlap
-from iconface_video.evaluate.identity_metrics import (
+from iconface_video.faces.detector import CenterFace
+from iconface_video.identity.anchors import best_first
+from iconface_video.lab.evaluate.identity_metrics import (
     Gallery,
     cosine,
     cosine_to_each,
@@ -18,8 +19,7 @@ from iconface_video.evaluate.identity_metrics import (
     landmark_error,
     make_judge,
 )
-from iconface_video.faces.centerface import CenterFace
-from iconface_video.identity.anchors import best_first
+from iconface_video.lab.evaluate.networks import YuNet, _detection, compare, match, overlap
 from iconface_video.types import Detection
 from tests.evaluate.conftest import portrait
 

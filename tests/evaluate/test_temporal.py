@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from iconface_video.evaluate.temporal import (
+from iconface_video.lab.evaluate.picture_metrics import (
     MotionEstimator,
     difference_error,
     flicker,
@@ -18,9 +18,9 @@ from iconface_video.evaluate.temporal import (
     warp_error,
     warped,
 )
-from iconface_video.evaluate.video_picture import ciede2000, color_drift, seam_score, sharpness
-from iconface_video.render.masks import crop_mask
-from iconface_video.train.validation import face_mask
+from iconface_video.lab.evaluate.video_picture import ciede2000, color_drift, seam_score, sharpness
+from iconface_video.lab.train.validation import face_mask
+from iconface_video.render.paste import crop_mask
 
 SIZE = 128
 REGION = face_mask(SIZE)

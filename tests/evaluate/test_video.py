@@ -14,9 +14,15 @@ import pytest
 
 from iconface_video.cli.main import main
 from iconface_video.errors import InputError, OutputError, UsageError
-from iconface_video.evaluate.video_summary import aims
-from iconface_video.evaluate.video_timing import sound_offsets_ms, stream_times
-from iconface_video.evaluate.video_variants import GRID, NOISES, parse_variant, parse_variants
+from iconface_video.lab.evaluate.video_summary import aims
+from iconface_video.lab.evaluate.video_variants import (
+    GRID,
+    NOISES,
+    parse_variant,
+    parse_variants,
+    sound_offsets_ms,
+    stream_times,
+)
 from iconface_video.pipelines.evaluate_video import VideoChoice, evaluate_video
 from iconface_video.settings import RestoreSettings, RunSettings, SurveySettings
 from tests.conftest import ffmpeg

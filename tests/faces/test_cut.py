@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from iconface_video.faces.align import cut_crop
-from iconface_video.faces.cut import cut_from_frame
+from iconface_video.faces.align import cut_crop, cut_from_frame
 from iconface_video.types import ColorTags, Frame
 from iconface_video.video.color import to_rgb
 

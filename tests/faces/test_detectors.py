@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 from iconface_video.errors import UsageError
-from iconface_video.faces.centerface import CenterFace
-from iconface_video.faces.detector import make_detector
-from iconface_video.faces.scrfd import Scrfd
+from iconface_video.faces.detector import CenterFace, Scrfd, make_detector
 from iconface_video.settings import SurveySettings
 
 SETTINGS = SurveySettings(detection_size=480)

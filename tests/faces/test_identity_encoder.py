@@ -25,7 +25,7 @@ from iconface_video.faces.identity_encoder import (
     to_tensor,
     window_from_arcface112,
 )
-from iconface_video.faces.onnx_recognizer import OnnxRecognizer
+from iconface_video.faces.onnx_models import OnnxRecognizer
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from iconface_video.faces.align import crop_from_display, cut_crop, estimate_parameters
-from iconface_video.faces.centerface import CenterFace
+from iconface_video.faces.detector import CenterFace
 from iconface_video.faces.quality import pose, quality, sharpness
 
 # A head measured apart from the module's own model: mm, right, down, towards the viewer (anthropometric means).

@@ -257,7 +257,7 @@ def test_a_broken_manifest_of_the_encoder(text: str, encoder_folder: Path, tmp_p
 
 
 def test_a_mutated_detector_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from iconface_video.faces import centerface
+    from iconface_video.faces import detector as centerface
 
     data = centerface.find_model().read_bytes()
     path = tmp_path / "centerface.onnx"
@@ -270,7 +270,7 @@ def test_a_mutated_detector_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_one_flipped_bit_of_the_installed_detector_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from iconface_video.faces import centerface
+    from iconface_video.faces import detector as centerface
 
     path = centerface.find_model()
     data = bytearray(path.read_bytes())

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iconface_video.array_file import read_arrays
 from iconface_video.cli.main import main
 from iconface_video.errors import StoreError
+from iconface_video.files import read_arrays
 from iconface_video.restore.crop_store import SegmentCrops, SegmentWriter, StoredCrop, StoreHeader, read_header, write_header
 from iconface_video.tracking.store import load_survey, save_survey
 from iconface_video.types import ClockReset, ColorTags, Segment, Shot, Survey, Track, VideoInfo

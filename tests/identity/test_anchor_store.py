@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from iconface_video.errors import StoreError
-from iconface_video.identity.anchor_store import load_anchors, save_anchors
-from iconface_video.run.fingerprint import hash_anchors
+from iconface_video.identity.anchors import load_anchors, save_anchors
+from iconface_video.session.fingerprint import hash_anchors
 from iconface_video.types import IdentityAnchor
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from iconface_video.errors import ReferencePhotoError, UsageError
+from iconface_video.identity.people import check_names, match_chosen
 from iconface_video.identity.people_choice import carry_over, entries_of, nobodys, obey
 from iconface_video.identity.people_file import PeopleFile, PersonEntry, read_people_file
-from iconface_video.identity.people_photos import check_names, match_chosen
 from iconface_video.identity.references import ReferencePhoto
 from iconface_video.settings import AnchorSettings
 from iconface_video.types import Survey, Track

@@ -10,7 +10,7 @@ import yaml
 
 from iconface_video.errors import InputError, UsageError
 from iconface_video.identity.people_file import PersonEntry, read_people_file
-from iconface_video.identity.people_text import people_text
+from iconface_video.identity.people_summary import people_text
 
 
 def write(folder: Path, text: str) -> Path:

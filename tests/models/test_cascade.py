@@ -16,8 +16,8 @@ from iconface_video.models.cascade import CascadeAutoencoder, CascadeSettings, h
 from iconface_video.models.checkpoint_files import write_json, write_manifest
 from iconface_video.models.checkpoints import load_model, save_model
 from iconface_video.models.embedded import as_cascade
-from iconface_video.models.global_attention import GlobalAttention
 from iconface_video.models.model import IConFaceModel
+from iconface_video.models.picture_layers import GlobalAttention
 from tests.models.tiny_models import TINY_PIXELS, start_all, tiny_pixel_model
 
 

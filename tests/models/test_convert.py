@@ -20,13 +20,13 @@ from typer.testing import CliRunner
 
 from iconface_video.cli.models_command import app
 from iconface_video.errors import CheckpointError, UsageError
+from iconface_video.models.attention import ReferenceTokens
 from iconface_video.models.checkpoints import load_model
+from iconface_video.models.conditioning import grid_positions, text_positions
 from iconface_video.models.convert import BaseChoice, Prompts, convert_lora
+from iconface_video.models.download import FACEIR_PROMPT
 from iconface_video.models.load_options import LoadOptions
-from iconface_video.models.positions import grid_positions, text_positions
 from iconface_video.models.prompt import encode_prompts
-from iconface_video.models.published import FACEIR_PROMPT
-from iconface_video.models.reference_cache import ReferenceTokens
 from tests.models.published_form import lora_state, write_klein, write_lora
 from tests.models.tiny_models import TINY
 
@@ -187,7 +187,7 @@ def test_the_schedule_is_the_published_one(converted: Path) -> None:
 
     from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 
-    from iconface_video.models.sampler import make_sigmas
+    from iconface_video.models.flow import make_sigmas
 
     config = json.loads((converted / "scheduler" / "scheduler_config.json").read_text())
     for steps in (12, 50):

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from iconface_video.models.attention import ReferenceTokens, reference_bias, reference_slots
 from iconface_video.models.local_attention import ReferenceAttention
-from iconface_video.models.reference_cache import ReferenceTokens
-from iconface_video.models.references import reference_bias, reference_slots
 from tests.models.tiny_models import tiny_transformer
 
 Draw = Callable[..., Tensor]

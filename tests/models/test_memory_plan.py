@@ -12,11 +12,10 @@ from iconface_video.errors import UsageError
 from iconface_video.models.convert import TOKENS_ALONE, BaseChoice, Prompts, convert_lora
 from iconface_video.models.full_size import KLEIN_4B_BASE
 from iconface_video.models.load_options import LoadOptions
-from iconface_video.models.memory_plan import RESERVE, Architecture, architecture_of, fit, restore_needs
-from iconface_video.models.meta_cost import cost_of
-from iconface_video.restore import expected, iconface
-from iconface_video.restore.expected import expected_time, measured_speed
-from iconface_video.restore.iconface import load_face_model
+from iconface_video.models.memory_plan import RESERVE, Architecture, architecture_of, cost_of, fit, restore_needs
+from iconface_video.restore import iconface
+from iconface_video.restore import iconface as expected
+from iconface_video.restore.iconface import expected_time, load_face_model, measured_speed
 from iconface_video.settings import RestoreSettings
 from tests.models.published_form import lora_state, write_klein, write_lora
 from tests.models.tiny_models import TINY, tiny_vae

@@ -14,8 +14,7 @@ from iconface_video.cli.main import main
 from iconface_video.errors import CheckpointError
 from iconface_video.models import download
 from iconface_video.models.checkpoints import find_checkpoint
-from iconface_video.models.download import OFFLINE, HubPart, Listing, RemoteFile, check_room
-from iconface_video.models.published import FLUX_FACEIR
+from iconface_video.models.download import FLUX_FACEIR, OFFLINE, HubPart, Listing, RemoteFile, check_room
 from iconface_video.models.registry import describe
 from tests.models.hub_server import COMMIT, Hub, serving
 from tests.models.published_form import lora_state, write_klein, write_lora

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iconface_video.models.positions import grid_positions, text_positions
-from iconface_video.models.reference_cache import ReferenceCache, ReferenceTokens, batch_caches
+from iconface_video.models.attention import ReferenceCache, ReferenceTokens, batch_caches
+from iconface_video.models.conditioning import grid_positions, text_positions
 from iconface_video.models.transformer import IConFaceTransformer
 from tests.models.tiny_models import tiny_transformer
 

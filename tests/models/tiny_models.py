@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel
 
+from iconface_video.models.autoencoder import LatentAutoencoder
 from iconface_video.models.conditioning import ConditioningSettings
 from iconface_video.models.embedded import build_embedded
-from iconface_video.models.latent_autoencoder import LatentAutoencoder
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoderSettings
 from iconface_video.models.traits import RestorerTraits

@@ -9,7 +9,7 @@ import pytest
 
 from iconface_video.pipelines import estimate as module
 from iconface_video.pipelines.estimate import SpeedMemory, estimate_run, expected_frames
-from iconface_video.run.clip import Clip
+from iconface_video.session.clip import Clip
 from iconface_video.settings import EncodeSettings, RenderSettings
 from iconface_video.video.output_plan import plan_output
 from iconface_video.video.reader import VideoReader

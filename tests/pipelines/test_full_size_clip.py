@@ -16,10 +16,10 @@ import torch
 
 from iconface_video.cli.main import main
 from iconface_video.models.convert import BaseChoice, convert_lora
-from iconface_video.models.published import FACEIR_TRAITS
+from iconface_video.models.download import FACEIR_TRAITS
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.restore.iconface import load_face_model
-from iconface_video.run.weights import hash_weights
+from iconface_video.session.fingerprint import hash_weights
 from iconface_video.settings import EncodeSettings, RestoreSettings, RunSettings, SurveySettings
 from iconface_video.types import IdentityAnchor
 from tests.models.published_form import lora_state, write_klein, write_lora

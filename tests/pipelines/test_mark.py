@@ -8,7 +8,7 @@ import pytest
 
 from iconface_video.pipelines.render import render_store
 from iconface_video.pipelines.restore import restore_video
-from iconface_video.run.provenance import read_restoration_marks
+from iconface_video.session.fingerprint import read_restoration_marks
 from iconface_video.settings import EncodeSettings, RenderSettings
 from iconface_video.video.probe import probe
 from tests.pipelines.conftest import Sharpener, grey_embed

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from iconface_video.errors import Cancelled, OutputError
-from iconface_video.run.display import to_display
-from iconface_video.run.fingerprint import fingerprint, hash_file
-from iconface_video.run.progress import Watch
-from iconface_video.run.work import WorkFolder
+from iconface_video.session.clip import Watch, to_display
+from iconface_video.session.fingerprint import fingerprint, hash_file
+from iconface_video.session.work import WorkFolder
 from iconface_video.settings import RestoreSettings
 from iconface_video.types import Progress
 

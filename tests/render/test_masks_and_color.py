@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from iconface_video.faces.align import TEMPLATE_512
-from iconface_video.render.color_match import match_color
-from iconface_video.render.masks import crop_mask
+from iconface_video.render.match import match_color
+from iconface_video.render.paste import crop_mask
 
 
 @pytest.mark.parametrize("shape", ["ellipse", "square"])

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from iconface_video.configs import load_preset
-from iconface_video.render.grain import grain_of, grain_sigma
-from iconface_video.render.monochrome import ColorJudge
+from iconface_video.render.match import ColorJudge, grain_of, grain_sigma
 from iconface_video.render.render import Renderer
 from iconface_video.restore.crop_store import StoredCrop
 from iconface_video.settings import RenderSettings

@@ -8,12 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from iconface_video.render.masks import crop_mask
-from iconface_video.render.paste import FacePatch, paste, warp_back
+from iconface_video.render.paste import FacePatch, crop_mask, paste, warp_back
 from iconface_video.render.render import Renderer
 from iconface_video.render.temporal import RADIUS_FRAMES
 from iconface_video.restore.crop_store import StoredCrop
-from iconface_video.restore.cut import cut_from_frame
+from iconface_video.restore.framing import cut_from_frame
 from iconface_video.settings import RenderSettings
 from iconface_video.types import ColorTags, Frame
 from iconface_video.video.color import blend_rgb, to_rgb_float

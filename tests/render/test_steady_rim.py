@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from iconface_video.render.masks import ELLIPSE_CENTER, ELLIPSE_RADII
+from iconface_video.degrade.operations import jitter_lines
+from iconface_video.render.paste import ELLIPSE_CENTER, ELLIPSE_RADII
 from iconface_video.render.render import Renderer
 from iconface_video.restore.crop_store import StoredCrop
-from iconface_video.restore.cut import cut_from_frame
+from iconface_video.restore.framing import cut_from_frame
 from iconface_video.settings import RenderSettings
-from iconface_video.train.degradations.operations import jitter_lines
 from iconface_video.types import ColorTags, Frame
 
 SIZE = 128

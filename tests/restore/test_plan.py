@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from iconface_video.faces.align import TEMPLATE_512
-from iconface_video.restore.plan import REPEAT_BLOCK, choose_crop_size, make_plan, make_segments
-from iconface_video.restore.selection import select
+from iconface_video.restore.plan import REPEAT_BLOCK, choose_crop_size, make_plan, make_segments, select
 from iconface_video.settings import RestoreSettings
 from iconface_video.types import ColorTags, Segment, Shot, Survey, Track, VideoInfo
 

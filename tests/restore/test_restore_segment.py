@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from iconface_video.restore.batching import run_batch
-from iconface_video.restore.canonical import canonical_from_crop
 from iconface_video.restore.crop_store import SegmentCrops, SegmentWriter, StoredCrop
+from iconface_video.restore.framing import canonical_from_crop
+from iconface_video.restore.model import run_batch
 from iconface_video.restore.noise import TrackNoise
 from iconface_video.restore.plan import RestorePlan, make_plan
 from iconface_video.restore.restore import ContextCache, SegmentRestorer

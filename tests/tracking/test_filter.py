@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from iconface_video.tracking.filter import BoxFilter, box_from_measurement, measurement_from_box
+from iconface_video.tracking.tracklet import BoxFilter, box_from_measurement, measurement_from_box
 
 
 def box_at(x: float, y: float, size: float = 80) -> np.ndarray:

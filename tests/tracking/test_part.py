@@ -8,7 +8,7 @@ import numpy as np
 
 from iconface_video.restore.plan import make_plan
 from iconface_video.settings import RestoreSettings
-from iconface_video.tracking.part import part_of_survey
+from iconface_video.tracking.store import part_of_survey
 from iconface_video.types import Shot
 from tests.identity.test_evidence import make_survey, make_track
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from iconface_video.settings import SurveySettings
-from iconface_video.tracking.associate import Expected, associate, covered, is_ambiguous, overlaps
-from iconface_video.tracking.tracker import Tracker
+from iconface_video.tracking.tracker import Expected, Tracker, associate, covered, is_ambiguous, overlaps
 from iconface_video.types import Detection
 
 FRAME = 0.04

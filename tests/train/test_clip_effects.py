@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from iconface_video.errors import InputError, OutputError, UsageError
-from iconface_video.train.degradations import filmed
-from iconface_video.train.degradations.clip import (
+from iconface_video.degrade import filmed
+from iconface_video.degrade.clip import (
     Banding,
     Bandwidth,
     BlackAndWhite,
@@ -27,11 +26,12 @@ from iconface_video.train.degradations.clip import (
     TapeNoise,
     degrade_frames,
 )
-from iconface_video.train.degradations.codec import Codec
-from iconface_video.train.degradations.files import degrade_clip, degrade_pictures
-from iconface_video.train.degradations.film import FilmGrain, GateWeave, Scratches
-from iconface_video.train.degradations.filmed import filmed_pair
-from iconface_video.train.degradations.presets import EFFECTS, PRESETS, effects_named
+from iconface_video.degrade.codec import Codec
+from iconface_video.degrade.files import degrade_clip, degrade_pictures
+from iconface_video.degrade.film import FilmGrain, GateWeave, Scratches
+from iconface_video.degrade.filmed import filmed_pair
+from iconface_video.degrade.presets import EFFECTS, PRESETS, effects_named
+from iconface_video.errors import InputError, OutputError, UsageError
 
 FORMAT = ClipFormat(144, 96, 25.0)
 
@@ -204,8 +204,8 @@ def test_fewer_bits_more_damage(frames):
 
 _HASH = """
 import hashlib, numpy as np
-from iconface_video.train.degradations.clip import ClipFormat
-from iconface_video.train.degradations.codec import Codec
+from iconface_video.degrade.clip import ClipFormat
+from iconface_video.degrade.codec import Codec
 rng = np.random.default_rng(0)
 noise = [np.clip(128 + 30 * rng.standard_normal((96, 144, 3)), 0, 255).astype(np.uint8) for _ in range(16)]
 out = Codec("h264", 0.1).apply(iter(noise), ClipFormat(144, 96), rng)

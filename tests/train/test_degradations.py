@@ -8,11 +8,10 @@ import pytest
 import torch
 from skimage import data
 
+from iconface_video.degrade import degrade, sample_strength
+from iconface_video.degrade import operations as op
+from iconface_video.degrade.picture import degrade_batch, final_px
 from iconface_video.errors import UsageError
-from iconface_video.train.degradations import degrade, sample_strength
-from iconface_video.train.degradations import operations as op
-from iconface_video.train.degradations.batch import degrade_batch
-from iconface_video.train.degradations.picture import final_px
 
 
 @pytest.fixture(scope="module")

@@ -15,15 +15,20 @@ from skimage import data
 
 from iconface_video.errors import InputError, UsageError
 from iconface_video.faces.identity_encoder import arcface_from_ffhq, load_identity_encoder, to_tensor, window_from_arcface112
-from iconface_video.pipelines.train_encoder import export_encoder, train_encoder
-from iconface_video.train import teacher
-from iconface_video.train.config import read_config
-from iconface_video.train.dlib_network import DlibFaceNetwork
-from iconface_video.train.encoder import AdaFaceHead, EncoderTask, EncoderTaskSettings, hint_loss, norm_loss, teacher_similarity
-from iconface_video.train.encoder_config import EncoderConfig
-from iconface_video.train.encoder_data import EncoderMixer, load_faces
-from iconface_video.train.encoder_validation import pair_accuracy
-from iconface_video.train.trainer import TrainSettings
+from iconface_video.lab.train import teacher
+from iconface_video.lab.train.config import EncoderConfig, read_config
+from iconface_video.lab.train.encoder import (
+    AdaFaceHead,
+    EncoderTask,
+    EncoderTaskSettings,
+    hint_loss,
+    norm_loss,
+    teacher_similarity,
+)
+from iconface_video.lab.train.encoder_data import EncoderMixer, load_faces, pair_accuracy
+from iconface_video.lab.train.teacher import DlibFaceNetwork
+from iconface_video.lab.train.trainer import TrainSettings
+from iconface_video.pipelines.train_parts import export_encoder, train_encoder
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from iconface_video.train.losses import (
-    PatchDiscriminator,
-    charbonnier_at_scales,
-    energy_spread,
-    hinge_judge,
-    hinge_restorer,
-)
+from iconface_video.learn.losses import PatchDiscriminator, charbonnier_at_scales, energy_spread, hinge_judge, hinge_restorer
 
 
 def test_the_judge_learns_to_tell_blurred_from_sharp_at_both_scales():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from iconface_video.train.muon import Muon, is_matrix, orthogonalised
-from iconface_video.train.run_state import load_optimizer_state, optimizer_state
+from iconface_video.lab.train.run_state import load_optimizer_state, optimizer_state
+from iconface_video.learn.muon import Muon, is_matrix, orthogonalised
 
 
 def test_an_orthogonalised_matrix_keeps_its_directions_and_loses_its_sizes() -> None:

@@ -10,16 +10,15 @@ import torch
 
 from iconface_video.errors import UsageError
 from iconface_video.faces.identity_encoder import load_identity_encoder
+from iconface_video.lab.train.data import FaceMixer, FaceSet, MixSettings
+from iconface_video.lab.train.refiner import RefinerTask, Window
+from iconface_video.lab.train.restorer import RestorerTask
+from iconface_video.lab.train.trainer import Trainer, TrainSettings
+from iconface_video.lab.train.validation import ValidationSet
+from iconface_video.learn.losses import LossSettings, damage_loss, harm_loss
 from iconface_video.models.cascade import CascadeAutoencoder
 from iconface_video.models.embedded import as_cascade
 from iconface_video.pipelines.train import _freeze
-from iconface_video.train.data import FaceMixer, FaceSet, MixSettings
-from iconface_video.train.loss_settings import LossSettings
-from iconface_video.train.losses import damage_loss, harm_loss
-from iconface_video.train.refiner import RefinerTask, Window
-from iconface_video.train.restorer import RestorerTask
-from iconface_video.train.trainer import Trainer, TrainSettings
-from iconface_video.train.validation import ValidationSet
 from tests.train.test_restorer_task import faces, small_model
 
 __all__ = ["faces"]

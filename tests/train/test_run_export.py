@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from iconface_video.cli.main import main
 from iconface_video.errors import CheckpointError, InputError, UsageError
-from iconface_video.train.run_export import export_run, import_run
-from iconface_video.train.run_state import checkpoints
-from iconface_video.train.trainer import Losses, Task, Trainer, TrainSettings
+from iconface_video.lab.train.run_export import export_run, import_run
+from iconface_video.lab.train.run_state import checkpoints
+from iconface_video.lab.train.trainer import Losses, Task, Trainer, TrainSettings
 
 SETTINGS = TrainSettings(
     max_steps=12, optimizer="muon", learning_rate=3e-3, warmup_steps=1, validate_every=99, log_every=1, precision="no", cpu=True

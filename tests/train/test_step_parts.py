@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 from iconface_video.cli.main import main
-from iconface_video.train.step_parts import measure_steps
-from iconface_video.train.trainer import Losses, Task, Trainer, TrainSettings
+from iconface_video.lab.bench.training_step import measure_steps
+from iconface_video.lab.train.trainer import Losses, Task, Trainer, TrainSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,7 +108,7 @@ def checkout(folder: Path, seconds: float) -> Path:
     """What the comparison asks of a revision, with steps that take so long."""
     files = {
         "iconface_video/__init__.py": "",
-        "iconface_video/train/config.py": "import yaml\nRestorerConfig = dict\ndef read_config(kind, path):\n    return yaml.safe_load(path.read_text())\n",
+        "iconface_video/lab/train/config.py": "import yaml\nRestorerConfig = dict\ndef read_config(kind, path):\n    return yaml.safe_load(path.read_text())\n",
         "pipelines/train.py": TRAINER.format(seconds=seconds),
         "configs/training/embedded-noise.yaml": "stage: restorer\nlosses: {}\ntrainer: {}\n",
     }

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from iconface_video.errors import CheckpointError, UsageError
+from iconface_video.lab.train.config import RestorerConfig, read_config, read_stages
+from iconface_video.lab.train.trainer import Task, Trainer, TrainSettings
+from iconface_video.learn.losses import hard_example_loss, identity_loss
 from iconface_video.settings import from_mapping
-from iconface_video.train.config import RestorerConfig, read_config, read_stages
-from iconface_video.train.losses import hard_example_loss, identity_loss
-from iconface_video.train.trainer import Task, Trainer, TrainSettings
 
 
 class LineTask(Task):
@@ -194,7 +194,7 @@ def test_a_stage_that_ends_by_time_has_its_rate_fall_in_step(tmp_path: Path) -> 
 
 def test_bfloat16_only_where_it_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     for fast, wanted in ((True, "bf16"), (False, "no")):
-        monkeypatch.setattr("iconface_video.train.trainer.has_fast_bfloat16", lambda device, fast=fast: fast)
+        monkeypatch.setattr("iconface_video.lab.train.trainer.has_fast_bfloat16", lambda device, fast=fast: fast)
         assert TrainSettings(cpu=True).mixed_precision() == wanted
     assert TrainSettings(precision="bf16").mixed_precision() == "bf16"
     with pytest.raises(UsageError, match="must be one of auto, no, bf16, fp16"):

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from iconface_video.video import boxes, ebml
+from iconface_video.video import boxes
+from iconface_video.video import stream_header as ebml
 
 
 def _box(kind: bytes, content: bytes) -> bytes:

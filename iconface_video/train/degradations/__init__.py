@@ -1,9 +1,0 @@
-"""Synthetic damage: `degrade` for single pictures (the trainers' online mix), effects and presets for whole clips (`clip`, `film`, `codec`,
-`presets`), and both applied to files (`files`).
-"""
-
-from __future__ import annotations
-
-from iconface_video.train.degradations.picture import BUCKET_WEIGHTS, degrade, sample_strength
-
-__all__ = ["BUCKET_WEIGHTS", "degrade", "sample_strength"]

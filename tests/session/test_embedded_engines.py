@@ -1,0 +1,38 @@
+"""The real model: its faces do not depend on how many processes restore them, as long as these have equally many threads."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from iconface_video.faces.detector import CenterFace
+from iconface_video.session.engines.job import load_restorer
+from iconface_video.session.engines.local import LocalEngine
+from iconface_video.session.engines.workers import WorkersEngine
+from tests.session.engine_parts import SETTINGS, crops_of, without
+
+
+def test_two_workers_make_what_one_process_with_as_many_threads_makes(found, tmp_path):
+    """Slow, as each worker loads torch and the model: that the promise holds for the model itself can be seen no other way."""
+    # As in a run: the detector was here before, and must not leave this process another arithmetic than a worker's.
+    CenterFace().detect(np.zeros((64, 64, 3), np.uint8))
+    model = load_restorer(SETTINGS)
+    chosen = (0, 3)
+    others = [index for index in range(8) if index not in chosen]
+    here = without(found.work(tmp_path / "here", crop_sizes=model.crop_sizes), *others)
+    there = without(found.work(tmp_path / "there", crop_sizes=model.crop_sizes), *others)
+    engine = WorkersEngine(SETTINGS, ["cpu", "cpu"], threads=1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        LocalEngine(model).restore(here, lambda done: None, lambda event: None, lambda: None)
+        facts = engine.model
+        engine.restore(there, lambda done: None, lambda event: None, lambda: None)
+    finally:
+        torch.set_num_threads(threads)
+        engine.close()
+    assert (facts.name, facts.crop_sizes) == (model.name, model.crop_sizes)
+    assert facts.identity["threads"] == 1
+    assert facts.identity["device"] == "cpu"
+    assert len(crops_of(here)) >= 10
+    assert crops_of(there) == crops_of(here)
