@@ -22,10 +22,11 @@ from iconface_video.lab.train.restorer import RestorerTask
 from iconface_video.lab.train.run_state import checkpoints, newest_stage
 from iconface_video.lab.train.trainer import Task, Trainer
 from iconface_video.lab.train.validation import ValidationSet
-from iconface_video.models.checkpoints import load_model, save_model
+from iconface_video.models.checkpoints import load_model
 from iconface_video.models.embedded import EMBEDDED_CASCADE, EMBEDDED_PIXELS, as_cascade, build_embedded
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder, PixelAutoencoderSettings
+from iconface_video.models.saving import save_model
 from iconface_video.pipelines.train_parts import export_full_size, full_size_trainer, is_full_size, is_run_of_full_size
 
 OnLog = Callable[[int, dict[str, float]], None]

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iconface_video.errors import CheckpointError, UsageError
-from iconface_video.faces.onnx_models import free_picture_size
+from iconface_video.faces.onnx_shape import free_picture_size
 from iconface_video.settings import SurveySettings
 from iconface_video.types import Detection, Float32, UInt8
 

@@ -1,13 +1,8 @@
-"""Losses of the restorer: flow matching, identity (IConFace eq. 9-12, RefFR's hard example), perceptual, adversarial.
-
-Weights of the restorer's losses.
-"""
+"""Losses of the restorer: flow matching, identity (IConFace eq. 9-12, RefFR's hard example), perceptual, adversarial."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +10,6 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 from iconface_video.errors import UsageError
-from iconface_video.settings import Count, Validated
 
 Embed = Callable[[Tensor], Tensor]
 """(B, 3, S, S) in [-1, 1], FFHQ frame -> (B, 512) raw identity embedding, differentiable."""
@@ -221,62 +215,3 @@ def hinge_restorer(fake: Judged, weight: Tensor | None = None) -> Tensor:
     """The restorer's side of it: to be taken for real at every scale. weight: (B,) of each picture; None: all alike."""
     per_picture = torch.stack([logits.flatten(1).mean(1) for logits in fake])
     return -(per_picture if weight is None else per_picture * weight).mean()
-
-
-@dataclass(frozen=True)
-class LossSettings(Validated):
-    """Weights of the losses; 0 leaves one out."""
-
-    stage: Literal["flow", "few_step"] = "flow"
-    steps: int = 1
-    """Sampler steps of the few-step stage."""
-    pixel: float = 1.0
-    pixel_scales: tuple[float, ...] = (1.0,)
-    """Weights of the pixel loss at full, half, quarter ... resolution."""
-    flow: float = 0.75
-    """L_fm of IConFace (flow stage only)."""
-    identity: float = 0.30
-    identity_kind: Literal["iconface", "hard_example"] = "iconface"
-    hard_weight: float = 0.25
-    """lambda_h of IConFace eq. 11."""
-    truth_identity: float = 0.0
-    """Weight of 1 - cos to the truth, with and without references (the paper has none without)."""
-    perceptual: float = 0.0
-    perceptual_share: float = 0.5
-    """Share of a batch that the perceptual loss looks at."""
-    adversarial: float = 0.0
-    texture_error: float = 0.0
-    """Input error (`charbonnier` in [-1, 1]; 0.05 at about 29 dB) above which a picture's adversarial weight falls in
-    proportion: where little is known, a judge of texture teaches to tear features. 0: nowhere."""
-    full_noise_share: float = 0.5
-    """Flow stage: probability of sigma 1, where few-step sampling starts."""
-    smallest_sigma: float = 0.2
-    """Below it the velocity's weight 1 / sigma^2 on the clean picture grows no further."""
-    spread: float = 0.0
-    """How much restorations of one face under different noise should differ, as a share of what a proper score asks for: 0 rewards
-    the middle of all that is possible, 1 a sample of it (few-step stage only; the frames of a pair then share their noise)."""
-    spread_every: Count = 1
-    """Of how many steps one has the spread, the perceptual, the identity or the adversarial loss: it counts that much more there,
-    and costs less."""
-    perceptual_every: Count = 1
-    identity_every: Count = 1
-    adversarial_every: Count = 1
-    damage: float = 0.0
-    """Weight of what a cascade's passes get wrong about how much is wrong at each place."""
-    harm: float = 0.0
-    """Weight of what a restoration makes worse than its input was, place by place, as a share of the input's error there."""
-    steady: float = 0.0
-    """Weight of what a face and the same face moved differ by once restored (pairs only, see `MixSettings.pair_share`)."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, (int, float)) and not value >= 0:
-                raise UsageError(f"the losses' {item.name} is {value}, must be at least 0")
-        if not 0 <= self.spread <= 1:  # above 1 differing without end would pay
-            raise UsageError(f"the losses' spread must be within [0, 1], got {self.spread}")
-        if self.spread and self.stage != "few_step":
-            raise UsageError("the losses' spread compares what comes of pure noise: it needs stage few_step")
-        if not self.pixel_scales or min(self.pixel_scales) < 0:
-            raise UsageError(f"the losses' pixel_scales are one weight or more, none below 0, got {list(self.pixel_scales)}")

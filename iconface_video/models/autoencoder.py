@@ -16,7 +16,7 @@ from diffusers import AutoencoderKLFlux2
 from torch import Tensor, nn
 
 from iconface_video.models.conditioning import Grid
-from iconface_video.models.flow import Prediction
+from iconface_video.models.traits import Prediction
 
 
 class SourceView(Protocol):

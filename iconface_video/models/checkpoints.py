@@ -13,8 +13,6 @@ manifest.json                  SHA-256 of all of them
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import resources
@@ -28,27 +26,26 @@ from diffusers import AutoencoderKLFlux2
 from torch import Tensor
 
 from iconface_video.errors import CheckpointError, UsageError
-from iconface_video.files import PARTIAL, aside
 from iconface_video.models import checkpoint_files as files
 from iconface_video.models import lora
 from iconface_video.models.autoencoder import LatentAutoencoder
-from iconface_video.models.bfl_base import is_bfl_file
+from iconface_video.models.bfl_base import checked_config, described_base, find_base, is_bfl_file, load_base
 from iconface_video.models.cascade import CascadeAutoencoder, CascadeSettings
 from iconface_video.models.conditioning import ConditioningSettings
 from iconface_video.models.download import PUBLISHED, prepared_folder
-from iconface_video.models.flow import make_sigmas
-from iconface_video.models.hub import checked_config, described_base, fetch, find_base, load_base
+from iconface_video.models.hub import fetch
 from iconface_video.models.load_options import LoadOptions, pick_device, pick_dtype, place
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder, PixelAutoencoderSettings
+from iconface_video.models.sampler import make_sigmas
 from iconface_video.models.traits import RestorerTraits
 from iconface_video.models.transformer import IConFaceTransformer
 from iconface_video.types import EMBEDDING_SIZE
 
 FORMAT_VERSION = 1
 INDEX = "model_index.json"
-_CLASS = "IConFaceModel"
-_ADAPTERS = Path("adapters") / "adapters.safetensors"
+MODEL_CLASS = "IConFaceModel"
+ADAPTERS = Path("adapters") / "adapters.safetensors"
 T = TypeVar("T")
 
 
@@ -132,10 +129,10 @@ def _pulled(name: str) -> Path:
 def read_index(folder: Path) -> dict[str, Any]:
     """model_index.json, of our version."""
     index = files.read_settings(folder / INDEX)
-    if index.get("_class_name") != _CLASS:
+    if index.get("_class_name") != MODEL_CLASS:
         kind = index.get("_class_name", "something else")
         raise CheckpointError(
-            f"{folder / INDEX}: this is a checkpoint of {kind}, not of {_CLASS}. A FLUX.2 base has to be given adapters first."
+            f"{folder / INDEX}: this is a checkpoint of {kind}, not of {MODEL_CLASS}. A FLUX.2 base has to be given adapters first."
         )
     version = index.get("format_version")
     if version != FORMAT_VERSION:
@@ -180,7 +177,7 @@ def _assemble(
     _check_adapters(folder, base_weights, conditioning)
     base = load_base(base_weights, held, options)
     transformer = IConFaceTransformer(base, conditioning)
-    files.load_into(transformer.adapters, folder / _ADAPTERS)
+    files.load_into(transformer.adapters, folder / ADAPTERS)
     if index.get("lora_rank"):
         _load_lora(transformer, index, folder / "lora" / "lora.safetensors", options)
     elif options.lora_scale != 1:
@@ -200,7 +197,7 @@ def _check_adapters(folder: Path, base_folder: Path, conditioning: ConditioningS
     base = described_base(base_folder)
     with torch.device("meta"), files.describing_a_model(folder / INDEX):
         expected = IConFaceTransformer(base, conditioning).adapters.state_dict()
-    files.check_shapes(files.read_shapes(folder / _ADAPTERS), expected, folder / _ADAPTERS)
+    files.check_shapes(files.read_shapes(folder / ADAPTERS), expected, folder / ADAPTERS)
 
 
 def _scheduler(path: Path) -> dict[str, Any]:
@@ -279,123 +276,3 @@ def _load_lora(transformer: IConFaceTransformer, index: Mapping[str, Any], path:
     lora.load_lora_state(transformer, state)
     if options.lora_scale != 1:
         lora.scale_lora(transformer, options.lora_scale)
-
-
-# ---- saving
-
-
-def save_model(
-    model: IConFaceModel,
-    folder: Path,
-    base: str | None = None,
-    storage_dtype: torch.dtype | None = None,
-    overwrite: bool = False,
-    base_revision: str | None = None,
-) -> None:
-    """Write a checkpoint folder; nothing stands under its name until it is whole.
-
-    Args:
-        base: hub:owner/name or folder of the unchanged FLUX.2 checkpoint: backbone and VAE are left out and LoRA is kept apart.
-            None: everything is written, LoRA merged into the backbone.
-        storage_dtype: of the weights on disk; None: as they are.
-        base_revision: of a base on the hub, where it matters.
-    """
-    check_model_folder(folder, overwrite)
-    unfinished = aside(folder, PARTIAL)
-    unfinished.mkdir(parents=True)
-    try:
-        _write_model(model, unfinished, base, storage_dtype, base_revision)
-        _put_in_place(unfinished, folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-
-
-def check_model_folder(folder: Path, overwrite: bool = False) -> None:
-    """Raises UsageError where no model can be written to a folder: it is taken, or (with `overwrite`) holds something else."""
-    if not folder.exists():
-        return
-    if not overwrite:
-        raise UsageError(f"{folder} is there already: name another folder, or allow overwriting")
-    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / files.MANIFEST).is_file()):
-        raise UsageError(
-            f"{folder} holds something else than a model (no {files.MANIFEST}), which is not replaced: name another folder"
-        )
-
-
-def _put_in_place(unfinished: Path, folder: Path) -> None:
-    """Instead of the model that stands there, if one does; what others have put beside that stays."""
-    if not folder.exists():
-        os.replace(unfinished, folder)
-        return
-    listed = files.read_json(folder / files.MANIFEST).get("files", {}) if (folder / files.MANIFEST).is_file() else {}
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder)
-        if path.is_file() and name.as_posix() not in (*listed, files.MANIFEST) and not (unfinished / name).exists():
-            (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, unfinished / name)
-    earlier = aside(folder, ".earlier")
-    os.replace(folder, earlier)
-    os.replace(unfinished, folder)
-    shutil.rmtree(earlier)
-
-
-def _write_model(
-    model: IConFaceModel, folder: Path, base: str | None, storage_dtype: torch.dtype | None, base_revision: str | None
-) -> None:
-    transformer = model.transformer
-    kept_apart = base is not None and lora.has_lora(transformer)
-    is_latent = isinstance(model.autoencoder, LatentAutoencoder)
-    index: dict[str, Any] = {
-        "_class_name": _CLASS,
-        "format_version": FORMAT_VERSION,
-        "traits": model.traits.to_dict(),
-        "conditioning": transformer.settings.to_dict(),
-        "autoencoder": _kind_of(model.autoencoder),
-        "base": base,
-        "base_revision": base_revision if base is not None else None,
-        "lora_rank": lora.lora_rank(transformer) if kept_apart else None,
-    }
-    if kept_apart:
-        index["lora_alpha"] = lora.lora_alpha(transformer)
-        index["lora_modules"] = lora.module_kinds(lora.lora_state(transformer))
-    files.write_json(folder / INDEX, index)
-    if base is None:
-        _save_config(transformer.base, folder / "transformer")
-        weights = folder / "transformer" / files.DIFFUSERS_WEIGHTS
-        files.write_tensors(weights, lora.merged_base_state(transformer), storage_dtype)
-    elif kept_apart:
-        files.write_tensors(folder / "lora" / "lora.safetensors", lora.lora_state(transformer), storage_dtype)
-    files.write_tensors(folder / _ADAPTERS, transformer.adapters.state_dict(), storage_dtype)
-    if base is None or not is_latent or is_bfl_file(Path(base)):
-        _save_autoencoder(model.autoencoder, folder / "autoencoder", storage_dtype)
-    files.write_json(folder / "scheduler" / "scheduler_config.json", model.scheduler_config)
-    prompts = {"prompt": model.prompt, "negative_prompt": model.negative_prompt}
-    present = {name: prompt for name, prompt in prompts.items() if prompt is not None}
-    files.write_tensors(folder / "prompt_embedding.safetensors", present, storage_dtype)
-    files.write_manifest(folder)
-
-
-def _kind_of(autoencoder: torch.nn.Module) -> str:
-    """How the index names it."""
-    if isinstance(autoencoder, LatentAutoencoder):
-        return "latent"
-    return "cascade" if isinstance(autoencoder, CascadeAutoencoder) else "pixel"
-
-
-def _save_config(module: Any, folder: Path) -> None:
-    """diffusers' config.json, without the folder on this machine that the module was loaded from."""
-    module.save_config(str(folder))
-    path = folder / "config.json"
-    config = files.read_json(path)
-    config.pop("_name_or_path", None)
-    files.write_json(path, config)
-
-
-def _save_autoencoder(autoencoder: torch.nn.Module, folder: Path, storage_dtype: torch.dtype | None) -> None:
-    if isinstance(autoencoder, LatentAutoencoder):
-        _save_config(autoencoder.vae, folder)
-        files.write_tensors(folder / files.DIFFUSERS_WEIGHTS, autoencoder.vae.state_dict(), storage_dtype)
-    elif isinstance(autoencoder, (PixelAutoencoder, CascadeAutoencoder)):
-        files.write_json(folder / "config.json", autoencoder.settings.to_dict())
-        files.write_tensors(folder / "autoencoder.safetensors", autoencoder.state_dict(), storage_dtype)

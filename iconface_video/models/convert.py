@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models import checkpoint_files as files
 from iconface_video.models import lora as peft_lora
-from iconface_video.models.bfl_base import is_bfl_file
+from iconface_video.models.bfl_base import described_base, find_base, is_bfl_file, load_base
 from iconface_video.models.bfl_lora import LoraFile, check_fit, read_lora
-from iconface_video.models.checkpoints import INDEX, load_vae, save_model
+from iconface_video.models.checkpoints import INDEX, load_vae
 from iconface_video.models.conditioning import ConditioningSettings
 from iconface_video.models.download import (
     FACEIR_TRAITS,
@@ -32,9 +32,9 @@ from iconface_video.models.download import (
     list_part,
     prepared_folder,
 )
-from iconface_video.models.hub import described_base, find_base, load_base
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.prompt import encode_prompts
+from iconface_video.models.saving import save_model
 from iconface_video.models.traits import RestorerTraits
 from iconface_video.models.transformer import IConFaceTransformer
 

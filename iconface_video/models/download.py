@@ -235,7 +235,7 @@ FLUX2_SCHEDULE = {
     "use_dynamic_shifting": True,
     "time_shift_type": "exponential",
 }
-"""Euler steps on a falling line from 1 to 0, bent by FLUX.2's empirical mu of tokens and steps (`models.flow`)."""
+"""Euler steps on a falling line from 1 to 0, bent by FLUX.2's empirical mu of tokens and steps (`models.sampler`)."""
 FACEIR_TRAITS = RestorerTraits(
     name="flux-faceir",
     prediction="velocity",

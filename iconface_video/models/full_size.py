@@ -11,14 +11,15 @@ from torch import Tensor
 
 from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models.autoencoder import LatentAutoencoder
+from iconface_video.models.bfl_base import find_base, load_base
 from iconface_video.models.checkpoint_files import read_json
-from iconface_video.models.checkpoints import INDEX, check_model_folder, load_vae, save_model
+from iconface_video.models.checkpoints import INDEX, load_vae
 from iconface_video.models.conditioning import ConditioningSettings
-from iconface_video.models.hub import find_base, load_base
 from iconface_video.models.lora import DEFAULT_RANK, add_lora, import_peft
 from iconface_video.models.memory_plan import Architecture
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.prompt import NEGATIVE_PROMPT, RESTORATION_PROMPT, encode_prompts
+from iconface_video.models.saving import check_model_folder, save_model
 from iconface_video.models.traits import RestorerTraits
 from iconface_video.models.transformer import IConFaceTransformer
 

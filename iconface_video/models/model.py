@@ -15,9 +15,9 @@ from iconface_video.errors import UsageError
 from iconface_video.models.autoencoder import Autoencoder, StateCodec
 from iconface_video.models.cascade import CascadeAutoencoder
 from iconface_video.models.context import Conditioning, ReferenceContext, batch_references
-from iconface_video.models.flow import Parametrisation, add_noise, guided, make_sigmas, sample_euler
 from iconface_video.models.pixel_autoencoder import Decoded
-from iconface_video.models.traits import RestorerTraits
+from iconface_video.models.sampler import guided, make_sigmas, sample_euler
+from iconface_video.models.traits import Parametrisation, RestorerTraits, add_noise
 from iconface_video.models.transformer import IConFaceTransformer
 from iconface_video.types import EMBEDDING_SIZE, Float32, UInt8
 

@@ -128,8 +128,8 @@ def hash_weights(settings: RestoreSettings) -> str:
 
 
 def _hash_model(folder: Path) -> str:
+    from iconface_video.models.bfl_base import base_files, find_base
     from iconface_video.models.checkpoints import read_index
-    from iconface_video.models.hub import base_files, find_base
 
     own = hash_folder(folder)
     index = read_index(folder)

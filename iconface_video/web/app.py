@@ -24,7 +24,8 @@ from iconface_video.errors import IconFaceError, UsageError
 from iconface_video.video.probe import probe
 from iconface_video.web.engine import Engine
 from iconface_video.web.people import thumbnail
-from iconface_video.web.requests import Guard, ServeSettings, UploadTooLarge, receive, safe_name, sentence
+from iconface_video.web.requests import Guard, UploadTooLarge, receive, safe_name, sentence
+from iconface_video.web.serving import ServeSettings
 from iconface_video.web.work import AFTER, BEFORE, FILM
 from iconface_video.web.workspace import Workspace
 from iconface_video.web.workspaces import Workspaces

@@ -8,7 +8,7 @@ import webbrowser
 from collections.abc import Callable
 
 from iconface_video.errors import UsageError
-from iconface_video.web.requests import ServeSettings
+from iconface_video.web.serving import ServeSettings
 
 _log = logging.getLogger(__name__)
 _GRACE_SECONDS = 2

@@ -16,7 +16,7 @@ from typing import IO
 from iconface_video.errors import UsageError
 from iconface_video.web.engine import Engine
 from iconface_video.web.jobs import JobQueue
-from iconface_video.web.requests import ServeSettings
+from iconface_video.web.serving import ServeSettings
 from iconface_video.web.workspace import Workspace
 
 _log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import onnxruntime
 import pytest
 
 from iconface_video.faces.detector import find_model
-from iconface_video.faces.onnx_models import free_picture_size
+from iconface_video.faces.onnx_shape import free_picture_size
 
 
 def test_onnxruntime_reads_the_edited_network_as_free_in_size():

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.faces.identity_encoder import EncoderSettings, IdentityEncoder, load_identity_encoder, save_identity_encoder
 from iconface_video.models.checkpoint_files import MANIFEST, read_json, read_shapes, read_tensors, verify_manifest
-from iconface_video.models.checkpoints import load_model, save_model
+from iconface_video.models.checkpoints import load_model
+from iconface_video.models.saving import save_model
 from tests.models.tiny_models import tiny_pixel_model
 
 MUTANTS = 120

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from iconface_video.errors import UsageError
-from iconface_video.models.checkpoints import load_model, save_model
+from iconface_video.models.checkpoints import load_model
 from iconface_video.models.embedded import build_embedded
 from iconface_video.models.registry import average_models
+from iconface_video.models.saving import save_model
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from iconface_video.errors import CheckpointError
-from iconface_video.models.bfl_base import bfl_config, bfl_shapes, check_bfl_base, load_bfl_base
+from iconface_video.models.bfl_base import bfl_config, bfl_shapes, check_bfl_base, load_base, load_bfl_base
 from iconface_video.models.conditioning import grid_positions, text_positions
 from iconface_video.models.full_size import KLEIN_4B_BASE
-from iconface_video.models.hub import load_base
 from tests.models.published_form import full_config, in_bfl_names, tiny_base
 from tests.models.tiny_models import TINY
 

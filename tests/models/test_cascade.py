@@ -14,10 +14,11 @@ from torch import Tensor
 from iconface_video.errors import CheckpointError
 from iconface_video.models.cascade import CascadeAutoencoder, CascadeSettings, halvings, shrunk_state
 from iconface_video.models.checkpoint_files import write_json, write_manifest
-from iconface_video.models.checkpoints import load_model, save_model
+from iconface_video.models.checkpoints import load_model
 from iconface_video.models.embedded import as_cascade
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.picture_layers import GlobalAttention
+from iconface_video.models.saving import save_model
 from tests.models.tiny_models import TINY_PIXELS, start_all, tiny_pixel_model
 
 

@@ -14,9 +14,10 @@ from torch import Tensor
 from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models import checkpoints
 from iconface_video.models.checkpoint_files import verify_manifest
-from iconface_video.models.checkpoints import find_checkpoint, load_base, load_model, save_model
+from iconface_video.models.checkpoints import find_checkpoint, load_base, load_model
 from iconface_video.models.full_size import build_on_base, count_full_size, count_parameters
 from iconface_video.models.model import IConFaceModel
+from iconface_video.models.saving import save_model
 from iconface_video.models.traits import RestorerTraits
 from tests.models.tiny_models import TINY, TINY_CONDITIONING, TINY_SCHEDULER, tiny_pixel_model, tiny_vae
 

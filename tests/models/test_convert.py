@@ -187,7 +187,7 @@ def test_the_schedule_is_the_published_one(converted: Path) -> None:
 
     from diffusers.pipelines.flux2.pipeline_flux2_klein import compute_empirical_mu
 
-    from iconface_video.models.flow import make_sigmas
+    from iconface_video.models.sampler import make_sigmas
 
     config = json.loads((converted / "scheduler" / "scheduler_config.json").read_text())
     for steps in (12, 50):

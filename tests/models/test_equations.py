@@ -12,7 +12,7 @@ from torch import Tensor
 
 from iconface_video.models.attention import ReferenceTokens
 from iconface_video.models.conditioning import InputResidual, MemoryAttention, MemoryPooler, smooth_tokens
-from iconface_video.models.flow import Parametrisation, add_noise
+from iconface_video.models.traits import Parametrisation, add_noise
 from tests.models.tiny_models import tiny_transformer
 
 Draw = Callable[..., Tensor]

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from iconface_video.errors import UsageError
-from iconface_video.models.checkpoints import load_model, save_model
+from iconface_video.models.checkpoints import load_model
 from iconface_video.models.load_options import LoadOptions, has_fast_bfloat16, pick_device, pick_dtype
 from iconface_video.models.model import IConFaceModel
+from iconface_video.models.saving import save_model
 from iconface_video.models.traits import RestorerTraits
 from tests.models.tiny_models import tiny_latent_model, tiny_pixel_model
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from iconface_video.cli.models_command import app, human_size
 from iconface_video.errors import CheckpointError
 from iconface_video.lab.bench.stages import Speed, bench_model
-from iconface_video.models.checkpoints import save_model
+from iconface_video.models.saving import save_model
 from tests.models.tiny_models import tiny_pixel_model
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from iconface_video.errors import UsageError
 from iconface_video.models.embedded import EMBEDDED_SCHEDULER
-from iconface_video.models.flow import guided, make_sigmas, resolution_shift, sample_euler
+from iconface_video.models.sampler import guided, make_sigmas, resolution_shift, sample_euler
 
 KLEIN_SCHEDULER: dict[str, Any] = {"use_dynamic_shifting": True, "time_shift_type": "exponential", "shift": 3.0}
 

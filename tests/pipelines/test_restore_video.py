@@ -288,8 +288,8 @@ def test_the_real_model_class_runs_from_a_checkpoint(face_clip, settings, tmp_pa
     """Tiny, random weights, through save and load."""
     import torch
 
-    from iconface_video.models.checkpoints import save_model
     from iconface_video.models.embedded import build_embedded
+    from iconface_video.models.saving import save_model
 
     torch.manual_seed(0)
     tiny = {"num_layers": 1, "num_single_layers": 1, "num_attention_heads": 1}

@@ -19,7 +19,7 @@ from iconface_video.lab.train.config import RestorerConfig, ValidationSettings, 
 from iconface_video.lab.train.data import FaceSettings, MixSettings
 from iconface_video.lab.train.full_size import Trainables
 from iconface_video.lab.train.trainer import TrainSettings
-from iconface_video.learn.losses import LossSettings
+from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.models.checkpoints import load_model, read_index
 from iconface_video.models.convert import BaseChoice, Prompts, convert_lora
 from iconface_video.models.download import FACEIR_TRAITS

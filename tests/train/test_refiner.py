@@ -15,7 +15,8 @@ from iconface_video.lab.train.refiner import RefinerTask, Window
 from iconface_video.lab.train.restorer import RestorerTask
 from iconface_video.lab.train.trainer import Trainer, TrainSettings
 from iconface_video.lab.train.validation import ValidationSet
-from iconface_video.learn.losses import LossSettings, damage_loss, harm_loss
+from iconface_video.learn.loss_settings import LossSettings
+from iconface_video.learn.losses import damage_loss, harm_loss
 from iconface_video.models.cascade import CascadeAutoencoder
 from iconface_video.models.embedded import as_cascade
 from iconface_video.pipelines.train import _freeze

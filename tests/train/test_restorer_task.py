@@ -19,7 +19,8 @@ from iconface_video.lab.train.data import FaceMixer, FaceSet, FaceSettings, MixS
 from iconface_video.lab.train.restorer import RestorerTask
 from iconface_video.lab.train.trainer import Trainer, TrainSettings
 from iconface_video.lab.train.validation import ValidationSet, to_tensor
-from iconface_video.learn.losses import LossSettings, steady_loss
+from iconface_video.learn.loss_settings import LossSettings
+from iconface_video.learn.losses import steady_loss
 from iconface_video.models.embedded import build_embedded
 from iconface_video.models.model import IConFaceModel
 from tests.models.tiny_models import TINY_CONDITIONING, TINY_PIXELS

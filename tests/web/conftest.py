@@ -18,7 +18,7 @@ from iconface_video.settings import RunSettings, SurveySettings
 from iconface_video.types import Survey
 from iconface_video.web.app import create_app
 from iconface_video.web.engine import Engine
-from iconface_video.web.requests import ServeSettings
+from iconface_video.web.serving import ServeSettings
 
 ADDRESS = "http://127.0.0.1:8765"
 

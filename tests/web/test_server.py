@@ -10,7 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from iconface_video.web.app import create_app
-from iconface_video.web.requests import ServeSettings, safe_name
+from iconface_video.web.requests import safe_name
+from iconface_video.web.serving import ServeSettings
 from tests.web.conftest import ADDRESS, NoModels
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from iconface_video.cli.main import main
 from iconface_video.errors import UsageError
-from iconface_video.web.requests import ServeSettings
 from iconface_video.web.server import listen, serve, url_of
+from iconface_video.web.serving import ServeSettings
 
 
 class StandIn:

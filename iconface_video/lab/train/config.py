@@ -15,7 +15,7 @@ from iconface_video.files import read_mapping
 from iconface_video.lab.train.data import FaceSettings, MixSettings
 from iconface_video.lab.train.encoder import EncoderTaskSettings
 from iconface_video.lab.train.trainer import TrainSettings
-from iconface_video.learn.losses import LossSettings
+from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.settings import Count, CountOrZero, Validated, Within, from_mapping
 
 T = TypeVar("T")

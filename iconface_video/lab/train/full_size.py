@@ -17,11 +17,12 @@ from iconface_video.lab.train.data import FaceBatch, FaceMixer
 from iconface_video.lab.train.restorer import RestorerTask
 from iconface_video.lab.train.trainer import Losses
 from iconface_video.lab.train.validation import ValidationSet, to_tensor
-from iconface_video.learn.losses import LossSettings, identity_loss
+from iconface_video.learn.loss_settings import LossSettings
+from iconface_video.learn.losses import identity_loss
 from iconface_video.models import lora
 from iconface_video.models.conditioning import ConditioningSettings
-from iconface_video.models.flow import add_noise
 from iconface_video.models.model import IConFaceModel
+from iconface_video.models.traits import add_noise
 from iconface_video.models.transformer import IConFaceTransformer
 
 PROMPT_DROPOUT = 0.1

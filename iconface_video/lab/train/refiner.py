@@ -15,7 +15,7 @@ from iconface_video.faces.identity_encoder import IdentityEncoder
 from iconface_video.lab.train.data import FaceMixer
 from iconface_video.lab.train.restorer import Attempt, RestorerTask, Shown
 from iconface_video.lab.train.validation import ValidationSet
-from iconface_video.learn.losses import LossSettings
+from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.models.cascade import CascadeAutoencoder, shrunk_state
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import STRIDE, Decoded, Guide

@@ -22,8 +22,8 @@ from iconface_video.lab.train.autoencoder import faster_parts
 from iconface_video.lab.train.data import FaceBatch, FaceMixer, UInt8, stream
 from iconface_video.lab.train.trainer import Losses, Task
 from iconface_video.lab.train.validation import ValidationSet, to_tensor, validate_columns
+from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.learn.losses import (
-    LossSettings,
     PatchDiscriminator,
     PerceptualLoss,
     charbonnier,
@@ -38,9 +38,10 @@ from iconface_video.learn.losses import (
     steady_loss,
 )
 from iconface_video.models.cascade import CascadeAutoencoder
-from iconface_video.models.flow import add_noise, sample_euler
 from iconface_video.models.model import Conditioning, IConFaceModel
 from iconface_video.models.pixel_autoencoder import Decoded, PixelAutoencoder
+from iconface_video.models.sampler import sample_euler
+from iconface_video.models.traits import add_noise
 
 PIXEL_SCALE = 0.05
 """Typical error of a degraded picture; brings the relative pixel loss to the scale of a plain one."""
