@@ -98,22 +98,24 @@ def compare_videos(
     with VideoReader(request.a, ReadSettings()) as a, VideoReader(request.b, ReadSettings()) as b:
         view = _View(request, a, b)
         notes = list(view.notes)
-        film = None if output is None else _film_plan(view, output, settings, encode, force)
-        if film is not None:
-            _refuse_input(film.path, request.b, "second")
-            notes += film.notes
+        video_stream = None if output is None else _film_plan(view, output, settings, encode, force)
+        if video_stream is not None:
+            _refuse_input(video_stream.path, request.b, "second")
+            notes += video_stream.notes
         pages = None if page is None else _Page(page, view, settings, force, request.at)
         for note in notes:
             watch.report(Progress("render", 0, None, message=note))
         with watch.stage("render"), ExitStack() as stack:
-            if film is not None:
-                stack.enter_context(writing(film.path))
+            if video_stream is not None:
+                stack.enter_context(writing(video_stream.path))
             if pages is not None:
                 stack.enter_context(pages.alone())
-            frames, late = _show(view, film, pages, settings, encode, watch)
+            frames, late = _show(view, video_stream, pages, settings, encode, watch)
     notes += late
     written = None if pages is None else pages.path
-    return CompareReport(None if film is None else film.path, written, frames, watch.seconds["render"], tuple(notes))
+    return CompareReport(
+        None if video_stream is None else video_stream.path, written, frames, watch.seconds["render"], tuple(notes)
+    )
 
 
 class _View:
@@ -197,7 +199,12 @@ class _View:
 
 
 def _show(
-    view: _View, film: OutputPlan | None, page: _Page | None, settings: CompareSettings, encode: EncodeSettings, watch: Watch
+    view: _View,
+    video_stream: OutputPlan | None,
+    page: _Page | None,
+    settings: CompareSettings,
+    encode: EncodeSettings,
+    watch: Watch,
 ) -> tuple[int, list[str]]:
     """The one pass: decode both, fit, hand to whoever writes. Returns the number of frames and late notes."""
     composer = Composer(view.canvas, settings, view.labels if view.shows_labels else ("", ""))
@@ -205,8 +212,8 @@ def _show(
     done = 0
     with ExitStack() as stack:
         writer = None
-        if film is not None:
-            writer = stack.enter_context(view.writer(film, view.info(*composer.size, view.canvas.pix_fmt), encode))
+        if video_stream is not None:
+            writer = stack.enter_context(view.writer(video_stream, view.info(*composer.size, view.canvas.pix_fmt), encode))
         if page is not None:
             stack.enter_context(page)
         pairing, usual = view.pairs(stack)

@@ -244,11 +244,11 @@ class _Work:
                 self.done.append(variant.name)
                 self.watch.report(Progress("evaluate", len(self.done), self.total, unit="runs"))
             title = slug(f"{clip.stem} {damage}")
-            measurement, film = self._measured(versions, found, title)
+            measurement, video_stream = self._measured(versions, found, title)
             spent = {run.name: run.seconds for run in runs}
             figures = {name: self._figures(measurement, name, versions, spent) for name in versions}
             notes = _equal_runs(runs)
-        return Case(clip.stem, damage, figures, measurement, film, tuple(notes))
+        return Case(clip.stem, damage, figures, measurement, video_stream, tuple(notes))
 
     def _version(self, variant: Variant, degraded: Path, folder: Path, runs: list[_Run]) -> Version:
         """Restore, or render from the store of a variant whose faces are the same."""
@@ -290,9 +290,9 @@ class _Work:
     def _measured(self, versions: dict[str, Version], found: Survey, title: str) -> tuple[Measurement, str]:
         shown = versions_to_show(list(versions), self.choice.variants[0].name)
         main = max(found.tracks, key=len).track_id
-        film = Path("clips") / f"{title}.mp4"
+        video_stream = Path("clips") / f"{title}.mp4"
         with ExitStack() as stack:
-            writer = stack.enter_context(SideBySide(self.out / film, shown))
+            writer = stack.enter_context(SideBySide(self.out / video_stream, shown))
 
             def write(track_id: int, seconds: float, crops: object) -> None:
                 if track_id == main:
@@ -301,7 +301,7 @@ class _Work:
             measurement = measure_versions(
                 versions, found, self.instruments, self.choice.size, self.settings.read, write, self.watch.check
             )
-        return measurement, str(film)
+        return measurement, str(video_stream)
 
     def _figures(self, measurement: Measurement, name: str, versions: dict[str, Version], spent: dict[str, float]) -> Figures:
         figures = figures_of(measurement, name)

@@ -26,7 +26,9 @@ FRAMES = (4, 10)
 fields together, or looks ahead, treats a clip's last frame unlike all others."""
 
 
-def filmed_pair(picture: UInt8, move: NDArray[np.float32], level: float, rng: np.random.Generator) -> tuple[UInt8, UInt8]:
+def degraded_clip_pair(
+    picture: UInt8, move: NDArray[np.float32], level: float, rng: np.random.Generator
+) -> tuple[UInt8, UInt8]:
     """The face of `picture` in two neighbouring frames of one damaged clip.
 
     Args:

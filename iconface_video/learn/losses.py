@@ -105,7 +105,7 @@ def hard_example_loss(restored: Tensor, reference: Tensor, truth: Tensor, refere
 
 
 @record_function("part: steady")
-def steady_loss(first: Tensor, second: Tensor, moves: Tensor) -> Tensor:
+def temporal_consistency_loss(first: Tensor, second: Tensor, moves: Tensor) -> Tensor:
     """What the same face, moved, differs by, per pair (B,): it is what flickers in a video.
 
     first, second: (B, 3, S, S).  moves: (B, 2, 3) affine, px of the first -> px of the second (pixel centres at integers).
@@ -206,7 +206,7 @@ Judged = tuple[Tensor, ...]
 """A judge's logits, one map a scale."""
 
 
-def hinge_judge(real: Judged, fake: Judged) -> Tensor:
+def hinge_discriminator(real: Judged, fake: Judged) -> Tensor:
     """The discriminator's hinge loss, mean over the scales."""
     return torch.stack([F.relu(1 - a).mean() + F.relu(1 + b).mean() for a, b in zip(real, fake)]).mean()
 

@@ -49,7 +49,7 @@ def residual_stack(channels: int, blocks: int) -> nn.Sequential:
     return nn.Sequential(*[ResidualBlock(channels) for _ in range(blocks)])
 
 
-class StateDoor(nn.Module):
+class GatedNoiseInjection(nn.Module):
     """Lets the sampler's state into the decoder, as much of it as the decoder's own map asks for at each place."""
 
     def __init__(self, channels: int, stride: int) -> None:

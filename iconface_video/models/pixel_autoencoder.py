@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iconface_video.models.local_attention import ReferenceAttention
-from iconface_video.models.picture_layers import Confidence, GlobalAttention, StateDoor, residual_stack
+from iconface_video.models.picture_layers import Confidence, GatedNoiseInjection, GlobalAttention, residual_stack
 
 STRIDE = 16
 """Pixels per token, each way."""
@@ -162,7 +162,7 @@ class PictureDecoder(nn.Module):
         self.ups = nn.ModuleList([nn.Conv2d(b, a, 3, padding=1) for a, b in pairwise(widths)])
         self.skips = nn.ModuleList([nn.Conv2d(w, w, 1) for w in widths[:3]])
         self.doors = nn.ModuleList(
-            [StateDoor(w, 2 ** (i + 1)) for i, w in enumerate(widths[:3])] if settings.state_doors else []
+            [GatedNoiseInjection(w, 2 ** (i + 1)) for i, w in enumerate(widths[:3])] if settings.state_doors else []
         )
         self.head_in = nn.Conv2d(widths[0] + 3, settings.head_width, 3, padding=1)
         self.head_out = nn.Conv2d(settings.head_width, 3, 3, padding=1)

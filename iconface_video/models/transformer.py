@@ -120,8 +120,8 @@ class IConFaceTransformer(nn.Module):
         outside_references = self._keys_of(references, grid) if isinstance(references, CachedReferences) else None
         if degraded is not None:
             has_residual = self.settings.degraded_residual
-            scene_tokens = self.adapters.input_residual(scene, grid, degraded, degraded_grid) if has_residual else scene
-            image = torch.cat([scene_tokens, degraded], 1)
+            noisy_tokens = self.adapters.input_residual(scene, grid, degraded, degraded_grid) if has_residual else scene
+            image = torch.cat([noisy_tokens, degraded], 1)
         else:
             image = scene
         looked_at = image.shape[1]  # tokens that the pathways act on; joint references follow them

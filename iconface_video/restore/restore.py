@@ -43,7 +43,7 @@ class ContextCache:
 
 
 @dataclass(eq=False)
-class _Standstill:
+class _DuplicateFrames:
     """The last different picture of a track: frames that show the same are not restored again."""
 
     pts: int
@@ -108,7 +108,7 @@ class SegmentRestorer:
         self._batch = settings.batch
         self._writer = writer
         self._rows = plan.rows_in(plan.handle_start(segment), segment.last_pts)
-        self._standing: dict[int, _Standstill] = {}
+        self._standing: dict[int, _DuplicateFrames] = {}
         self._waiting: dict[int, list[_Job]] = {}
         self._repeats: list[tuple[TrackPlan, int, int, Float64]] = []
         self.counts = RestoreCounts()
@@ -164,7 +164,7 @@ class SegmentRestorer:
             return
         matrix = crop_from_frame(self._framing.parameters(plan.track.parameters[row]), plan.crop_size, self._info)
         box = crop_box(frame, matrix, plan.crop_size)
-        self._standing[plan.track.track_id] = _Standstill(
+        self._standing[plan.track.track_id] = _DuplicateFrames(
             frame.pts, row // REPEAT_BLOCK, box, _samples(frame, box), matrix, in_segment
         )
         if in_segment:

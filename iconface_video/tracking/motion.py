@@ -87,23 +87,23 @@ def _places(shape: tuple[int, ...]) -> NDArray[np.complex128]:
 def _texture(patch: UInt8) -> Float64:
     """(h, w) how much there is to be seen: squared slope, inside the ellipse that fits the patch."""
     slope_x, slope_y = (cv2.Scharr(patch, cv2.CV_32F, *order, scale=1 / 32) for order in ((1, 0), (0, 1)))
-    places = _places(patch.shape)
-    inside = (places.real / (patch.shape[1] / 2)) ** 2 + (places.imag / (patch.shape[0] / 2)) ** 2 <= 1
+    path = _places(patch.shape)
+    inside = (path.real / (patch.shape[1] / 2)) ** 2 + (path.imag / (patch.shape[0] / 2)) ** 2 <= 1
     return np.asarray(np.minimum(slope_x**2 + slope_y**2, 100.0) * inside + 1e-6, np.float64)
 
 
 def _similarity(flow: Float32, weights: Float64) -> tuple[complex, complex]:
     """Turn (complex: growth and angle) and shift of the middle that most of the flow follows: iterated least squares."""
-    places = _places(flow.shape[:2])
+    path = _places(flow.shape[:2])
     moved = flow[..., 0] + 1j * flow[..., 1]
     trust, turn, shift = weights, 1 + 0j, 0j
     for _ in range(_ROUNDS):
         share = trust / trust.sum()
-        middle, mean = (share * places).sum(), (share * moved).sum()
-        off = places - middle
+        middle, mean = (share * path).sum(), (share * moved).sum()
+        off = path - middle
         growth = (share * off.conj() * (moved - mean)).sum() / max(float((share * np.abs(off) ** 2).sum()), 1e-9)
         turn, shift = 1 + growth, mean - growth * middle
-        miss = np.abs(moved - (turn - 1) * places - shift)
+        miss = np.abs(moved - (turn - 1) * path - shift)
         trust = weights / (1 + (miss / _ROBUST_PX) ** 2)
     return complex(turn), complex(shift)
 

@@ -42,11 +42,11 @@ _EVIDENCE_FRAMES = 3.0
 """... but never less than this many measured frames."""
 _EVIDENCE_TRUST = 0.6
 """Below 1: landmark noise of neighbouring frames is not independent, so evidence counts less than it seems to."""
-_REST_DEVIATIONS, _REST_SPEED, _REST_LIVELINESS, _REST_NOISE = 3.0, 4.0, 1.0, 0.1
-"""A face rests where its speed is insignificant, below px/s, and its liveliness below px/s^1.5; px/s of the hint given then."""
-_CATCH_UP_ROUNDS, _LAG, _MAX_HURRY = 4, 3.5, 4.0
-"""Where the smooth path stays behind the measurements by more than _LAG standard deviations (a jerk, a sudden start, film
-shot at few pictures a second), the face is taken to be up to _MAX_HURRY times as lively there, a few times over."""
+_REST_DEVIATIONS, _REST_SPEED, _REST_PROCESS_NOISE, _REST_NOISE = 3.0, 4.0, 1.0, 0.1
+"""A face rests where its speed is insignificant, below px/s, and its process noise below px/s^1.5; px/s of the hint given then."""
+_CATCH_UP_ROUNDS, _LARGEST_RESIDUAL, _MAX_INFLATION = 4, 3.5, 4.0
+"""Where the smooth path stays behind the measurements by more than _LARGEST_RESIDUAL standard deviations (a jerk, a sudden start, film
+shot at few pictures a second), the face is given up to _MAX_INFLATION times the process noise there, a few times over."""
 _SURE_MOTION = 0.6
 """Template px by which motion seen in the pictures is shrunk towards none: below, it is not told from their noise."""
 _OUTLIER = 3.0
@@ -96,22 +96,24 @@ def smooth_parameters(
         return _parameters(filled + carried, unit)
     values, noise = np.zeros((len(times), 4)), np.full((len(times), 4), np.inf)
     values[seen], noise[seen] = measured, deviation**2
-    liveliness = _liveliness(times, values, noise) / strength**2
+    process_noise = _process_noise(times, values, noise) / strength**2
     free = np.full_like(noise, np.inf)
-    places, speeds, deviations = _smooth(times, values, noise, liveliness**2, free)
+    path, speeds, deviations = _smooth(times, values, noise, process_noise**2, free)
     for _ in range(_CATCH_UP_ROUNDS):
-        lag = _lag((places - values) / np.sqrt(noise))
-        if (lag < _LAG * strength).all():
+        residual = _normalised_residual((path - values) / np.sqrt(noise))
+        if (residual < _LARGEST_RESIDUAL * strength).all():
             break
-        hurry = np.clip((lag / (0.5 * _LAG * strength)) ** 2, 1.0, _MAX_HURRY)
-        liveliness = liveliness * maximum_filter(np.where(lag < _LAG * strength, 1.0, hurry), (3, 1), mode="nearest")
-        places, speeds, deviations = _smooth(times, values, noise, liveliness**2, free)
-    density = liveliness**2
+        inflation = np.clip((residual / (0.5 * _LARGEST_RESIDUAL * strength)) ** 2, 1.0, _MAX_INFLATION)
+        process_noise = process_noise * maximum_filter(
+            np.where(residual < _LARGEST_RESIDUAL * strength, 1.0, inflation), (3, 1), mode="nearest"
+        )
+        path, speeds, deviations = _smooth(times, values, noise, process_noise**2, free)
+    density = process_noise**2
     # A speed that cannot be told from none is none: without this a still face would drift within its noise.
-    at_rest = (np.abs(speeds) < np.minimum(_REST_DEVIATIONS * deviations, _REST_SPEED)) & (density < _REST_LIVELINESS**2)
+    at_rest = (np.abs(speeds) < np.minimum(_REST_DEVIATIONS * deviations, _REST_SPEED)) & (density < _REST_PROCESS_NOISE**2)
     if at_rest.any():
-        places, _, _ = _smooth(times, values, noise, density, np.where(at_rest, _REST_NOISE**2, np.inf))
-    return _parameters(places + carried, unit)
+        path, _, _ = _smooth(times, values, noise, density, np.where(at_rest, _REST_NOISE**2, np.inf))
+    return _parameters(path + carried, unit)
 
 
 def _carried(times: Float64, motion: Float64, unit: float) -> Float64:
@@ -154,16 +156,16 @@ def _measure(times: Float64, points: Float64, scores: Float64, carried: Float64,
     found = estimate_parameters(points, weights)
     size = np.exp(-found[:, 0])
     turn = np.exp(found[:, 0] + 1j * found[:, 1])
-    place = (complex(*_CENTER) - (found[:, 2] + 1j * found[:, 3])) / turn
+    position = (complex(*_CENTER) - (found[:, 2] + 1j * found[:, 3])) / turn
     positions = np.stack(
-        [found[:, 0] * _RADIUS, np.unwrap(found[:, 1]) * _RADIUS, place.real / unit, place.imag / unit], axis=-1
+        [found[:, 0] * _RADIUS, np.unwrap(found[:, 1]) * _RADIUS, position.real / unit, position.imag / unit], axis=-1
     )
     positions -= carried
     deviation = _noise(scores) / np.sqrt(weights.sum(axis=-1))
     deviations = np.repeat(deviation[:, None], 4, axis=1)
     deviations[:, 2:] *= (size / unit)[:, None]
     deviations *= _noise_seen(positions / deviations)
-    return positions, deviations * _doubt(times, positions, deviations)
+    return positions, deviations * _outlier_weight(times, positions, deviations)
 
 
 def _parameters(positions: Float64, unit: float) -> Float64:
@@ -210,7 +212,7 @@ def _noise_seen(normalized: Float64) -> Float64:
     return np.clip(1.1 * seen, 0.3, 2.0)
 
 
-def _doubt(times: Float64, positions: Float64, deviations: Float64) -> Float64:
+def _outlier_weight(times: Float64, positions: Float64, deviations: Float64) -> Float64:
     """(n, 4) factor >= 1 on the noise of single measurements that stand out from their neighbours.
 
     Each is compared with the cubic through the two before and the two after it, so that fast but smooth motion is above
@@ -237,7 +239,7 @@ def _doubt(times: Float64, positions: Float64, deviations: Float64) -> Float64:
     return result
 
 
-def _liveliness(times: Float64, values: Float64, noise: Float64) -> Float64:
+def _process_noise(times: Float64, values: Float64, noise: Float64) -> Float64:
     """(n, 4) square root of the acceleration density that explains the measurements around each moment best."""
     evidence = _log_likelihoods(times, values, noise)
     evidence += _log_likelihoods(-times[::-1], values[::-1], noise[::-1])[::-1]
@@ -250,7 +252,7 @@ def _liveliness(times: Float64, values: Float64, noise: Float64) -> Float64:
     return np.exp(weight @ np.log(_LEVELS))
 
 
-def _lag(off: Float64) -> Float64:
+def _normalised_residual(off: Float64) -> Float64:
     """(n, 4) standard deviations by which the path stays off its measurements: what two neighbours agree on, or half of
     what one alone says, since single ones are wild at times."""
     pairs = np.where(off[1:] * off[:-1] > 0, np.minimum(np.abs(off[1:]), np.abs(off[:-1])), 0.0)
@@ -264,20 +266,20 @@ def _log_likelihoods(times: Float64, values: Float64, noise: Float64) -> Float64
     result = np.zeros((len(times), 4, len(_LEVELS)))
     first = int(np.argmax(np.isfinite(noise[:, 0])))
     shape = (4, len(_LEVELS))
-    place, speed = np.broadcast_to(values[first][:, None], shape).copy(), np.zeros(shape)
+    position, speed = np.broadcast_to(values[first][:, None], shape).copy(), np.zeros(shape)
     variance, cross, speed_variance = _start(np.broadcast_to(noise[first][:, None], shape))
     for i in range(first + 1, len(times)):
         step = times[i] - times[i - 1]
-        place = place + step * speed
+        position = position + step * speed
         variance, cross, speed_variance = _predicted(variance, cross, speed_variance, step, density)
         if not np.isfinite(noise[i, 0]):
             continue
         total = variance + noise[i][:, None]
-        surprise = values[i][:, None] - place
+        innovation = values[i][:, None] - position
         # Student's t with four degrees of freedom: a single wild measurement must not outvote its neighbours.
-        result[i] = -0.5 * np.log(total) - 2.5 * np.log1p(surprise**2 / (4 * total))
+        result[i] = -0.5 * np.log(total) - 2.5 * np.log1p(innovation**2 / (4 * total))
         gain, speed_gain = variance / total, cross / total
-        place, speed = place + gain * surprise, speed + speed_gain * surprise
+        position, speed = position + gain * innovation, speed + speed_gain * innovation
         speed_variance = speed_variance - speed_gain * cross
         variance, cross = (1 - gain) * variance, (1 - gain) * cross
     return result

@@ -107,13 +107,13 @@ def _transition(step: float) -> Float64:
 def _process_noise(step: float, size: float) -> Float64:
     """White acceleration, integrated over the step; a slow random walk of the aspect ratio."""
     noise = np.zeros((7, 7))
-    for place, speed, strength in (
+    for position, speed, strength in (
         (0, 4, _ACCELERATION * size),
         (1, 5, _ACCELERATION * size),
         (2, 6, _AREA_ACCELERATION * size**2),
     ):
-        noise[place, place] = step**3 / 3 * strength**2
-        noise[place, speed] = noise[speed, place] = step**2 / 2 * strength**2
+        noise[position, position] = step**3 / 3 * strength**2
+        noise[position, speed] = noise[speed, position] = step**2 / 2 * strength**2
         noise[speed, speed] = step * strength**2
     noise[3, 3] = _ASPECT_DRIFT**2 * step
     return noise

@@ -68,16 +68,16 @@ def _build(
     table = tracklet.rows.table
     pts = _rows_of(table["pts"], shot, frame_pts, time_base)
     seconds: Float64 = ((pts - shot.first_pts) * float(time_base)).astype(np.float64)
-    place = np.searchsorted(pts, table["pts"])
+    position = np.searchsorted(pts, table["pts"])
     detected = np.zeros(len(pts), bool)
-    detected[place] = True
+    detected[position] = True
     landmarks = np.zeros((len(pts), 5, 2))
-    landmarks[place] = table["landmarks"]
+    landmarks[position] = table["landmarks"]
     repeated = np.zeros(len(pts), bool)
-    repeated[place] = table["repeated"]
+    repeated[position] = table["repeated"]
     motion = np.full((len(pts), 4), np.nan)
-    motion[place] = table["motion"]
-    columns = {name: _spread(table[name], place, len(pts)) for name in ("score", "quality", "sharpness")}
+    motion[position] = table["motion"]
+    columns = {name: _spread(table[name], position, len(pts)) for name in ("score", "quality", "sharpness")}
     parameters = smooth_parameters(seconds, landmarks, columns["score"], detected, settings.smoothing, repeated, motion)
     return Track(
         track_id=track_id,
@@ -85,7 +85,7 @@ def _build(
         birth_pts=int(table["pts"][0]),
         birth_order=birth_order,
         pts=pts,
-        boxes=_filled_boxes(seconds, table["box"], place),
+        boxes=_filled_boxes(seconds, table["box"], position),
         landmarks=_filled_landmarks(seconds, landmarks, detected, parameters),
         scores=columns["score"],
         parameters=parameters,
@@ -117,23 +117,23 @@ def fade_weights(count: int, fades_in: bool, fades_out: bool) -> Float32:
     return weights.astype(np.float32)
 
 
-def _spread(values: NDArray[Any], place: NDArray[np.intp], count: int) -> Float32:
+def _spread(values: NDArray[Any], position: NDArray[np.intp], count: int) -> Float32:
     """Values of the detected frames in their rows, 0 in the others."""
     result = np.zeros(count, np.float32)
-    result[place] = values
+    result[position] = values
     return result
 
 
-def _filled_boxes(seconds: Float64, boxes: Float32, place: NDArray[np.intp]) -> Float32:
+def _filled_boxes(seconds: Float64, boxes: Float32, position: NDArray[np.intp]) -> Float32:
     """(n, 4): detected boxes, between them centre, area and aspect ratio interpolated in time."""
-    if len(place) == len(seconds):
+    if len(position) == len(seconds):
         return np.array(boxes)
     known = np.array([measurement_from_box(box) for box in boxes])
     known[:, 2:] = np.log(known[:, 2:])
-    filled = np.stack([np.interp(seconds, seconds[place], column) for column in known.T], axis=-1)
+    filled = np.stack([np.interp(seconds, seconds[position], column) for column in known.T], axis=-1)
     filled[:, 2:] = np.exp(filled[:, 2:])
     result = np.array([box_from_measurement(item) for item in filled])
-    result[place] = boxes
+    result[position] = boxes
     return result
 
 

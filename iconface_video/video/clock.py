@@ -63,21 +63,23 @@ def has_recorder_clock(container: str) -> bool:
     return container in _CLOCKED
 
 
-def read_clock(path: Path, film: int, step: int) -> Clock:
+def read_clock(path: Path, video_stream: int, step: int) -> Clock:
     """Walk through the packets of a whole file, decoding nothing; a file that did not change is walked through once.
 
     film: index of its stream.  step: ticks between its pictures, where packets do not say.
     """
     status = path.stat()
-    return _read_clock(path, film, step, status.st_size, status.st_mtime_ns)
+    return _read_clock(path, video_stream, step, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=32)
-def _read_clock(path: Path, film: int, step: int, _size: int, _changed: int) -> Clock:
+def _read_clock(path: Path, video_stream: int, step: int, _size: int, _changed: int) -> Clock:
     with open_input(path) as container:
         followed: dict[int, _Followed] = {}
         for stream in container.streams:
-            if stream.index == film or (stream.type == "audio" and stream.time_base == container.streams[film].time_base):
+            if stream.index == video_stream or (
+                stream.type == "audio" and stream.time_base == container.streams[video_stream].time_base
+            ):
                 followed[stream.index] = _Followed(step)
             else:
                 stream.discard = Discard.all
@@ -87,7 +89,7 @@ def _read_clock(path: Path, film: int, step: int, _size: int, _changed: int) -> 
                     followed[packet.stream_index].add(packet)
         except FFmpegError:
             pass  # damage: the rest cannot be reached by those who read the pictures, either
-    return _compared(film, followed)
+    return _compared(video_stream, followed)
 
 
 @dataclass(frozen=True)
@@ -198,12 +200,12 @@ class _Followed:
         return bool(self.runs) and self.runs[0].position < position < self.position
 
 
-def _compared(film: int, followed: dict[int, _Followed]) -> Clock:
+def _compared(video_stream: int, followed: dict[int, _Followed]) -> Clock:
     """Resets that film and sound agree about: where only one of them jumps, its times are damaged."""
     resets: list[ClockReset] = []
-    runs, offset = followed[film].runs, 0
+    runs, offset = followed[video_stream].runs, 0
     for earlier, later in pairwise(runs):
-        jumps = {film: (earlier, later)}
+        jumps = {video_stream: (earlier, later)}
         for index, other in followed.items():
             jump = other.jump_near(later.position)
             if jump is not None and abs((jump[1].first - jump[0].last) - (later.first - earlier.last)) <= _NEAR:
@@ -218,7 +220,7 @@ def _compared(film: int, followed: dict[int, _Followed]) -> Clock:
             offset += _WRAP if abs(moved - _WRAP) < _SECOND else moved
             starts = tuple((index, after.position) for index, (_, after) in sorted(jumps.items()))
             resets.append(ClockReset(later.begins + offset, offset, min(position for _, position in starts), starts))
-    return Clock(tuple(resets), runs[-1].ends + offset if runs else None, followed[film].position)
+    return Clock(tuple(resets), runs[-1].ends + offset if runs else None, followed[video_stream].position)
 
 
 def told_resets(info: VideoInfo) -> list[ClockReset]:

@@ -180,15 +180,15 @@ def is_encrypted(path: Path) -> bool:
     return any(entry.kind == b"encv" for track in tracks for entry in sample_entries(track))
 
 
-def film_stream(path: Path, container: av.container.InputContainer) -> VideoStream:
+def chosen_video_stream(path: Path, container: av.container.InputContainer) -> VideoStream:
     """The video stream to restore: FFmpeg's choice, never cover art or a thumbnail. VideoOpenError where there is none."""
-    films = [stream for stream in container.streams.video if not is_cover(stream)]
-    if not films:
+    video_streams = [stream for stream in container.streams.video if not is_cover(stream)]
+    if not video_streams:
         held = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         cover = " (its only picture is cover art)" if container.streams.video else ""
         raise VideoOpenError(f"{path}: no video stream{cover}; the file holds {held}. Name a file with moving pictures.")
     best = container.streams.best("video")
-    chosen = next((stream for stream in films if best is not None and stream.index == best.index), films[0])
+    chosen = next((stream for stream in video_streams if best is not None and stream.index == best.index), video_streams[0])
     if chosen.codec_context is None:
         raise VideoOpenError(f"{path}: FFmpeg has no decoder for its video stream. Convert it to a common codec first.")
     check_picture_size(path, chosen.codec_context.width, chosen.codec_context.height)

@@ -36,12 +36,12 @@ def refusals(
     container: str,
     info: VideoInfo,
     encoder: EncoderChoice,
-    film: VideoStream,
+    video_stream: VideoStream,
     streams: list[Stream],
     described: Mapping[int, str],
 ) -> Iterator[tuple[int, str]]:
     """(stream index or -1 for the film, reason) for all that the container cannot hold. described: as for `_holds`."""
-    refusal = _film_refusal(container, info, encoder, film)
+    refusal = _film_refusal(container, info, encoder, video_stream)
     if refusal:
         yield -1, f"{CONTAINER_NAMES[container]} cannot hold {refusal}"
     for stream in streams:
@@ -51,7 +51,7 @@ def refusals(
             yield stream.index, f"{CONTAINER_NAMES[container]} cannot hold stream {stream.index} ({kind} {stream.type})"
 
 
-def _film_refusal(container: str, info: VideoInfo, encoder: EncoderChoice, film: VideoStream) -> str | None:
+def _film_refusal(container: str, info: VideoInfo, encoder: EncoderChoice, video_stream: VideoStream) -> str | None:
     """What the muxer does not take, of the film as it will be written: found out by writing a header. None: it takes it all."""
     codec = av.Codec(encoder.name, "w").canonical_name
     if container == "mpegts" and codec not in _IN_TRANSPORT_STREAMS:
@@ -59,7 +59,7 @@ def _film_refusal(container: str, info: VideoInfo, encoder: EncoderChoice, film:
     if not _takes_film(container, encoder, _USUAL_FILM, {}, {}):
         return f"{encoder.name.removeprefix('lib')} video"
     real = (info.width, info.height, info.average_rate or _USUAL_FILM[2], info.time_base)
-    tags = stream_metadata(film.metadata, packets_kept=False)
+    tags = stream_metadata(video_stream.metadata, packets_kept=False)
     if _takes_film(container, encoder, real, container_metadata(info.metadata, {}), tags):
         return None
     time_code = " with a time code" if "timecode" in {**info.metadata, **tags} else ""
@@ -69,17 +69,17 @@ def _film_refusal(container: str, info: VideoInfo, encoder: EncoderChoice, film:
 def _takes_film(
     container: str,
     encoder: EncoderChoice,
-    film: tuple[int, int, Fraction, Fraction],
+    video_stream: tuple[int, int, Fraction, Fraction],
     metadata: dict[str, str],
     tags: dict[str, str],
 ) -> bool:
     """film: width, height, rate, time base.  metadata, tags: of the container and of the film's stream."""
     try:
         with av.open(io.BytesIO(), "w", format=container, metadata_errors="replace") as output:
-            stream = output.add_stream(encoder.name, rate=film[2], options=trial_options(encoder.name))
+            stream = output.add_stream(encoder.name, rate=video_stream[2], options=trial_options(encoder.name))
             assert isinstance(stream, VideoStream)
-            stream.width, stream.height, stream.pix_fmt = film[0], film[1], encoder.pix_fmt
-            stream.time_base = stream.codec_context.time_base = film[3]
+            stream.width, stream.height, stream.pix_fmt = video_stream[0], video_stream[1], encoder.pix_fmt
+            stream.time_base = stream.codec_context.time_base = video_stream[3]
             output.metadata.update(metadata)
             stream.metadata.update(tags)
             output.start_encoding()
@@ -128,7 +128,7 @@ def copy_stream(output: av.container.OutputContainer, stream: Stream) -> Stream:
     return copy
 
 
-def film_of(info: VideoInfo, source: av.container.InputContainer) -> VideoStream:
+def video_stream_of(info: VideoInfo, source: av.container.InputContainer) -> VideoStream:
     """The film's stream in a newly opened source."""
     stream = source.streams[info.stream_index]
     assert isinstance(stream, VideoStream)

@@ -22,7 +22,7 @@ from iconface_video.video.carrying import CONTAINER_NAMES, film_losses, is_limit
 from iconface_video.video.conform import color_for
 from iconface_video.video.container import open_input
 from iconface_video.video.encoders import EncoderChoice, choose_encoder
-from iconface_video.video.holding import film_of, is_picture_beside, refusals
+from iconface_video.video.holding import is_picture_beside, refusals, video_stream_of
 from iconface_video.video.inventory import SideFacts, side_facts
 from iconface_video.video.seal_mp4 import described_tracks
 
@@ -95,12 +95,12 @@ def plan_output(
     if info.first_pts < 0:
         notes.append("The film begins before time 0; picture and sound are moved together so that it begins at 0.")
     with open_input(info.path) as source:
-        film = film_of(info, source)
+        video_stream = video_stream_of(info, source)
         others = [stream for stream in source.streams if stream.index != info.stream_index]
         rewritten = _rewritten(info, others)
         carried = [stream for stream in others if stream.index not in rewritten]
         container, dropped = _choose_container(
-            info, encoder, wanted, film, carried, out is not None and out.suffix != "", notes
+            info, encoder, wanted, video_stream, carried, out is not None and out.suffix != "", notes
         )
         if container == "mov":
             covers = tuple(stream.index for stream in carried if is_picture_beside(stream))
@@ -148,7 +148,7 @@ def _choose_container(
     info: VideoInfo,
     encoder: EncoderChoice,
     wanted: str,
-    film: VideoStream,
+    video_stream: VideoStream,
     streams: list[Stream],
     is_users: bool,
     notes: list[str],
@@ -158,7 +158,7 @@ def _choose_container(
     described = {}
     if "mov" in info.container.split(","):
         described = {id: track.entry.kind.decode("latin-1") for id, track in described_tracks(info.path).items()}
-    refused = {name: list(refusals(name, info, encoder, film, streams, described)) for name in candidates}
+    refused = {name: list(refusals(name, info, encoder, video_stream, streams, described)) for name in candidates}
     complete = [name for name in candidates if not refused[name]]
     exact = [name for name in complete if _keeps_times(name, info.time_base)]
     if is_users and wanted in complete:

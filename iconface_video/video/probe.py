@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from iconface_video.errors import VideoOpenError
 from iconface_video.types import ColorTags, StreamInfo, VideoInfo, mirrors
 from iconface_video.video.clock import has_recorder_clock, read_clock
-from iconface_video.video.container import demuxed, film_stream, is_encrypted, open_input
+from iconface_video.video.container import chosen_video_stream, demuxed, is_encrypted, open_input
 from iconface_video.video.planes import FULL_RANGE, layout_of, planar_name
 from iconface_video.video.stream_header import chroma_location, side_data_of, stream_header
 from iconface_video.video.timestamps import PtsGuesser, own_length
@@ -59,7 +59,7 @@ def first_look(path: Path) -> VideoInfo:
 def _looked_at(path: Path) -> tuple[VideoInfo, int]:
     """What stands in the header and the first pictures, and the usual step from picture to picture in ticks."""
     with open_input(path) as container:
-        stream = film_stream(path, container)
+        stream = chosen_video_stream(path, container)
         location = chroma_location(stream, stream_header(stream))
         slots: list[int] = []
         if "mp4" in container.format.name and is_encrypted(

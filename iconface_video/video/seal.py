@@ -171,7 +171,7 @@ _TEXT = "mov_text"
 class Sealed:
     """What was written, as the writer knows it."""
 
-    film: int
+    video_stream: int
     """Index of the film's stream in the output."""
     film_track: int
     """Its place among the tracks: attachments are none."""
@@ -202,13 +202,13 @@ def seal(plan: OutputPlan, info: VideoInfo, written: Sealed) -> None:
 def _mp4_seal(plan: OutputPlan, info: VideoInfo, side: SideFacts, written: Sealed) -> Mp4Seal:
     """Tracks are numbered as the muxer writes them: those without a packet, and pictures beside the film, have none."""
     there = [
-        written.film,
+        written.video_stream,
         *(new.index for old, new in written.pairs if written.packets.get(new.index) and not is_picture_beside(old)),
     ]
     number = {index: place for place, index in enumerate(sorted(there))}
     inputs = described_tracks(info.path) if "mov" in info.container.split(",") else {}
-    seal_of = Mp4Seal(number[written.film], plan.color if plan.encoder.name == "ffv1" else None, side)
-    tracks = [(written.source, written.film), *((old, new.index) for old, new in written.pairs)]
+    seal_of = Mp4Seal(number[written.video_stream], plan.color if plan.encoder.name == "ffv1" else None, side)
+    tracks = [(written.source, written.video_stream), *((old, new.index) for old, new in written.pairs)]
     for old, index in tracks:
         if index not in number:
             continue

@@ -46,7 +46,7 @@ class Described:
 class Mp4Seal:
     """What is put into the index. Tracks are counted as they lie in the file, from 0."""
 
-    film: int
+    video_stream: int
     color: ColorTags | None
     """None: the film's own stream says what its samples mean."""
     side: SideFacts
@@ -77,12 +77,12 @@ def seal_mp4(path: Path, seal: Mp4Seal) -> None:
     """Change the index of a whole file. Raises ValueError where it is not as the muxer writes it; the file is then as it was."""
     place, moov = find_moov(path), read_moov(path)
     tracks = [] if moov is None else moov.all(b"trak")
-    if place is None or moov is None or seal.film >= len(tracks):
+    if place is None or moov is None or seal.video_stream >= len(tracks):
         raise ValueError(f"{path}: its index does not name the film")
-    entries = sample_entries(tracks[seal.film])
+    entries = sample_entries(tracks[seal.video_stream])
     if len(entries) != 1:
         raise ValueError(f"{path}: the film has {len(entries)} descriptions")
-    put_sample_entries(tracks[seal.film], [_film_entry(entries[0], seal)])
+    put_sample_entries(tracks[seal.video_stream], [_film_entry(entries[0], seal)])
     for number, described in seal.described.items():
         if not sample_entries(tracks[number]):
             _describe(tracks, number, described, seal.ids)

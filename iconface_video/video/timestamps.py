@@ -271,15 +271,15 @@ def only_others_go_on(info: VideoInfo, end_pts: int, promised: float) -> bool:
     end_pts: where the film ended.  promised: seconds.  A file that was cut off has no stream that goes on.
     """
     with open_input(info.path) as container:
-        film = container.streams[info.stream_index]
-        assert isinstance(film, VideoStream)
-        if own_length(container, film) is not None:
+        video_stream = container.streams[info.stream_index]
+        assert isinstance(video_stream, VideoStream)
+        if own_length(container, video_stream) is not None:
             return False
         film_ends = ends = float((end_pts - info.first_pts) * info.time_base)
         try:
-            container.seek(max(0, end_pts), stream=film)
+            container.seek(max(0, end_pts), stream=video_stream)
             for packet in demuxed(container):
-                if packet.stream_index != film.index and packet.pts is not None:
+                if packet.stream_index != video_stream.index and packet.pts is not None:
                     ends = max(ends, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         except FFmpegError:
             pass

@@ -28,7 +28,7 @@ from iconface_video.video.clock import Mender
 from iconface_video.video.conform import EncoderPictures, decoded_of
 from iconface_video.video.container import is_attachable, local_url, open_input, read_cover
 from iconface_video.video.encoders import set_up
-from iconface_video.video.holding import copy_stream, film_of, is_picture_beside
+from iconface_video.video.holding import copy_stream, is_picture_beside, video_stream_of
 from iconface_video.video.inventory import later_time_code
 from iconface_video.video.output_plan import OutputPlan, plan_output
 from iconface_video.video.remux import CopyReport, Remuxer, container_metadata, stream_metadata, trimmed_chapters
@@ -182,27 +182,27 @@ class VideoWriter:
     def _add_film(self, frame: Frame, source: av.container.InputContainer) -> VideoStream:
         assert self._output is not None
         plan, info = self._plan, self._info
-        original = self._source = film_of(info, source)
-        film = self._output.add_stream(plan.encoder.name, rate=info.average_rate or Fraction(25))
-        assert isinstance(film, VideoStream)
-        context = film.codec_context
+        original = self._source = video_stream_of(info, source)
+        video_stream = self._output.add_stream(plan.encoder.name, rate=info.average_rate or Fraction(25))
+        assert isinstance(video_stream, VideoStream)
+        context = video_stream.codec_context
         decoded = decoded_of(frame)
         is_interlaced = decoded is not None and decoded.picture.interlaced_frame
         self._field_order = info.field_order if is_interlaced else None
         self._pictures = EncoderPictures(plan.encoder, frame, plan.color, self._field_order)
-        film.width, film.height = info.width, info.height
-        film.pix_fmt = self._pictures.pix_fmt
-        film.time_base = context.time_base = info.time_base
+        video_stream.width, video_stream.height = info.width, info.height
+        video_stream.pix_fmt = self._pictures.pix_fmt
+        video_stream.time_base = context.time_base = info.time_base
         context.sample_aspect_ratio = info.sample_aspect_ratio
         set_up(context, self._settings, plan.color, self._field_order, plan.side)
         if context.name in ("libx265", "hevc_nvenc") and plan.container in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # Apple's players want it; the default is hev1.
         if info.display_matrix is not None:
-            film.set_display_matrix(info.display_matrix)
-        film.disposition = original.disposition
-        film.metadata.update(_without_time_code(stream_metadata(original.metadata, packets_kept=False)))
-        film.metadata.update(self._time_code_tags())
-        return film
+            video_stream.set_display_matrix(info.display_matrix)
+        video_stream.disposition = original.disposition
+        video_stream.metadata.update(_without_time_code(stream_metadata(original.metadata, packets_kept=False)))
+        video_stream.metadata.update(self._time_code_tags())
+        return video_stream
 
     def _time_code(self) -> str | None:
         """Of the output's first frame."""

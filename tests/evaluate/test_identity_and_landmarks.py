@@ -17,7 +17,7 @@ from iconface_video.lab.evaluate.identity_metrics import (
     cosine_to_each,
     detected_landmarks,
     landmark_error,
-    make_judge,
+    make_discriminator,
 )
 from iconface_video.lab.evaluate.networks import YuNet, _detection, compare, match, overlap
 from iconface_video.types import Detection
@@ -35,7 +35,7 @@ def test_a_face_is_like_itself_and_less_like_its_blur(name):
         pytest.skip("the extra 'evaluate' is not installed")
     face, other = portrait(0, 1, 1, 128), portrait(8, 0.9, 0.6, 128)
     blur = cv2.GaussianBlur(face, (0, 0), 6)
-    judge = make_judge(name, [other, portrait(-5, 1.1, 0.8, 128)[:, ::-1].copy()])
+    judge = make_discriminator(name, [other, portrait(-5, 1.1, 0.8, 128)[:, ::-1].copy()])
     truth, same, blurred = judge.embed([face]), judge.embed([face.copy()]), judge.embed([blur])
     assert cosine(truth, same)[0] == pytest.approx(1, abs=1e-4)
     assert cosine(truth, blurred)[0] < 0.95
@@ -45,7 +45,7 @@ def test_a_face_is_like_itself_and_less_like_its_blur(name):
 
 def test_an_unknown_judge_is_refused():
     with pytest.raises(UsageError, match="Did you mean 'dlib'"):
-        make_judge("dlip", [])
+        make_discriminator("dlip", [])
 
 
 def test_landmark_error_is_a_share_of_the_eye_distance():

@@ -80,9 +80,9 @@ def test_uneven_motion_is_followed_to_the_frame():
     """A head that moves only in some frames, as in a film of irregular repeats that damage has hidden from the repeat test."""
     rng = np.random.default_rng(0)
     steps = np.where(rng.random(60) < 0.4, 0.0, rng.normal(0, 5, 60))[:, None] * [1.0, 0.6]
-    place = np.cumsum(steps, axis=0)
+    position = np.cumsum(steps, axis=0)
     display_from_template = invert(matrix_from_parameters([np.log(2.5), 0.0, -300.0, -200.0]))
-    truth = transform_points(display_from_template, TEMPLATE_512)[None] + place[:, None]
+    truth = transform_points(display_from_template, TEMPLATE_512)[None] + position[:, None]
     landmarks = truth + rng.normal(0, 1.0, truth.shape)
     seen = np.concatenate([np.zeros((60, 2)), steps + rng.normal(0, 0.05, steps.shape)], axis=1)
     times, scores, detected = np.arange(60) / 25, np.full(60, 0.9), np.ones(60, bool)

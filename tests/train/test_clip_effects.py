@@ -29,7 +29,7 @@ from iconface_video.degrade.clip import (
 from iconface_video.degrade.codec import Codec
 from iconface_video.degrade.files import degrade_clip, degrade_pictures
 from iconface_video.degrade.film import FilmGrain, GateWeave, Scratches
-from iconface_video.degrade.filmed import filmed_pair
+from iconface_video.degrade.filmed import degraded_clip_pair
 from iconface_video.degrade.presets import EFFECTS, PRESETS, effects_named
 from iconface_video.errors import InputError, OutputError, UsageError
 
@@ -316,14 +316,14 @@ def test_a_filmed_pair_shows_the_face_where_it_is_and_what_the_codec_did_to_it()
 
     errors = {}
     for level in (0.0, 0.9):
-        pairs = [filmed_pair(face, move, level, np.random.default_rng(seed)) for seed in range(8)]
+        pairs = [degraded_clip_pair(face, move, level, np.random.default_rng(seed)) for seed in range(8)]
         for first, second in pairs:
             assert first.shape == second.shape == face.shape
             assert error(first, face) < error(first, truth)
             assert error(second, truth) < error(second, face)
         errors[level] = np.median([error(first, face) for first, _ in pairs])
     assert errors[0.9] > 1.5 * errors[0.0]
-    again = filmed_pair(face, move, 0.9, np.random.default_rng(7))
+    again = degraded_clip_pair(face, move, 0.9, np.random.default_rng(7))
     assert all(np.array_equal(a, b) for a, b in zip(again, pairs[7]))
 
 
@@ -339,7 +339,7 @@ def test_a_filmed_pair_is_cut_out_exactly_where_the_face_is(monkeypatch):
         return np.float32(picture[16:-16, 16:-16]).mean(axis=2)
 
     for seed in range(25):
-        for seen, clean in zip(filmed_pair(face, move, 0.5, np.random.default_rng(seed)), (face, truth)):
+        for seen, clean in zip(degraded_clip_pair(face, move, 0.5, np.random.default_rng(seed)), (face, truth)):
             (x, y), _ = cv2.phaseCorrelate(light(seen), light(clean), window)
             assert max(abs(x), abs(y)) < 0.33
 
@@ -350,7 +350,7 @@ def test_both_frames_of_a_filmed_pair_are_woven(monkeypatch):
     face = cv2.resize(data.astronaut()[10:250, 105:345], (128, 128), interpolation=cv2.INTER_AREA)
     errors = []
     for seed in range(30):
-        pair = filmed_pair(face, np.eye(2, 3, dtype=np.float32), 0.5, np.random.default_rng(seed))
+        pair = degraded_clip_pair(face, np.eye(2, 3, dtype=np.float32), 0.5, np.random.default_rng(seed))
         errors.append([np.abs(crop[12:-12, 12:-12].astype(float) - face[12:-12, 12:-12]).mean() for crop in pair])
     first, second = np.sort(np.array(errors), axis=0)[-8:].mean(axis=0)
     assert 0.7 < second / first < 1.4

@@ -5,22 +5,28 @@ from __future__ import annotations
 import pytest
 import torch
 
-from iconface_video.learn.losses import PatchDiscriminator, charbonnier_at_scales, energy_spread, hinge_judge, hinge_restorer
+from iconface_video.learn.losses import (
+    PatchDiscriminator,
+    charbonnier_at_scales,
+    energy_spread,
+    hinge_discriminator,
+    hinge_restorer,
+)
 
 
 def test_the_judge_learns_to_tell_blurred_from_sharp_at_both_scales():
     torch.manual_seed(0)
-    judge = PatchDiscriminator(width=8)
-    optimizer = torch.optim.Adam(judge.parameters(), 2e-3, betas=(0.5, 0.9))
+    discriminator = PatchDiscriminator(width=8)
+    optimizer = torch.optim.Adam(discriminator.parameters(), 2e-3, betas=(0.5, 0.9))
     kernel = torch.ones(3, 1, 5, 5) / 25
     for _ in range(40):
         sharp = torch.randn(4, 3, 64, 64).clamp(-1, 1)
         blurred = torch.nn.functional.conv2d(sharp, kernel, padding=2, groups=3)
-        loss = hinge_judge(judge(sharp, blurred), judge(blurred, blurred))
+        loss = hinge_discriminator(discriminator(sharp, blurred), discriminator(blurred, blurred))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    real, fake = judge(sharp, blurred), judge(blurred, blurred)
+    real, fake = discriminator(sharp, blurred), discriminator(blurred, blurred)
     assert [logits.shape[-1] for logits in real] == [16, 4]
     for taken_for_real, found_out in zip(real, fake):
         assert taken_for_real.mean() > found_out.mean() + 0.2

@@ -70,8 +70,8 @@ def test_each_pass_learns_by_itself(faces: dict[str, FaceSet], tmp_path: Path, k
         _freeze(model, ("transformer", "prompt", "autoencoder.coarse.encoder", "autoencoder.refiner"))
     else:
         task = RefinerTask(model, mixer, held_out, LOSSES, encoder, workers=0, patch=64)
-    coder = model.autoencoder
-    assert isinstance(coder, CascadeAutoencoder)
+    networks = model.autoencoder
+    assert isinstance(networks, CascadeAutoencoder)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
     settings = TrainSettings(
         max_steps=4, optimizer="muon", learning_rate=0.02, weight_decay=0, warmup_steps=1, validate_every=9, precision="no"

@@ -20,7 +20,7 @@ from iconface_video.lab.train.restorer import RestorerTask
 from iconface_video.lab.train.trainer import Trainer, TrainSettings
 from iconface_video.lab.train.validation import ValidationSet, to_tensor
 from iconface_video.learn.loss_settings import LossSettings
-from iconface_video.learn.losses import steady_loss
+from iconface_video.learn.losses import temporal_consistency_loss
 from iconface_video.models.embedded import build_embedded
 from iconface_video.models.model import IConFaceModel
 from tests.models.tiny_models import TINY_CONDITIONING, TINY_PIXELS
@@ -130,8 +130,11 @@ def test_a_pair_shows_one_face_moved_and_the_steady_loss_knows_where(
     assert batch.strength[:3].tolist() == batch.strength[3:].tolist()
     first, second = to_tensor(batch.truth[:3]), to_tensor(batch.truth[3:])
     moves = torch.from_numpy(batch.moves)
-    right, still = steady_loss(first, second, moves), steady_loss(first, second, torch.eye(2, 3).expand(3, 2, 3))
-    backwards = steady_loss(second, first, moves)
+    right, still = (
+        temporal_consistency_loss(first, second, moves),
+        temporal_consistency_loss(first, second, torch.eye(2, 3).expand(3, 2, 3)),
+    )
+    backwards = temporal_consistency_loss(second, first, moves)
     assert (right < 0.4 * still).all()
     assert (right < 0.4 * backwards).all()
     assert not np.array_equal(batch.source[:3], batch.source[3:])
@@ -197,8 +200,8 @@ def test_pairs_need_two_faces() -> None:
     for share in ({"pair_share": 0.5}, {"filmed_share": 0.5}):
         with pytest.raises(UsageError, match="pairs"):
             MixSettings((32,), (1,), **share)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="soft_share"):
-        MixSettings(soft_share=2.0)
+    with pytest.raises(UsageError, match="target_blur_probability"):
+        MixSettings(target_blur_probability=2.0)
 
 
 def test_soft_truths_are_soft_and_only_filmed_ones(faces: dict[str, FaceSet]) -> None:
@@ -208,7 +211,7 @@ def test_soft_truths_are_soft_and_only_filmed_ones(faces: dict[str, FaceSet]) ->
         pictures = [FaceMixer(faces["train"], mix).batch(3, step).truth[0] for step in range(6)]
         return [float(cv2.Laplacian(picture, cv2.CV_64F).std()) for picture in pictures]
 
-    sharp, soft = detail(filmed_share=1.0), detail(filmed_share=1.0, soft_share=1.0)
+    sharp, soft = detail(filmed_share=1.0), detail(filmed_share=1.0, target_blur_probability=1.0)
     assert all(a <= b for a, b in zip(soft, sharp))
     assert min(a / b for a, b in zip(soft, sharp)) < 0.9
-    assert detail(soft_share=1.0) == detail()
+    assert detail(target_blur_probability=1.0) == detail()

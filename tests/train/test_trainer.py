@@ -155,6 +155,13 @@ def test_every_shipped_restorer_config_is_valid(path: Path) -> None:
     assert abs(sum(config.mix.reference_shares) - 1) < 1e-9
 
 
+@pytest.mark.parametrize("text", ["mix: {soft_share: 0.3}", "stages: [{mix: {soft_share: 0.3}}]"])
+def test_settings_are_read_under_the_names_of_earlier_releases(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "training.yaml"
+    path.write_text(text)
+    assert read_stages(path)[0].mix.target_blur_probability == 0.3
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_weights_that_must_learn_faster_do(tmp_path: Path, optimizer: str) -> None:
     class Hurried(LineTask):

@@ -52,12 +52,12 @@ class Ffmpeg:
     def probe(self, path: Path, *arguments: str) -> dict[str, Any]:
         return dict(json.loads(run("ffprobe", "-v", "error", "-of", "json", *arguments, path)))
 
-    def film(self, path: Path) -> dict[str, Any]:
+    def video_stream(self, path: Path) -> dict[str, Any]:
         """What ffprobe says about the first video stream."""
         return dict(self.probe(path, "-select_streams", "v:0", "-show_streams")["streams"][0])
 
     def rotation(self, path: Path) -> float:
-        sides = self.film(path).get("side_data_list", [])
+        sides = self.video_stream(path).get("side_data_list", [])
         return next((float(side["rotation"]) for side in sides if "rotation" in side), 0.0)
 
     def raw(self, path: Path, *arguments: str) -> bytes:

@@ -160,5 +160,5 @@ def test_absurd_frame_count_is_not_believed(ffmpeg, tmp_path):
 @pytest.mark.parametrize("location", ["left", "center", "topleft"])
 def test_chroma_location_is_read(ffmpeg, location):
     path = ffmpeg.picture("sited.mp4", "-pix_fmt", "yuv420p", "-chroma_sample_location", location)
-    assert ffmpeg.film(path)["chroma_location"] == location
+    assert ffmpeg.video_stream(path)["chroma_location"] == location
     assert probe(path).color.chroma_location == {"left": 1, "center": 2, "topleft": 3}[location]

@@ -17,10 +17,10 @@ decord = pytest.importorskip("decord", reason="decord has no wheel for this plat
 
 def truth(ffmpeg, path: Path, index: int) -> np.ndarray:
     """Frame `index` of those that the ffmpeg tool shows, as RGB."""
-    film = ffmpeg.film(path)
+    video_stream = ffmpeg.video_stream(path)
     scale = "scale=flags=accurate_rnd+full_chroma_int"
     data = ffmpeg.raw(path, "-vf", f"select=eq(n\\,{index}),{scale}", "-pix_fmt", "rgb24")
-    return np.frombuffer(data, np.uint8).reshape(film["height"], film["width"], 3)
+    return np.frombuffer(data, np.uint8).reshape(video_stream["height"], video_stream["width"], 3)
 
 
 def assert_shows(ffmpeg, access: RandomAccess, path: Path, indices: list[int]) -> None:

@@ -57,8 +57,8 @@ def test_matroska_says_how_wide_the_picture_is_shown(ffmpeg, aspect, codec):
         "clip.mov", "-vf", f"setsar={aspect}", "-c:v", "libx264", "-pix_fmt", "yuv420p", size="64x48", seconds=0.2
     )
     plan = rewrite(path, codec, "out.mkv")
-    assert ffmpeg.film(path)["sample_aspect_ratio"] == aspect.replace("/", ":")
-    assert ffmpeg.film(plan.path)["sample_aspect_ratio"] == aspect.replace("/", ":")
+    assert ffmpeg.video_stream(path)["sample_aspect_ratio"] == aspect.replace("/", ":")
+    assert ffmpeg.video_stream(plan.path)["sample_aspect_ratio"] == aspect.replace("/", ":")
     data = plan.path.read_bytes()
     assert b"\x54\xb0" in data[: data.index(b"\x1f\x43\xb6\x75")], "DisplayWidth is missing; the codec alone says it"
 
@@ -91,10 +91,10 @@ def test_captions_that_the_codec_cannot_hold_are_announced(ffmpeg):
 @pytest.mark.parametrize(("profile", "words"), [(8, "its base layer, which other players show"), (5, "has WRONG COLORS")])
 def test_a_dolby_vision_record_is_announced_as_lost(ffmpeg, profile, words):
     path = travelling.hdr10(ffmpeg, dolby_vision=profile)
-    assert "DOVI configuration record" in str(ffmpeg.film(path))
+    assert "DOVI configuration record" in str(ffmpeg.video_stream(path))
     plan = rewrite(path)
     assert told(plan, f"Dolby Vision (profile {profile}) cannot be written", words)
-    assert "DOVI" not in str(ffmpeg.film(plan.path))
+    assert "DOVI" not in str(ffmpeg.video_stream(plan.path))
 
 
 def test_transparency_that_is_not_decoded_is_not_promised_any_more(ffmpeg):
@@ -117,7 +117,7 @@ def _rgb(ffmpeg, path: Path) -> np.ndarray:
 @pytest.mark.parametrize("color_range", ["tv", "pc"])
 def test_a_range_without_other_tags_arrives_with_ffv1_in_mp4(ffmpeg, color_range):
     path = ffmpeg.picture("clip.mkv", "-c:v", "ffv1", "-pix_fmt", "yuv420p", "-color_range", color_range, seconds=0.12)
-    assert ffmpeg.film(rewrite(path, "ffv1", "out.mp4").path)["color_range"] == color_range
+    assert ffmpeg.video_stream(rewrite(path, "ffv1", "out.mp4").path)["color_range"] == color_range
 
 
 @pytest.mark.parametrize("codec", ["ffv1", "prores", "h264"])
@@ -126,23 +126,23 @@ def test_full_range_is_shown_in_the_same_colors(ffmpeg, codec):
     path = ffmpeg("full.avi", "-f", "lavfi", "-i", color, "-c:v", "mjpeg", "-q:v", "1")
     plan = rewrite(path, codec)
     assert np.abs(_rgb(ffmpeg, plan.path) - _rgb(ffmpeg, path)).max() <= 3
-    assert ffmpeg.film(plan.path)["color_range"] == ("tv" if codec == "prores" else "pc")
+    assert ffmpeg.video_stream(plan.path)["color_range"] == ("tv" if codec == "prores" else "pc")
     assert told(plan, "Full-range samples are scaled to limited range") == (codec == "prores")
 
 
 def test_what_was_rgb_is_not_tagged_rgb_in_a_codec_that_is_not(ffmpeg):
     path = ffmpeg.picture("screen.mkv", "-c:v", "ffv1", "-pix_fmt", "gbrp", "-color_range", "pc", seconds=0.2)
     plan = rewrite(path, "prores", "out.mov")
-    film = ffmpeg.film(plan.path)
-    assert (film["color_range"], film["color_space"]) == ("tv", "smpte170m")
+    video_stream = ffmpeg.video_stream(plan.path)
+    assert (video_stream["color_range"], video_stream["color_space"]) == ("tv", "smpte170m")
     assert np.abs(_rgb(ffmpeg, plan.path) - _rgb(ffmpeg, path)).mean() < 3
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
 def test_bottom_field_first_stays_bottom_field_first(ffmpeg, suffix):
     path = travelling.interlaced_sd(ffmpeg, bottom_first=True)
-    film = ffmpeg.film(rewrite(path, "h264", f"out.{suffix}", keep_fields=True).path)
-    assert film["field_order"] == ffmpeg.film(path)["field_order"] == "bb"
+    video_stream = ffmpeg.video_stream(rewrite(path, "h264", f"out.{suffix}", keep_fields=True).path)
+    assert video_stream["field_order"] == ffmpeg.video_stream(path)["field_order"] == "bb"
 
 
 @pytest.mark.parametrize("codec", ["prores", "h264", "ffv1"])
@@ -166,14 +166,14 @@ def test_fields_stay_marked_where_the_samples_are_converted(ffmpeg, codec, order
 def test_hevc_announces_that_its_mark_of_fields_is_weak(ffmpeg):
     plan = rewrite(travelling.interlaced_sd(ffmpeg), "hevc", "out.mkv", keep_fields=True)
     assert told(plan, "HEVC marks it in a way that few players heed")
-    assert ffmpeg.film(plan.path)["field_order"] == "tt"  # the container says it
+    assert ffmpeg.video_stream(plan.path)["field_order"] == "tt"  # the container says it
 
 
 @pytest.mark.parametrize(("codec", "suffix"), [("h264", "mov"), ("ffv1", "mkv")])
 def test_chroma_of_dv_lies_top_left(ffmpeg, codec, suffix):
     path = ffmpeg.picture("dv.avi", "-c:v", "dvvideo", "-pix_fmt", "yuv420p", size="720x576", seconds=0.12)
-    assert ffmpeg.film(path)["chroma_location"] == "topleft"
-    assert ffmpeg.film(rewrite(path, codec, f"out.{suffix}").path)["chroma_location"] == "topleft"
+    assert ffmpeg.video_stream(path)["chroma_location"] == "topleft"
+    assert ffmpeg.video_stream(rewrite(path, codec, f"out.{suffix}").path)["chroma_location"] == "topleft"
 
 
 def test_chroma_that_changes_its_place_is_moved_there(ffmpeg):
@@ -270,13 +270,13 @@ def test_sound_that_no_container_holds_is_named(ffmpeg):
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
 def test_cover_art_stays_cover_art_or_is_announced(ffmpeg, suffix, source):
     cover = ffmpeg.picture("cover.jpg", "-frames:v", "1", size="32x32")
-    film = ffmpeg.picture("film.mp4", "-vf", "setsar=16/15", "-c:v", "libx264", "-pix_fmt", "yuv420p", seconds=0.2)
+    video_stream = ffmpeg.picture("film.mp4", "-vf", "setsar=16/15", "-c:v", "libx264", "-pix_fmt", "yuv420p", seconds=0.2)
     if source == "full.mp4":
         path = ffmpeg(
-            source, "-i", cover, "-i", film, "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:0", "attached_pic"
+            source, "-i", cover, "-i", video_stream, "-map", "0", "-map", "1", "-c", "copy", "-disposition:v:0", "attached_pic"
         )
     else:
-        path = ffmpeg(source, "-i", film, "-c", "copy", "-attach", cover, "-metadata:s:t", "mimetype=image/jpeg")
+        path = ffmpeg(source, "-i", video_stream, "-c", "copy", "-attach", cover, "-metadata:s:t", "mimetype=image/jpeg")
     plan = rewrite(path, out=f"out.{suffix}")
     streams = ffmpeg.probe(plan.path, "-show_streams")["streams"]
     assert told(plan, "The cover picture (stream 1) is left out: MOV has no place for it") == (suffix == "mov")
@@ -385,7 +385,9 @@ def test_mirrors_arrive_or_are_announced(ffmpeg, suffix):
     plan = rewrite(path, out=f"out.{suffix}")
     assert told(plan, "mirrored for display, which Matroska (MKV) says in a way") == (suffix == "mkv")
     if suffix != "mkv":
-        before, after = (ffmpeg.film(name)["side_data_list"][0]["displaymatrix"].splitlines()[:3] for name in (path, plan.path))
+        before, after = (
+            ffmpeg.video_stream(name)["side_data_list"][0]["displaymatrix"].splitlines()[:3] for name in (path, plan.path)
+        )
         assert after == before
 
 

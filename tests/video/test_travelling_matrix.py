@@ -29,23 +29,23 @@ def facts(ffmpeg: Ffmpeg, path: Path) -> dict[str, Any]:
     """What the ffprobe program sees, without what a file does not have."""
     whole = ffmpeg.probe(path, "-show_streams", "-show_chapters", "-show_format")
     shown = ffmpeg.probe(path, "-select_streams", "v:0", "-show_frames")["frames"]
-    film, first = next(stream for stream in whole["streams"] if stream["codec_type"] == "video"), shown[0]
+    video_stream, first = next(stream for stream in whole["streams"] if stream["codec_type"] == "video"), shown[0]
     sides = {
         side["side_data_type"]: side
-        for side in [*first.get("side_data_list", []), *film.get("side_data_list", [])]
+        for side in [*first.get("side_data_list", []), *video_stream.get("side_data_list", [])]
         if "side_data_type" in side
     }
     tags = {key.lower(): value for stream in whole["streams"] for key, value in stream.get("tags", {}).items()}
     found: dict[str, Any] = {
-        "shape": film.get("sample_aspect_ratio") or first.get("sample_aspect_ratio"),
+        "shape": video_stream.get("sample_aspect_ratio") or first.get("sample_aspect_ratio"),
         "turn": sides.get("Display Matrix", {}).get("displaymatrix"),
-        "range": film.get("color_range"),
-        "matrix": film.get("color_space"),
-        "primaries": film.get("color_primaries"),
-        "transfer": film.get("color_transfer"),
-        "chroma": film.get("chroma_location") if film.get("chroma_location") != "left" else None,
+        "range": video_stream.get("color_range"),
+        "matrix": video_stream.get("color_space"),
+        "primaries": video_stream.get("color_primaries"),
+        "transfer": video_stream.get("color_transfer"),
+        "chroma": video_stream.get("chroma_location") if video_stream.get("chroma_location") != "left" else None,
         "fields": [(frame["interlaced_frame"], frame["top_field_first"]) for frame in shown]
-        if film["field_order"] != "progressive"
+        if video_stream["field_order"] != "progressive"
         else None,
         "mastering": _numbers(sides.get("Mastering display metadata")),
         "light": _numbers(sides.get("Content light level metadata")),

@@ -53,16 +53,16 @@ def test_untouched_frames_come_out_bit_for_bit(ffmpeg, pix_fmt, color_range, siz
     )
     plan = rewrite(path, LOSSLESS)
     assert ffmpeg.raw(plan.path) == ffmpeg.raw(path)
-    assert ffmpeg.film(plan.path)["pix_fmt"] == ffmpeg.film(path)["pix_fmt"]
-    assert ffmpeg.film(plan.path).get("color_range") == ffmpeg.film(path).get("color_range") == color_range
+    assert ffmpeg.video_stream(plan.path)["pix_fmt"] == ffmpeg.video_stream(path)["pix_fmt"]
+    assert ffmpeg.video_stream(plan.path).get("color_range") == ffmpeg.video_stream(path).get("color_range") == color_range
 
 
 def test_full_range_h264_stays_full_range(ffmpeg):
     path = ffmpeg.picture("clip.mp4", "-c:v", "libx264", "-pix_fmt", "yuvj420p", seconds=0.4)
     plan = rewrite(path, LOSSLESS, path.with_name("out.mov"))
     assert ffmpeg.raw(plan.path) == ffmpeg.raw(path)
-    film = ffmpeg.film(rewrite(path).path)
-    assert (film["pix_fmt"], film["color_range"]) == ("yuvj420p", "pc")
+    video_stream = ffmpeg.video_stream(rewrite(path).path)
+    assert (video_stream["pix_fmt"], video_stream["color_range"]) == ("yuvj420p", "pc")
 
 
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv420p10le", "bgr0"])
@@ -100,8 +100,8 @@ def test_b_frames_do_not_shift_times(ffmpeg):
     path = ffmpeg.with_sound("clip.mp4", "-c:a", "aac", seconds=2)
     plan = rewrite(path, EncodeSettings(preset="medium"))
     assert ffmpeg.times(plan.path) == ffmpeg.times(path)
-    assert ffmpeg.film(plan.path)["has_b_frames"] > 0
-    assert abs(float(ffmpeg.film(plan.path)["duration"]) - 2) < 0.041
+    assert ffmpeg.video_stream(plan.path)["has_b_frames"] > 0
+    assert abs(float(ffmpeg.video_stream(plan.path)["duration"]) - 2) < 0.041
 
 
 @pytest.mark.parametrize("name", ["late.mp4", "late.mov", "late.mkv", "late.ts"])
@@ -144,7 +144,7 @@ def test_rates_of_television(ffmpeg, rate):
     path = ffmpeg.picture("clip.mov", "-c:v", "libx264", rate=rate)
     plan = rewrite(path)
     assert ffmpeg.times(plan.path) == ffmpeg.times(path)
-    assert ffmpeg.film(plan.path)["avg_frame_rate"] == ffmpeg.film(path)["avg_frame_rate"]
+    assert ffmpeg.video_stream(plan.path)["avg_frame_rate"] == ffmpeg.video_stream(path)["avg_frame_rate"]
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mov", "clip.mkv"])
@@ -169,7 +169,7 @@ def test_shape_and_colour_tags_survive(ffmpeg, name, codec):
         path = upright
     plan = rewrite(path, EncodeSettings(codec=codec, preset="ultrafast"))
     assert plan.path.suffix == (".mp4" if (codec, path.suffix) == ("ffv1", ".mov") else path.suffix)
-    before, after = ffmpeg.film(path), ffmpeg.film(plan.path)
+    before, after = ffmpeg.video_stream(path), ffmpeg.video_stream(plan.path)
     keys = ["pix_fmt", "color_range", "color_space", "color_primaries", "color_transfer", "width", "height"]
     assert {key: after.get(key) for key in keys} == {key: before.get(key) for key in keys}
     if codec != "ffv1":
@@ -304,7 +304,7 @@ def test_prores_is_ten_bit_in_mov(ffmpeg):
     plan = rewrite(path, EncodeSettings(codec="prores"))
     assert plan.path.suffix == ".mov"
     assert plan.notes[0].startswith("The picture is stored as yuv422p10le: prores_ks cannot hold yuv420p.")
-    assert ffmpeg.film(plan.path)["codec_name"] == "prores"
+    assert ffmpeg.video_stream(plan.path)["codec_name"] == "prores"
     old = np.frombuffer(ffmpeg.raw(path, "-vf", "extractplanes=y"), np.uint8).astype(float)
     new = np.frombuffer(ffmpeg.raw(plan.path, "-vf", "extractplanes=y"), np.uint16).astype(float) / 4
     assert abs((old - new).mean()) < 0.1  # no shift of brightness on the way to ten bits
@@ -325,8 +325,8 @@ def test_odd_picture_size_gets_a_format_that_holds_it(codec, ffmpeg):
     path = ffmpeg("odd.mkv", "-f", "lavfi", "-i", "color=red:s=321x241:d=0.2:r=25,format=rgb24,format=yuv420p", "-c:v", "ffv1")
     plan = rewrite(path, EncodeSettings(codec=codec, preset="ultrafast"))
     assert f"stored as yuv444p: {plan.encoder.name} cannot hold yuv420p of 321x241 px" in plan.notes[0]
-    film = ffmpeg.film(plan.path)
-    assert (film["width"], film["height"], film["pix_fmt"]) == (321, 241, "yuv444p")
+    video_stream = ffmpeg.video_stream(plan.path)
+    assert (video_stream["width"], video_stream["height"], video_stream["pix_fmt"]) == (321, 241, "yuv444p")
 
 
 def test_a_size_that_no_format_helps_is_refused_before_the_work_and_the_way_out_is_named(ffmpeg):
@@ -356,9 +356,9 @@ def test_raw_dv_is_written_with_its_time_code_and_rate(target, size, rate, ffmpe
     path = ffmpeg.with_sound("tape.dv", "-target", target, size=size, seconds=0.4, rate=rate)
     plan = rewrite(path, FAST)
     assert plan.container == "mov"
-    film = ffmpeg.film(plan.path)
-    assert Fraction(film["avg_frame_rate"]) == Fraction(rate)
-    assert film["tags"]["timecode"].startswith("00:00:00")
+    video_stream = ffmpeg.video_stream(plan.path)
+    assert Fraction(video_stream["avg_frame_rate"]) == Fraction(rate)
+    assert video_stream["tags"]["timecode"].startswith("00:00:00")
     with VideoReader(path) as reader:
         assert reader.info.average_rate == Fraction(rate)
 
@@ -390,7 +390,7 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_told_before_the_work(ffmpeg):
         rewrite(path, EncodeSettings(codec="prores", hardware="nvenc"))
     if _has_gpu_encoder():
         plan = rewrite(path, EncodeSettings(hardware="nvenc"))
-        assert ffmpeg.film(plan.path)["codec_name"] == "h264"
+        assert ffmpeg.video_stream(plan.path)["codec_name"] == "h264"
         return
     with pytest.raises(UsageError, match="h264_nvenc: no NVIDIA GPU that encodes can be used here"):
         rewrite(path, EncodeSettings(hardware="nvenc"))
@@ -409,9 +409,9 @@ def test_interlaced_stays_interlaced_when_not_deinterlaced(ffmpeg):
         "fields.mpg", "-vf", "interlace=scan=tff", "-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-top", "1", rate="50"
     )
     kept = rewrite(path, read=ReadSettings(deinterlace="off")).path
-    assert ffmpeg.film(kept)["field_order"] in ("tt", "tb")
+    assert ffmpeg.video_stream(kept)["field_order"] in ("tt", "tb")
     plain = rewrite(path, out=path.with_name("plain.mp4")).path
-    assert ffmpeg.film(plain)["field_order"] == "progressive"
+    assert ffmpeg.video_stream(plain)["field_order"] == "progressive"
 
 
 def test_trimming_copies_what_lies_inside_and_starts_at_zero(ffmpeg):

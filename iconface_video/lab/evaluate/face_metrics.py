@@ -29,7 +29,7 @@ from iconface_video.lab.evaluate.identity_metrics import (
     detected_landmarks,
     eyes_of_68,
     landmark_error,
-    make_judge,
+    make_discriminator,
 )
 from iconface_video.lab.evaluate.picture_metrics import face_psnr, face_ssim, find_lpips, sharpness_share
 from iconface_video.types import Float32, Float64, UInt8
@@ -236,7 +236,9 @@ class FaceMetrics:
 
     def __post_init__(self) -> None:
         skip = self.settings.skip
-        self.judge: IdentityJudge | None = None if "identity" in skip else make_judge(self.settings.identity, self.clean[:128])
+        self.judge: IdentityJudge | None = (
+            None if "identity" in skip else make_discriminator(self.settings.identity, self.clean[:128])
+        )
         self._gallery = Gallery.of(self.gallery, self.judge) if self.judge else None
         self._detector: Detector | None = None
         if "landmarks" not in skip:

@@ -83,7 +83,7 @@ class EncoderJudge:
         return _unit(embed_crops(self._encoder, crops))
 
 
-def make_judge(name: str, clean: Sequence[UInt8]) -> DlibJudge | EncoderJudge:
+def make_discriminator(name: str, clean: Sequence[UInt8]) -> DlibJudge | EncoderJudge:
     """name: dlib, embedded, or a folder. Raises UsageError for another name, or where dlib is not installed."""
     if name == "dlib":
         missing = [package for package in ("dlib", "face_recognition_models") if find_spec(package) is None]

@@ -17,7 +17,7 @@ from iconface_video.lab.train.trainer import Task
 from iconface_video.lab.train.validation import ValidationSet, to_tensor, validate_columns
 from iconface_video.learn.losses import charbonnier
 from iconface_video.models.local_attention import ReferenceAttention
-from iconface_video.models.picture_layers import StateDoor
+from iconface_video.models.picture_layers import GatedNoiseInjection
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder
 
 SCALAR_RATE, DOOR_RATE = 15.0, 4.0
@@ -35,7 +35,7 @@ def faster_parts(model: PixelAutoencoder) -> list[tuple[float, list[Tensor]]]:
     doors: list[Tensor] = [weight for layer in layers for weight in layer.doors()]
     if model.decoder.fuse_features is not None:
         doors.append(model.decoder.fuse_features.weight)
-    doors += [door.gain.weight for door in model.decoder.doors if isinstance(door, StateDoor)]
+    doors += [door.gain.weight for door in model.decoder.doors if isinstance(door, GatedNoiseInjection)]
     for attention in (model.global_eighth, model.global_bottom):
         if attention is not None:
             scalars.append(attention.null_logit)

@@ -60,11 +60,26 @@ class RestorerConfig(Validated):
 
 
 _CONFIG = "a training config (see configs/training)"
+_RENAMED = {("mix", "soft_share"): "target_blur_probability"}
+"""(section, name in configs of earlier releases) -> today's name."""
+
+
+def _under_todays_names(mapping: dict[str, Any]) -> dict[str, Any]:
+    """A config or one stage of it, in which names of earlier releases are replaced."""
+    for (section, former), name in _RENAMED.items():
+        values = mapping.get(section)
+        if isinstance(values, dict) and former in values and name not in values:
+            mapping = {**mapping, section: {name if key == former else key: value for key, value in values.items()}}
+    return mapping
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return _under_todays_names(read_mapping(path, _CONFIG))
 
 
 def read_config(kind: type[T], path: Path) -> T:
     """Read a YAML config file."""
-    return from_mapping(kind, read_mapping(path, _CONFIG), str(path))
+    return from_mapping(kind, _read(path), str(path))
 
 
 def read_stages(path: Path) -> tuple[RestorerConfig, ...]:
@@ -72,7 +87,7 @@ def read_stages(path: Path) -> tuple[RestorerConfig, ...]:
 
     What stands beside `stages` holds for all of them, unless a stage says otherwise.
     """
-    shared = read_mapping(path, _CONFIG)
+    shared = _read(path)
     if "stages" not in shared:
         return (from_mapping(RestorerConfig, shared, str(path)),)
     stages = shared.pop("stages")
@@ -82,10 +97,10 @@ def read_stages(path: Path) -> tuple[RestorerConfig, ...]:
     for number, stage in enumerate(stages, 1):
         where = f"{path}: stage {number}"
         if isinstance(stage, str):
-            stage, where = read_mapping(path.parent / stage, _CONFIG), f"{where}, {stage}"
+            stage, where = _read(path.parent / stage), f"{where}, {stage}"
         if not isinstance(stage, dict):
             raise UsageError(f"{where}: holds settings by name, or is the name of a file, got {stage!r}")
-        found.append(from_mapping(RestorerConfig, _laid_over(shared, stage), where))
+        found.append(from_mapping(RestorerConfig, _laid_over(shared, _under_todays_names(stage)), where))
     return tuple(found)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iconface_video.degrade import degrade, sample_strength
-from iconface_video.degrade.filmed import filmed_pair, moved
+from iconface_video.degrade.filmed import degraded_clip_pair, moved
 from iconface_video.degrade.picture import BUCKETS
 from iconface_video.errors import InputError, UsageError
 from iconface_video.settings import Count, CountOrZero, NonNegative, Share, Validated
@@ -64,7 +64,7 @@ class MixSettings(Validated):
     """Share of the batches whose second half shows the first half's faces moved a little and degraded the same way."""
     filmed_share: Share = 0.0
     """Share of the batches that are pairs, too, but of neighbouring frames of damaged clips, real codecs included."""
-    soft_share: Share = 0.0
+    target_blur_probability: Share = 0.0
     """Share of the undamaged filmed faces whose truth is soft, as most video is: what was never sharp must not be made so. The
     more damage, the fewer: it hides whether there was anything sharp."""
     grey_share: Share = 0.12
@@ -269,7 +269,7 @@ class FaceMixer:
         draw = float(rng.random())
         moves: list[NDArray[np.float32]] = []
         if draw < mix.pair_share + mix.filmed_share:
-            make = self._pair if draw < mix.pair_share else self._filmed_pair
+            make = self._pair if draw < mix.pair_share else self._degraded_clip_pair
             moves = [_small_move(rng, size) for _ in range(number // 2)]
             pairs = [make(rng, self._sample(rng, size, count), move) for move in moves]
             rows = [first for first, _ in pairs] + [second for _, second in pairs]
@@ -295,12 +295,12 @@ class FaceMixer:
         first, second = (degrade(shown, sample.strength, np.random.default_rng(seed)) for shown in (sample.truth, later))
         return sample.row(first), sample.row(second, later)
 
-    def _filmed_pair(self, rng: np.random.Generator, sample: _Sample, move: NDArray[np.float32]) -> tuple[_Row, _Row]:
+    def _degraded_clip_pair(self, rng: np.random.Generator, sample: _Sample, move: NDArray[np.float32]) -> tuple[_Row, _Row]:
         """One face in two neighbouring frames of a clip that was damaged as a whole."""
         level = sample.strength / BUCKETS[-1][1]
-        if rng.random() < self.mix.soft_share * (1 - level):
+        if rng.random() < self.mix.target_blur_probability * (1 - level):
             sample = replace(sample, truth=_softened(sample.truth, rng))
-        first, second = filmed_pair(sample.truth, move, level, rng)
+        first, second = degraded_clip_pair(sample.truth, move, level, rng)
         return sample.row(first), sample.row(second, moved(sample.truth, move))
 
     def _sample(self, rng: np.random.Generator, size: int, count: int) -> _Sample:

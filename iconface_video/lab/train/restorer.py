@@ -32,10 +32,10 @@ from iconface_video.learn.losses import (
     energy_spread,
     hard_example_loss,
     harm_loss,
-    hinge_judge,
+    hinge_discriminator,
     hinge_restorer,
     identity_loss,
-    steady_loss,
+    temporal_consistency_loss,
 )
 from iconface_video.models.cascade import CascadeAutoencoder
 from iconface_video.models.model import Conditioning, IConFaceModel
@@ -54,7 +54,7 @@ LOOK_MARGIN = 3
 
 
 @dataclass(frozen=True)
-class Look:
+class ViewJitter:
     """How the identity encoder looks at a batch, another way in every step: what pleases it in one view alone is no likeness."""
 
     top: int
@@ -62,7 +62,7 @@ class Look:
     mirrored: bool
 
     @classmethod
-    def draw(cls, generator: torch.Generator) -> Look:
+    def draw(cls, generator: torch.Generator) -> ViewJitter:
         top, left = torch.randint(2 * LOOK_MARGIN + 1, (2,), generator=generator).tolist()
         return cls(top, left, bool(torch.randint(2, (1,), generator=generator)))
 
@@ -115,9 +115,9 @@ class RestorerTask(Task):
         self.model, self.mixer, self.validation, self.weights = model, mixer, validation, losses
         self.identity_encoder, self.workers = identity_encoder, workers
         self.modules: dict[str, nn.Module] = {"model": model}
-        self.judge = PatchDiscriminator() if losses.adversarial else None
-        if self.judge is not None:
-            self.modules["judge"] = self.judge
+        self.discriminator = PatchDiscriminator() if losses.adversarial else None
+        if self.discriminator is not None:
+            self.modules["judge"] = self.discriminator
         self.perceptual = PerceptualLoss() if losses.perceptual else None
         if identity_encoder is not None:
             identity_encoder.requires_grad_(False).eval()
@@ -129,10 +129,10 @@ class RestorerTask(Task):
         return {"judge": JUDGE_RATE}
 
     def faster(self) -> list[tuple[float, list[Tensor]]]:
-        coder = self.model.autoencoder
-        if isinstance(coder, CascadeAutoencoder):
-            return [*faster_parts(coder.coarse), *faster_parts(coder.refiner)]
-        return faster_parts(coder) if isinstance(coder, PixelAutoencoder) else []
+        networks = self.model.autoencoder
+        if isinstance(networks, CascadeAutoencoder):
+            return [*faster_parts(networks.coarse), *faster_parts(networks.refiner)]
+        return faster_parts(networks) if isinstance(networks, PixelAutoencoder) else []
 
     def to(self, device: torch.device) -> None:
         super().to(device)
@@ -155,16 +155,18 @@ class RestorerTask(Task):
         shown = Shown(truth, source, references, self.anchor(source, references), noise)
         moves = torch.from_numpy(batch.moves).to(self.device)
         attempt = self.attempt(shown, moves, generator, with_other=self._is_due("spread", step))
-        look = Look.draw(generator)
+        look = ViewJitter.draw(generator)
         parts, figures = self._parts(attempt, shown, look, step)
         if len(batch.moves) and self.weights.steady:
             first, second = attempt.restored.chunk(2)
-            parts["steady"] = self.weights.steady * steady_loss(first, second, attempt.moves).mean()
+            parts["steady"] = self.weights.steady * temporal_consistency_loss(first, second, attempt.moves).mean()
         total = torch.stack([part.float() for part in parts.values()]).sum()
         yield "model", total, {**{name: part.item() for name, part in parts.items()}, **figures, "loss": total.item()}
-        if self.judge is not None and self._is_due("adversarial", step):
+        if self.discriminator is not None and self._is_due("adversarial", step):
             fake = attempt.restored.detach().clamp(-1, 1)
-            loss = hinge_judge(self.judge(attempt.truth, attempt.source), self.judge(fake, attempt.source))
+            loss = hinge_discriminator(
+                self.discriminator(attempt.truth, attempt.source), self.discriminator(fake, attempt.source)
+            )
             yield "judge", loss, {"judge": loss.item()}
 
     def attempt(self, shown: Shown, moves: Tensor, generator: torch.Generator, with_other: bool) -> Attempt:
@@ -193,7 +195,7 @@ class RestorerTask(Task):
         }[name]
         return weight > 0 and step % every == 0
 
-    def _parts(self, attempt: Attempt, shown: Shown, look: Look, step: int) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def _parts(self, attempt: Attempt, shown: Shown, look: ViewJitter, step: int) -> tuple[dict[str, Tensor], dict[str, float]]:
         """The model's losses by name, and figures beside them."""
         weights, restored, truth, source = self.weights, attempt.restored, attempt.truth, attempt.source
         # Relative to (the root of) what the degradation cost: else the hopeless faces drown what can be learnt.
@@ -217,10 +219,10 @@ class RestorerTask(Task):
             if other is not None:  # squared: what the samples differ by would count as error
                 distance = distance - weights.spread_every * weights.spread * self.perceptual(restored[:some], other[:some])
             parts["perceptual"] = weights.perceptual_every * weights.perceptual * distance.mean()
-        if self.judge is not None and self._is_due("adversarial", step):
+        if self.discriminator is not None and self._is_due("adversarial", step):
             known = (weights.texture_error / damage).clamp(max=1) if weights.texture_error else None
             parts["adversarial"] = (
-                weights.adversarial_every * weights.adversarial * hinge_restorer(self.judge(restored, source), known)
+                weights.adversarial_every * weights.adversarial * hinge_restorer(self.discriminator(restored, source), known)
             )
         parts.update(self._confidence_parts(attempt, figures))
         if self.identity_encoder is not None and self._is_due("identity", step):
@@ -240,7 +242,7 @@ class RestorerTask(Task):
         return parts
 
     def _identity_part(
-        self, restored: Tensor, truth: Tensor, sigma: Tensor, anchor: Tensor | None, look: Look
+        self, restored: Tensor, truth: Tensor, sigma: Tensor, anchor: Tensor | None, look: ViewJitter
     ) -> tuple[Tensor, float]:
         weights = self.weights
         with torch.no_grad():
@@ -282,7 +284,7 @@ class RestorerTask(Task):
     # ---- what the model sees
 
     @record_function("part: identity")
-    def embed(self, pictures: Tensor, look: Look | None = None) -> Tensor:
+    def embed(self, pictures: Tensor, look: ViewJitter | None = None) -> Tensor:
         """(B, 3, S, S) in the FFHQ frame -> (B, 512) raw embeddings, float32, differentiable."""
         assert self.identity_encoder is not None
         if look is None:
