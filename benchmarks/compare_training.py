@@ -122,7 +122,7 @@ def drive(options: argparse.Namespace) -> None:
     import yaml
 
     from iconface_video.lab.train.config import RestorerConfig, read_config
-    from iconface_video.pipelines.train import train_restorer
+    from iconface_video.lab.train.pipeline import train_restorer
 
     own = yaml.safe_load((options.other / LOSSES).read_text(encoding="utf-8"))
     trainer = {
@@ -165,7 +165,7 @@ def drive(options: argparse.Namespace) -> None:
 
 
 def _made_up(folder: Path, side: int) -> Path:
-    from iconface_video.pipelines.bench import made_up_faces
+    from iconface_video.lab.bench.pipeline import made_up_faces
 
     return made_up_faces(folder, side)
 

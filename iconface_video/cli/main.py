@@ -1,4 +1,7 @@
-"""The command line. Each command parses, makes settings, and calls one pipeline; heavy imports happen inside the commands."""
+"""The command line. Each command parses, makes settings, and calls one pipeline; heavy imports happen inside the commands.
+
+This is where all rooms come together: nothing else of a user's half knows the browser's or the researcher's commands.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +21,15 @@ from typing import Annotated
 import typer
 
 from iconface_video import __version__
-from iconface_video.cli import (
-    batch_command,
-    benching,
-    clips,
-    evaluating,
-    models_command,
-    pictures,
-    program,
-    run_command,
-    training,
-)
+from iconface_video.cli import batch_command, clips, models_command, pictures, program, run_command
 from iconface_video.cli.display import STOPPED, spelled
 from iconface_video.cli.run_command import with_report_file
 from iconface_video.errors import IconFaceError, notes_of
+from iconface_video.lab.bench import command as benching
+from iconface_video.lab.evaluate import command as evaluating
+from iconface_video.lab.train import command as training
 from iconface_video.video.suffixes import VIDEO_SUFFIXES
+from iconface_video.web import serving
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (mallopt(3))."""
@@ -73,7 +70,7 @@ app.command("batch")(batch_command.batch)
 app.command("compare")(pictures.compare)
 app.command("image")(clips.image)
 app.command("probe")(clips.probe_file)
-app.command("serve")(program.serve)
+app.command("serve")(serving.serve)
 app.command("doctor")(program.doctor)
 app.add_typer(program.app, name="config")
 app.add_typer(models_command.app, name="models")

@@ -1,8 +1,6 @@
 """`iconface-video doctor`: what is installed, which models, which device, and what to do about what is missing.
 
-`iconface-video config`.
-
-`iconface-video serve`.
+`iconface-video config`: the presets.
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ from iconface_video import __version__
 from iconface_video.cli.display import print_json, print_rows
 from iconface_video.configs import DEFAULTS, load_preset, preset_names, to_yaml
 from iconface_video.errors import IconFaceError
-from iconface_video.web.serving import ServeSettings
 
 _ENCODERS = {"libx264": "h264", "libx265": "hevc", "prores_ks": "prores", "ffv1": "ffv1"}
 _EXTRAS = {
@@ -208,39 +205,3 @@ def show(
     """
     chosen = load_preset(preset)
     print(to_yaml(chosen.settings(), chosen.description), end="")
-
-
-_DEFAULTS = ServeSettings()
-
-
-def serve(
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on; anything but the default lets other machines in.")
-    ] = _DEFAULTS.host,
-    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 takes any that is free.")] = _DEFAULTS.port,
-    max_upload: Annotated[
-        int, typer.Option(metavar="MB", min=1, help="Largest clip that may be added, in millions of bytes.")
-    ] = _DEFAULTS.max_upload_bytes // 10**6,
-    keep: Annotated[
-        int, typer.Option(metavar="MINUTES", min=1, help="How long the files of a page that was closed are kept.")
-    ] = round(_DEFAULTS.keep_seconds / 60),
-    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-) -> None:
-    """Restore videos in the browser, on this machine: add a clip, see who is in it, look before you wait, restore, compare.
-
-    Nothing is sent anywhere: the page comes from this program and works without the internet. Files are kept in a temporary
-    folder and removed when the program ends. Needs the extra "web": pip install 'iconface-video\\[web]'.
-
-    Examples:
-
-      iconface-video serve --open
-
-      iconface-video serve --port 9000 --max-upload 20000
-    """
-    from iconface_video.web.server import serve as start
-
-    settings = ServeSettings(host, port, max_upload * 10**6, keep_seconds=keep * 60.0)
-    try:
-        start(settings, lambda line: print(line, flush=True), open_browser=open_browser)
-    except KeyboardInterrupt:
-        print("stopped; all temporary files are removed", flush=True)

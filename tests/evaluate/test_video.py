@@ -14,6 +14,7 @@ import pytest
 
 from iconface_video.cli.main import main
 from iconface_video.errors import InputError, OutputError, UsageError
+from iconface_video.lab.evaluate.video_pipeline import VideoChoice, evaluate_video
 from iconface_video.lab.evaluate.video_summary import aims
 from iconface_video.lab.evaluate.video_variants import (
     GRID,
@@ -23,7 +24,6 @@ from iconface_video.lab.evaluate.video_variants import (
     sound_offsets_ms,
     stream_times,
 )
-from iconface_video.pipelines.evaluate_video import VideoChoice, evaluate_video
 from iconface_video.settings import RestoreSettings, RunSettings, SurveySettings
 from tests.conftest import ffmpeg
 

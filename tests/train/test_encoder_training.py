@@ -25,10 +25,10 @@ from iconface_video.lab.train.encoder import (
     norm_loss,
     teacher_similarity,
 )
+from iconface_video.lab.train.encoder_and_full_size import export_encoder, train_encoder
 from iconface_video.lab.train.encoder_data import EncoderMixer, load_faces, pair_accuracy
 from iconface_video.lab.train.teacher import DlibFaceNetwork
 from iconface_video.lab.train.trainer import TrainSettings
-from iconface_video.pipelines.train_parts import export_encoder, train_encoder
 
 
 @pytest.fixture(scope="module")

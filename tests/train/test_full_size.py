@@ -17,7 +17,9 @@ from iconface_video.configs import __file__ as configs_file
 from iconface_video.errors import UsageError
 from iconface_video.lab.train.config import RestorerConfig, ValidationSettings, read_config
 from iconface_video.lab.train.data import FaceSettings, MixSettings
+from iconface_video.lab.train.encoder_and_full_size import load_start
 from iconface_video.lab.train.full_size import Trainables
+from iconface_video.lab.train.pipeline import export_restorer, train_restorer
 from iconface_video.lab.train.trainer import TrainSettings
 from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.models.checkpoints import load_model, read_index
@@ -25,8 +27,6 @@ from iconface_video.models.convert import BaseChoice, Prompts, convert_lora
 from iconface_video.models.download import FACEIR_TRAITS
 from iconface_video.models.load_options import LoadOptions
 from iconface_video.models.model import IConFaceModel
-from iconface_video.pipelines.train import export_restorer, train_restorer
-from iconface_video.pipelines.train_parts import load_start
 from tests.models.published_form import lora_state, write_klein, write_lora
 from tests.models.tiny_models import TINY
 

@@ -11,6 +11,7 @@ import torch
 from iconface_video.errors import UsageError
 from iconface_video.faces.identity_encoder import load_identity_encoder
 from iconface_video.lab.train.data import FaceMixer, FaceSet, MixSettings
+from iconface_video.lab.train.pipeline import _freeze
 from iconface_video.lab.train.refiner import RefinerTask, Window
 from iconface_video.lab.train.restorer import RestorerTask
 from iconface_video.lab.train.trainer import Trainer, TrainSettings
@@ -19,7 +20,6 @@ from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.learn.losses import damage_loss, harm_loss
 from iconface_video.models.cascade import CascadeAutoencoder
 from iconface_video.models.embedded import as_cascade
-from iconface_video.pipelines.train import _freeze
 from tests.train.test_restorer_task import faces, small_model
 
 __all__ = ["faces"]

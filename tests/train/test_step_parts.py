@@ -109,7 +109,7 @@ def checkout(folder: Path, seconds: float) -> Path:
     files = {
         "iconface_video/__init__.py": "",
         "iconface_video/lab/train/config.py": "import yaml\nRestorerConfig = dict\ndef read_config(kind, path):\n    return yaml.safe_load(path.read_text())\n",
-        "pipelines/train.py": TRAINER.format(seconds=seconds),
+        "lab/train/pipeline.py": TRAINER.format(seconds=seconds),
         "configs/training/embedded-noise.yaml": "stage: restorer\nlosses: {}\ntrainer: {}\n",
     }
     for name, text in files.items():

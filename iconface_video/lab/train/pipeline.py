@@ -17,6 +17,12 @@ from iconface_video.faces.identity_encoder import load_identity_encoder
 from iconface_video.lab.train.autoencoder import AutoencoderTask
 from iconface_video.lab.train.config import RestorerConfig
 from iconface_video.lab.train.data import FaceMixer, FaceSet
+from iconface_video.lab.train.encoder_and_full_size import (
+    export_full_size,
+    full_size_trainer,
+    is_full_size,
+    is_run_of_full_size,
+)
 from iconface_video.lab.train.refiner import RefinerTask
 from iconface_video.lab.train.restorer import RestorerTask
 from iconface_video.lab.train.run_state import checkpoints, newest_stage
@@ -27,7 +33,6 @@ from iconface_video.models.embedded import EMBEDDED_CASCADE, EMBEDDED_PIXELS, as
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder, PixelAutoencoderSettings
 from iconface_video.models.saving import save_model
-from iconface_video.pipelines.train_parts import export_full_size, full_size_trainer, is_full_size, is_run_of_full_size
 
 OnLog = Callable[[int, dict[str, float]], None]
 OnStage = Callable[[int, int], None]

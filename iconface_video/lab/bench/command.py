@@ -14,8 +14,8 @@ import typer
 from iconface_video.cli.display import print_json, print_rows
 
 if TYPE_CHECKING:
+    from iconface_video.lab.bench.pipeline import ClipBench, TrainingBench
     from iconface_video.lab.bench.stages import ModelBench, Speed
-    from iconface_video.pipelines.bench import ClipBench, TrainingBench
 
 app = typer.Typer(help="How fast this machine is.", no_args_is_help=True)
 
@@ -97,7 +97,7 @@ def stages(
 
     Example: iconface-video bench stages samples/tape.mp4
     """
-    from iconface_video.pipelines.bench import bench_stages
+    from iconface_video.lab.bench.pipeline import bench_stages
 
     _show(bench_stages(clip, frames=frames, rounds=rounds), as_json)
 
@@ -116,7 +116,7 @@ def pipeline(
 
     Example: iconface-video bench pipeline samples/tape.mp4 --seconds 5
     """
-    from iconface_video.pipelines.bench import bench_pipeline
+    from iconface_video.lab.bench.pipeline import bench_pipeline
 
     _show(bench_pipeline(clip, seconds=seconds, rounds=rounds), as_json)
 
@@ -165,8 +165,8 @@ def training(
     Example: iconface-video bench training configs/training/embedded-noise.yaml --size 128 --references 2
     """
     from iconface_video.errors import UsageError
+    from iconface_video.lab.bench.pipeline import bench_training
     from iconface_video.lab.train.config import read_stages
-    from iconface_video.pipelines.bench import bench_training
 
     stages = read_stages(config)
     if stage > len(stages):

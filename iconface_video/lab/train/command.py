@@ -50,8 +50,8 @@ def restorer(
       iconface-video train restorer --config my-stages.yaml --data faces/ --out runs/b --minutes 90
     """
     from iconface_video.lab.train.config import read_stages
+    from iconface_video.lab.train.pipeline import export_restorer, train_stages
     from iconface_video.models.saving import check_model_folder
-    from iconface_video.pipelines.train import export_restorer, train_stages
 
     stages = [stage.with_data(tuple(str(folder) for folder in data)) for stage in read_stages(config)]
     stages[0] = replace(stages[0], start_from=start_from or stages[0].start_from)
@@ -112,7 +112,7 @@ def encoder(
     Example: iconface-video train encoder --config configs/training/identity-encoder.yaml --data faces/ --teacher vectors/ --out runs/encoder
     """
     from iconface_video.lab.train.config import EncoderConfig, read_config
-    from iconface_video.pipelines.train_parts import export_encoder, train_encoder
+    from iconface_video.lab.train.encoder_and_full_size import export_encoder, train_encoder
 
     settings = read_config(EncoderConfig, config)
     settings = replace(settings, folders=tuple(str(folder) for folder in data), teacher=str(teacher) if teacher else None)

@@ -156,7 +156,7 @@ def faces(
     )
     check_folder(output, force)
 
-    from iconface_video.pipelines.evaluate import evaluate_faces
+    from iconface_video.lab.evaluate.pipeline import evaluate_faces
 
     with make_display(quiet=quiet, as_json=False) as display:
         report = evaluate_faces(settings, yunet, command_line(), display)
@@ -196,7 +196,7 @@ def detector(
     settings = FaceEvaluation(folders, count=count, size=size, levels=parse_levels(strengths), references=(), seed=seed)
     check_folder(output, force)
 
-    from iconface_video.pipelines.evaluate import evaluate_detector
+    from iconface_video.lab.evaluate.pipeline import evaluate_detector
 
     report = evaluate_detector(settings, yunet, pictures, command=command_line())
     typer.echo(f"report: {write_report(report, output, force)}")
@@ -218,7 +218,7 @@ def encoder(
 
     check_folder(output, force)
 
-    from iconface_video.pipelines.evaluate import evaluate_encoder
+    from iconface_video.lab.evaluate.pipeline import evaluate_encoder
 
     report = evaluate_encoder(data, encoder, photos, seed, command_line())
     typer.echo(f"report: {write_report(report, output, force)}")
@@ -279,8 +279,8 @@ def video(
 
       iconface-video evaluate --video talk.mp4 --seconds 2 -o new --against steadiness
     """
+    from iconface_video.lab.evaluate.video_pipeline import VideoChoice, evaluate_video
     from iconface_video.lab.evaluate.video_variants import GRID, USUAL, parse_variants
-    from iconface_video.pipelines.evaluate_video import VideoChoice, evaluate_video
 
     if identity not in ("auto", "dlib", "embedded"):
         raise UsageError(f"--identity is '{identity}', must be auto, dlib or embedded")
