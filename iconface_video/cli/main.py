@@ -13,12 +13,14 @@ import sys
 import traceback
 import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
 import typer
+from platformdirs import user_cache_path
 
 from iconface_video import __version__
 from iconface_video.cli import batch_command, clips, models_command, pictures, program, run_command
@@ -112,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # Before torch is loaded: its threads would wait for each other by spinning, ten times too long on a busy machine.
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    _keep_compiled_graphs()
     reuse_freed_memory()
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = _take(arguments, "--debug")
@@ -145,6 +148,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command() -> typer.core.TyperGroup:
     """All commands; putting them together takes longer than a short one runs, and programs may call `main` many times."""
     return typer.main.get_command(app)  # type: ignore[return-value]
+
+
+def _keep_compiled_graphs() -> None:
+    """In the user's cache folder. Merely loading torch's compiler makes a folder in the temporary one, which nobody removes."""
+    folder = user_cache_path("iconface-video", appauthor=False) / "compiled"
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
 
 def _take(arguments: list[str], option: str) -> bool:

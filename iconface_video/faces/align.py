@@ -169,6 +169,19 @@ def cut_crop(
     return crop
 
 
+def crop_to_show(rgb: UInt8, matrix: ArrayLike, size: int, beyond: int = 64) -> UInt8:
+    """As `cut_crop`, for people to look at: beyond the picture there is a grey, not the face once more in a mirror.
+
+    rgb: (h, w, 3).  beyond: the grey level.  Returns (size, size, 3).
+    """
+    crop = np.asarray(cut_crop(rgb, matrix, size), np.uint8)
+    inside = cv2.warpAffine(
+        np.ones(rgb.shape[:2], np.uint8), np.asarray(matrix, np.float64), (size, size), flags=cv2.INTER_NEAREST
+    )
+    crop[inside == 0] = beyond
+    return crop
+
+
 def _window(matrix: ArrayLike, crop_size: tuple[int, int]) -> Float64:
     """(4, 2) corners of the crop, in the picture."""
     right, bottom = crop_size[0] - 0.5, crop_size[1] - 0.5

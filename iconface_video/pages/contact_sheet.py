@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from iconface_video.faces.align import crop_from_display, cut_crop
+from iconface_video.faces.align import crop_from_display, crop_to_show
 from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.identity.people_summary import Moment, PersonSummary, clip_seconds, summarise_people, timecode
 from iconface_video.types import UInt8
@@ -65,7 +65,7 @@ def make_sheet(
     crops: dict[tuple[int, int], UInt8] = {}
     for done, moment in enumerate(wanted):
         matrix = crop_from_display(tracks[moment.track_id].parameters[moment.row], CROP_SIZE)
-        crops[moment.track_id, moment.row] = np.asarray(cut_crop(display_at(moment.pts), matrix, CROP_SIZE), np.uint8)
+        crops[moment.track_id, moment.row] = crop_to_show(display_at(moment.pts), matrix, CROP_SIZE)
         on_done(done + 1, len(wanted))
     survey = choice.survey
     return ContactSheet(survey.info.path.name, clip_seconds(survey), len(survey.shots), people, crops, tuple(notes))

@@ -32,6 +32,8 @@ from iconface_video.web.workspaces import Workspaces
 
 STATIC = Path(__file__).parent / "static"
 _MOST_JSON_BYTES = 64 << 10
+_MOST_DIGITS = 20
+"""Of a number in a header or an address: Python refuses to read those of thousands of digits."""
 
 Act = Callable[[Request, Workspace], Awaitable[Response]]
 T = TypeVar("T")
@@ -48,7 +50,7 @@ def create_app(settings: ServeSettings | None = None, engine: Engine | None = No
             yield
 
     work = "/api/work/{token}"
-    person = work + "/people/{person:int}"
+    person = work + "/people/{person}"
     routes = [
         Route("/", _page),
         Route("/api/about", partial(_about, settings)),
@@ -152,7 +154,7 @@ async def _put_clip(request: Request, workspace: Workspace) -> Response:
     workspaces: Workspaces = request.app.state.workspaces
     workspace.must_be_idle("Another clip cannot be taken")
     path = workspace.upload_path(safe_name(request.query_params.get("name", ""), "clip.mp4"))
-    async with _removed_when_refused(path):
+    async with workspace.receiving(), _removed_when_refused(path):
         await receive(request.stream(), _declared(request), path, workspaces.settings.max_upload_bytes)
         info = await run_in_threadpool(probe, path)
         await run_in_threadpool(workspace.take_clip, info)
@@ -161,10 +163,10 @@ async def _put_clip(request: Request, workspace: Workspace) -> Response:
 
 async def _put_photo(request: Request, workspace: Workspace) -> Response:
     workspaces: Workspaces = request.app.state.workspaces
-    person = request.path_params["person"]
+    person = _person(request)
     workspace.person(person)
     path = workspace.upload_path(safe_name(request.query_params.get("name", ""), "photo.jpg"))
-    async with _removed_when_refused(path):
+    async with workspace.receiving(), _removed_when_refused(path):
         await receive(request.stream(), _declared(request), path, workspaces.settings.max_photo_bytes)
         await run_in_threadpool(workspace.add_photo, person, path)
     return JSONResponse(workspace.snapshot())
@@ -202,21 +204,21 @@ async def _change_person(request: Request, workspace: Workspace) -> Response:
     skip = wanted.get("skip")
     if skip is not None and not isinstance(skip, bool):
         raise UsageError("skip must be true or false")
-    workspace.change_person(request.path_params["person"], _text(wanted, "name"), skip)
+    workspace.change_person(_person(request), _text(wanted, "name"), skip)
     return JSONResponse(workspace.snapshot())
 
 
 async def _face(request: Request, workspace: Workspace) -> Response:
-    return Response(workspace.person(request.path_params["person"]).face, media_type="image/jpeg")
+    return Response(workspace.person(_person(request)).face, media_type="image/jpeg")
 
 
 async def _photo(request: Request, workspace: Workspace) -> Response:
-    photo = workspace.photo(request.path_params["person"], request.path_params["photo"])
+    photo = workspace.photo(_person(request), request.path_params["photo"])
     return Response(thumbnail(photo.reference), media_type="image/jpeg")
 
 
 async def _remove_photo(request: Request, workspace: Workspace) -> Response:
-    workspace.remove_photo(request.path_params["person"], request.path_params["photo"])
+    workspace.remove_photo(_person(request), request.path_params["photo"])
     return JSONResponse(workspace.snapshot())
 
 
@@ -269,9 +271,17 @@ def _file(path: Path) -> Response:
     return FileResponse(path, media_type=mimetypes.guess_type(path.name)[0])
 
 
+def _person(request: Request) -> int:
+    """The number in the address. Raises UsageError for anything else."""
+    text = request.path_params["person"]
+    if not (text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS):
+        raise UsageError("people are known by their number")
+    return int(text)
+
+
 def _declared(request: Request) -> int | None:
     text = request.headers.get("content-length", "")
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _MOST_DIGITS else None
 
 
 async def _json(request: Request) -> dict[str, Any]:
@@ -283,7 +293,7 @@ async def _json(request: Request) -> dict[str, Any]:
             raise UploadTooLarge("the request is too long")
     try:
         values = json.loads(body or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):  # the second one: lists in lists in lists
         values = None
     if request.headers.get("content-type", "").split(";")[0] != "application/json" or not isinstance(values, dict):
         raise UsageError("the request must be a JSON object")
@@ -302,5 +312,5 @@ def _number(value: Any, name: str) -> float:
         raise UsageError(f"{name} must be a number")
     try:
         return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the second one: whole numbers of hundreds of digits
         raise UsageError(f"{name} must be a number, not '{str(value)[:40]}'") from None

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from iconface_video.faces.align import crop_from_display, cut_crop
+from iconface_video.faces.align import crop_from_display, crop_to_show
 from iconface_video.identity.evidence import DisplayAt
 from iconface_video.identity.people import people_directions
 from iconface_video.identity.people_choice import ChosenPeople
@@ -90,8 +90,7 @@ def find_people(survey: Survey, pictures: DisplayAt, settings: AnchorSettings) -
 
 def _face(survey: Survey, moment: Moment, picture: UInt8) -> bytes:
     track = next(track for track in survey.tracks if track.track_id == moment.track_id)
-    crop = cut_crop(picture, crop_from_display(track.parameters[moment.row], FACE_PX), FACE_PX)
-    return jpeg(np.asarray(crop, np.uint8))
+    return jpeg(crop_to_show(picture, crop_from_display(track.parameters[moment.row], FACE_PX), FACE_PX))
 
 
 def take_over(old: Sequence[Person], new: Sequence[Person]) -> None:

@@ -79,7 +79,7 @@ class Guard:
         if method in _SAFE_METHODS:
             return None
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
-        if site not in ("same-origin", "none") or (origin is not None and urlsplit(origin).netloc != host):
+        if site not in ("same-origin", "none") or (origin is not None and _place(origin) != host):
             return "this request came from another web page and was refused"
         return None
 
@@ -100,6 +100,14 @@ def _name(url: str) -> str | None:
         _ = parts.port  # raises where it is no number
         return parts.hostname if parts.username is None and not parts.path else None
     except ValueError:
+        return None
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an origin; None for nonsense."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # such as a bracket that is never closed
         return None
 
 
@@ -126,7 +134,8 @@ class UploadTooLarge(UsageError):
 
 
 def safe_name(name: str, default: str) -> str:
-    """A file name without folders, control characters, leading dots or dashes, of at most 120 bytes; the suffix stays."""
+    """A file name without folders, control characters, leading dots or dashes, of at most 120 bytes, which end with a word
+    where there are words; the suffix stays."""
     last = re.split(r"[/\\]", name)[-1]
     kept = "".join(c for c in unicodedata.normalize("NFC", last) if unicodedata.category(c)[0] not in "CZ" or c == " ")
     kept = re.sub(r'[<>:"|?*\x00-\x1f]', "_", kept).strip(" .-~")
@@ -136,7 +145,10 @@ def safe_name(name: str, default: str) -> str:
     if not dot or len(suffix) > 8:
         stem, dot, suffix = kept, "", ""
     room = _MOST_NAME_BYTES - len((dot + suffix).encode())
-    stem = stem.encode()[:room].decode(errors="ignore").strip(" .-~")
+    short = stem.encode()[:room].decode(errors="ignore")
+    if short != stem and re.match(r"\w", stem[len(short) :]) and (words := re.match(r"(.{20,})[ _.,-]", short)):
+        short = words.group(1)
+    stem = short.strip(" .-~")
     return f"{stem}{dot}{suffix}" if stem else default
 
 

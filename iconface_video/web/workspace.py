@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import filecmp
 import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -55,6 +56,7 @@ class Workspace:
         self._frames_lock = threading.Lock()
         self._frames: RandomAccess | None = None
         self._numbers = count(1)
+        self._uploads = 0
         self.touched = time.monotonic()
         self.folder.mkdir(parents=True)
 
@@ -65,6 +67,21 @@ class Workspace:
     @property
     def is_busy(self) -> bool:
         return self.job is not None and self.job.is_active
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether there is work, or a file comes in (which may take longer than a closed page's files are kept)."""
+        return self.is_busy or self._uploads > 0
+
+    @asynccontextmanager
+    async def receiving(self) -> AsyncIterator[None]:
+        """While a file comes in."""
+        self._uploads += 1
+        try:
+            yield
+        finally:
+            self._uploads -= 1
+            self.touch()
 
     @property
     def settings(self) -> RunSettings:
@@ -139,16 +156,28 @@ class Workspace:
             self.must_be_idle("People cannot be changed")
             person = self.person(index)
             if name is not None:
-                person.name = " ".join(name.split())[:_NAME_LENGTH]
+                person.name = self._free_name(person, " ".join(name.split())[:_NAME_LENGTH])
             if skip is not None:
                 person.skip = skip
                 self._forget_preview()
+
+    def _free_name(self, person: Person, name: str) -> str:
+        """Raises UsageError where somebody else has that name: photos and reports would not know who is meant."""
+        other = next(
+            (one for one in self.people if one is not person and name and one.name.casefold() == name.casefold()), None
+        )
+        if other is not None:
+            raise UsageError(f"person {other.index + 1} is called {other.name} already; give them names that differ")
+        return name
 
     def add_photo(self, index: int, path: Path) -> Photo:
         """Raises ReferencePhotoError, and removes the file, where the photo cannot be used."""
         person = self.person(index)
         if len(person.photos) >= _MOST_PHOTOS:
             raise UsageError(f"{_MOST_PHOTOS} photos of one person are enough; remove one first")
+        twin = next((one for one in person.photos if filecmp.cmp(one.reference.path, path, shallow=False)), None)
+        if twin is not None:
+            raise UsageError(f"{path.name}: this photo is there already, as {twin.reference.path.name}")
         reference = self.engine.read_reference(path)
         with self._lock:
             self.must_be_idle("Photos cannot be added")

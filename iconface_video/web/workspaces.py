@@ -93,7 +93,7 @@ class Workspaces:
         with self._lock:
             idle = []
             for token, item in self._open.items():
-                if item.is_busy:
+                if item.is_in_use:
                     item.touch()
                 elif now - item.touched > self.settings.keep_seconds:
                     idle.append(token)

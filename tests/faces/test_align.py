@@ -12,6 +12,7 @@ from iconface_video.faces.align import (
     TEMPLATE_512,
     crop_from_display,
     crop_from_frame,
+    crop_to_show,
     cut_crop,
     estimate_parameters,
     invert,
@@ -189,3 +190,10 @@ def test_turned_and_stretched_frames_give_the_upright_crop(portrait, rotation):
     from_stored = cut_crop(np.ascontiguousarray(stored), crop_from_frame(parameters, 64, info), 64)
     from_upright = cut_crop(np.ascontiguousarray(upright), crop_from_display(parameters, 64), 64)
     assert np.abs(from_stored.astype(int) - from_upright).mean() < 3
+
+
+def test_what_is_shown_ends_where_the_picture_ends():
+    picture = np.full((40, 40, 3), 200, np.uint8)
+    shown = crop_to_show(picture, np.array([[1.0, 0.0, 20.0], [0.0, 1.0, 0.0]]), 40, beyond=64)
+    assert (shown[:, :19] == 64).all()
+    assert (shown[:, 21:] == 200).all()

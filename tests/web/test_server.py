@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from starlette.testclient import TestClient
 from iconface_video.web.app import create_app
 from iconface_video.web.requests import safe_name
 from iconface_video.web.serving import ServeSettings
+from iconface_video.web.workspaces import Workspaces
 from tests.web.conftest import ADDRESS, NoModels
 
 
@@ -83,6 +86,7 @@ class TestWhoMayAsk:
         [
             {"origin": "https://evil.example"},
             {"origin": "null"},
+            {"origin": "http://["},
             {"origin": "http://127.0.0.1:9999"},
             {"sec-fetch-site": "cross-site"},
             {"sec-fetch-site": "same-site"},
@@ -193,6 +197,11 @@ class TestNames:
     def test_harmless_and_recognisable(self, given, stored):
         assert safe_name(given, "clip.mp4") == stored
 
+    def test_long_names_end_with_a_word(self):
+        assert safe_name(f"{'wedding of anna and john ' * 8}.mp4", "clip.mp4").endswith(
+            (" john.mp4", " and.mp4", " anna.mp4", " of.mp4")
+        )
+
     def test_long_names_keep_their_suffix_and_fit_any_disk(self):
         name = safe_name("é" * 500 + ".mp4", "clip.mp4")
         assert name.endswith("é.mp4")
@@ -243,6 +252,22 @@ class TestPeople:
         assert state["people"][0]["name"] == "Eileen Collins"
         assert state["people"][0]["skip"] is True
 
+    def test_two_people_cannot_have_one_name(self, client, surveyed):
+        workspace = client.app.state.workspaces.get(surveyed.rpartition("/")[2])
+        workspace.people.append(replace(workspace.people[0], index=1))
+        assert client.patch(f"{surveyed}/people/0", json={"name": "Anna"}).status_code == 200
+        answer = client.patch(f"{surveyed}/people/1", json={"name": "anna"})
+        assert answer.status_code == 400
+        assert "person 1 is called Anna already" in answer.json()["error"]
+        assert client.patch(f"{surveyed}/people/0", json={"name": "Anna"}).status_code == 200
+
+    def test_the_same_photo_counts_once(self, client, surveyed, astronaut_png, temporary):
+        client.put(f"{surveyed}/people/0/photos?name=anna.png", content=astronaut_png.read_bytes())
+        answer = client.put(f"{surveyed}/people/0/photos?name=copy.png", content=astronaut_png.read_bytes())
+        assert answer.status_code == 400
+        assert "there already, as anna.png" in answer.json()["error"]
+        assert files_under(temporary) == ["anna.png", "clip.mp4"]
+
     def test_photos_are_added_shown_and_removed(self, client, surveyed, astronaut_png, temporary):
         state = client.put(f"{surveyed}/people/0/photos?name=../anna.png", content=astronaut_png.read_bytes()).json()
         (photo,) = state["people"][0]["photos"]
@@ -291,6 +316,7 @@ class TestWrongWishes:
             ("preview", {"kind": "film", "seconds": 0}),
             ("preview", {"kind": "frame", "seconds": -1}),
             ("preview", {"kind": "frame", "seconds": "NaN"}),
+            ("preview", {"kind": "frame", "seconds": 10**400}),
         ],
     )
     def test_are_refused_with_a_sentence(self, client, surveyed, path, wish):
@@ -306,6 +332,16 @@ class TestWrongWishes:
     def test_nothing_can_be_started_without_a_clip(self, client, work, path):
         wish = {"preview": {"kind": "frame", "seconds": 0}, "run": {"strength": 1}, "survey": {}}[path]
         assert client.post(f"{work}/{path}", json=wish).status_code == 400
+
+    @pytest.mark.parametrize("number", ["9" * 400, "9" * 5000, "-1", "x", "\u0662"])
+    def test_people_are_known_by_numbers_that_can_be(self, client, surveyed, number):
+        assert client.patch(f"{surveyed}/people/{number}", json={"skip": True}).status_code == 400
+
+    def test_lists_in_lists_are_no_wish(self, client, surveyed):
+        deep = "[" * 30_000 + "]" * 30_000
+        answer = client.post(f"{surveyed}/run", content=deep, headers={"content-type": "application/json"})
+        assert answer.status_code == 400
+        assert "must be a JSON object" in answer.json()["error"]
 
     def test_a_long_body_is_not_read(self, client, work):
         answer = client.post(f"{work}/run", content=b" " * 200_000, headers={"content-type": "application/json"})
@@ -347,6 +383,22 @@ class TestTidiness:
                 time.sleep(0.1)
             assert files_under(temporary) == []
             assert client.get(work).status_code == 404
+
+    def test_a_file_that_comes_in_for_long_keeps_its_folder(self, temporary):
+        settings = ServeSettings(keep_seconds=0.2)
+        with Workspaces(settings, NoModels()) as workspaces:
+            workspace = workspaces.create()
+
+            async def upload() -> bool:
+                async with workspace.receiving():
+                    time.sleep(0.5)
+                    workspaces.remove_idle()
+                    return workspace.folder.is_dir()
+
+            assert asyncio.run(upload())
+            time.sleep(0.5)
+            workspaces.remove_idle()
+            assert not workspace.folder.is_dir()
 
     def test_what_a_killed_server_left_is_removed_by_the_next_and_a_running_one_is_left_alone(self, temporary):
         dead = temporary / "iconface-web-dead"

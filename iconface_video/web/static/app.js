@@ -176,8 +176,12 @@ function showResult() {
   result.showFilm(api.url(`/result/${id}/film.mp4`), found.close_ups, state.clip.has_sound);
 }
 
-async function addClip([file]) {
+async function addClip([file, ...others]) {
   clearAlert();
+  if (others.length) {
+    fail(new Error(`one clip at a time: drop ${file.name} alone, and ${others.map((other) => other.name).join(", ")} when it is done`));
+    return;
+  }
   if (file.size > about.max_upload_bytes) {
     fail(new Error(`${file.name}: larger (${bytes(file.size)}) than the ${bytes(about.max_upload_bytes)} that are allowed here; cut the clip, or start the program with a larger --max-upload`));
     return;
