@@ -62,6 +62,7 @@ SPIN_COUNT = "10000"
 app = typer.Typer(
     name="iconface-video",
     help="Restore every face in a video: followed through time, true to the person, sound and timing intact.",
+    epilog="In the browser, with the mouse: iconface-video serve --open. On the command line: iconface-video run tape.mp4",
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from iconface_video.web.serving import DEFAULT_PORT
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "Containerfile").read_text(encoding="utf-8")
 
@@ -25,6 +27,10 @@ def test_what_it_copies_is_there(line: str) -> None:
     for source in sources:
         assert (ROOT / source).exists()
         assert source not in (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+
+
+def test_the_port_it_tells_to_publish_is_the_one_that_is_served() -> None:
+    assert re.findall(r"-p \S*?(\d+):(\d+) iconface-video serve", TEXT) == [(str(DEFAULT_PORT), str(DEFAULT_PORT))]
 
 
 def test_its_extras_exist() -> None:
