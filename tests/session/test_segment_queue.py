@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from iconface_video.session.engines.segment_queue import OutOfTries, SegmentQueue
+from iconface_video.session.engines.pool import SegmentQueue
 
 LIVING = ("a", "b")
 
@@ -13,16 +11,13 @@ def test_whoever_is_free_takes_the_next_one():
     queue = SegmentQueue([4, 5, 6])
     assert [queue.take("a", LIVING), queue.take("b", LIVING), queue.take("b", LIVING)] == [4, 5, 6]
     assert queue.take("a", LIVING) is None
-    assert not queue.is_done
-    for index in (5, 4, 6):
-        queue.finish(index)
-    assert queue.is_done
+    assert not queue.waiting
 
 
 def test_a_lost_segment_comes_first_but_not_where_it_was_lost():
     queue = SegmentQueue([0, 1, 2])
     assert queue.take("a", LIVING) == 0
-    assert queue.lose(0, "a", "killed") == 1
+    assert queue.lose(0, "a", "killed") == ["killed"]
     assert queue.take("a", LIVING) == 1
     assert queue.take("b", LIVING) == 0
 
@@ -35,13 +30,10 @@ def test_where_nobody_else_lives_it_is_tried_there_again():
     assert queue.take("a", ["a"]) == 0
 
 
-def test_the_third_loss_is_the_last():
+def test_the_reasons_of_all_losses_are_kept():
     queue = SegmentQueue([7])
-    for slot in ("a", "b"):
-        assert queue.take(slot, LIVING) == 7
-        queue.lose(7, slot, f"{slot} died")
+    for worker in ("a", "b"):
+        assert queue.take(worker, LIVING) == 7
+        queue.lose(7, worker, f"{worker} died")
     assert queue.take("a", LIVING) == 7  # lost everywhere: anyone may try
-    with pytest.raises(OutOfTries) as caught:
-        queue.lose(7, "a", "a died again")
-    assert caught.value.index == 7
-    assert [loss.reason for loss in caught.value.losses] == ["a died", "b died", "a died again"]
+    assert queue.lose(7, "a", "a died again") == ["a died", "b died", "a died again"]
