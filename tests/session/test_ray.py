@@ -22,7 +22,8 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_log_monitor": F
 
 ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
 
-from iconface_video.session.engines import ray_crew  # noqa: E402
+from iconface_video.session.engines import ray_engine  # noqa: E402
+from iconface_video.session.engines.job import WorkerSetup  # noqa: E402
 from iconface_video.session.engines.ray_engine import RayEngine, connect, placement  # noqa: E402
 from tests.session.blind_actor import BlindActor  # noqa: E402
 
@@ -71,10 +72,10 @@ def restore(engine, work, check=lambda: None):
 
 
 def test_two_nodes_make_what_one_process_makes_and_need_no_shared_files(cluster, found, made_locally, crops, monkeypatch):
-    monkeypatch.setattr(ray_crew, "CHUNK_BYTES", 10_000)  # the clip goes over in several
+    monkeypatch.setattr(ray_engine, "CHUNK_BYTES", 10_000)  # the clip goes over in several
     _, expected, locally = made_locally
     work = found.work(crops)
-    engine = RayEngine(SETTINGS, cluster.address, load=slow(0.05), kind=BlindActor)
+    engine = RayEngine(WorkerSetup(SETTINGS, load=slow(0.05)), cluster.address, kind=BlindActor)
     assert engine.model.crop_sizes == (64,)
     left = {Path(path) for path in glob(f"{tempfile.gettempdir()}/iconface-video-ray-*")}
     counts, segments, events = restore(engine, work)
@@ -108,7 +109,7 @@ def test_a_batch_on_a_cluster_writes_what_one_process_writes(cluster, face_clip,
 def test_a_node_is_killed(cluster, found, made_locally, crops):
     """Its segment is made again by the other one, which has all of the work from then on."""
     work = found.work(crops)
-    engine = RayEngine(SETTINGS, cluster.address, load=slow(0.2))
+    engine = RayEngine(WorkerSetup(SETTINGS, load=slow(0.2)), cluster.address)
     second = cluster.list_all_nodes()[1]
 
     def check() -> None:
@@ -125,7 +126,7 @@ def test_a_node_is_killed(cluster, found, made_locally, crops):
 def test_a_worker_is_killed(cluster, found, made_locally, crops, tmp_path):
     work = found.work(crops)
     counts, segments, _ = restore(
-        RayEngine(SETTINGS, cluster.address, workers=1, load=partial(stand_in, marker=tmp_path / "killed")), work
+        RayEngine(WorkerSetup(SETTINGS, load=partial(stand_in, marker=tmp_path / "killed")), cluster.address, workers=1), work
     )
     assert crops_of(work) == made_locally[2]
     assert sorted(segments) == list(range(SEGMENTS))
@@ -136,7 +137,7 @@ def test_a_worker_is_killed(cluster, found, made_locally, crops, tmp_path):
 
 def test_stopping_leaves_nothing_half_written(cluster, found, crops):
     work = found.work(crops)
-    engine = RayEngine(SETTINGS, cluster.address, workers=1, load=slow(0.2))
+    engine = RayEngine(WorkerSetup(SETTINGS, load=slow(0.2)), cluster.address, workers=1)
 
     def check() -> None:
         if list(crops.glob("*.npz")):
