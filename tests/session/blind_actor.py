@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from iconface_video.session.engines.ray_engine import SegmentActor
+from iconface_video.session.engines.ray_actor import SegmentActor
 
 
 class BlindActor(SegmentActor):

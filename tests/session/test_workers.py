@@ -5,9 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -192,3 +195,55 @@ def test_the_workers_stay_for_the_next_clip_also_after_a_bad_one(found, made_loc
             assert crops_of(work) == made_locally[2]
     finally:
         engine.close()
+
+
+_PARENT = """
+import multiprocessing, sys
+from pathlib import Path
+from tests.session.engine_parts import find, slow
+from tests.session.test_workers import workers
+
+work = find(Path(sys.argv[1])).work(Path(sys.argv[1], "crops"))
+engine = workers(["cpu", "cpu"], load=slow(60))
+
+def check():
+    if all(worker.segment is not None for worker in engine.workers):
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+
+try:
+    engine.restore(work, lambda done: None, lambda event: None, check)
+finally:
+    engine.close()
+"""
+
+
+def is_running(pid: int) -> bool:
+    """Zombies, which nobody may have asked about yet, are not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_run_that_is_interrupted_or_killed(how, tmp_path):
+    """In the midst of a face that takes a minute. Ctrl-C in a terminal reaches the workers, too."""
+    command = [sys.executable, "-c", _PARENT, str(tmp_path)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as parent:
+        assert parent.stdout is not None
+        pids = next(
+            found for line in parent.stdout if len(found := [int(word) for word in line.split() if word.isdigit()]) == 2
+        )
+        assert all(is_running(pid) for pid in pids)
+        os.killpg(parent.pid, how) if how == signal.SIGINT else parent.kill()
+        assert parent.wait(timeout=30) != 0
+    until = time.monotonic() + 10
+    while any(map(is_running, pids)) and time.monotonic() < until:
+        time.sleep(0.05)
+    left = [pid for pid in pids if is_running(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from iconface_video.errors import IconFaceError, StoreError
+from iconface_video.files import new_token
 from iconface_video.restore.model import FaceModel, ModelFacts
 from iconface_video.restore.plan import RestorePlan
 from iconface_video.restore.timeline import DECODE_AHEAD_FRAMES, RestoreContext, SegmentDone, restore_timeline
@@ -61,6 +62,8 @@ class RestoreWork:
 class RestoreJob:
     """A `RestoreWork` that travels: whoever takes it opens the video anew, and has any of the plan's segments to restore."""
 
+    name: str
+    """Nobody else's."""
     input: Path
     identity: str
     """Hash of the input's content."""
@@ -75,10 +78,10 @@ class RestoreJob:
     @classmethod
     def of(cls, work: RestoreWork) -> RestoreJob:
         """Raises InputError."""
-        reader = work.clip.reader
+        name, reader = new_token(), work.clip.reader
         start, end = (None if at is None else at.pts for at in (work.clip.start, work.clip.end))
-        path, crops = work.clip.info.path.absolute(), work.crops.absolute()
-        return cls(path, reader.file.identity(), reader.settings, start, end, work.anchors, work.restore, work.plan, crops)
+        path, crops, identity = work.clip.info.path.absolute(), work.crops.absolute(), reader.file.identity()
+        return cls(name, path, identity, reader.settings, start, end, work.anchors, work.restore, work.plan, crops)
 
     def open(self) -> RestoreWork:
         """Raises InputError, StoreError."""
@@ -137,7 +140,7 @@ class SegmentWorker:
         setup = self._setup
         with _failures_in_words():
             pin_threads(setup.threads)
-            self._model = setup.load(setup.restore)
+            self._model = self._model or setup.load(setup.restore)
             return ModelFacts.of(self._model, setup.restore.crop_size, setup.versions())
 
     def restore(self, name: str, read: Callable[[], RestoreJob], index: int, on_faces: Callable[[int], None]) -> SegmentDone:

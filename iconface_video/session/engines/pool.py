@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from contextlib import AbstractContextManager
 from enum import Enum, auto
@@ -82,33 +82,6 @@ class Worker(ABC):
     def rest(self, state: State) -> None:
         """Nothing is to be done any more."""
         self.state, self.task, self.segment = state, None, None
-
-
-class SegmentQueue:
-    """Which segments wait for a worker, and on which workers they were lost."""
-
-    def __init__(self, indexes: Iterable[int]) -> None:
-        """indexes: handed out in this order."""
-        self.waiting = deque(indexes)
-        self._losses: dict[int, list[tuple[Hashable, str]]] = {}
-
-    def take(self, worker: Hashable, living: Collection[Hashable]) -> int | None:
-        """The next segment for a worker; None when there is none for it now.
-
-        A lost segment goes to a worker that it was not lost on, as long as any such is among the `living`.
-        """
-        for index in self.waiting:
-            lost_on = {name for name, _ in self._losses.get(index, [])}
-            if worker not in lost_on or not set(living) - lost_on:
-                self.waiting.remove(index)
-                return index
-        return None
-
-    def lose(self, index: int, worker: Hashable, reason: str) -> list[str]:
-        """The segment's worker died: it waits again, before all others. Returns the reasons of all its losses."""
-        self._losses.setdefault(index, []).append((worker, reason))
-        self.waiting.appendleft(index)
-        return [reason for _, reason in self._losses[index]]
 
 
 class Pool(ABC):
@@ -255,8 +228,10 @@ class _ClipRun:
         """job: as `Pool.share` gives it."""
         self._pool, self._work, self._job = pool, work, job
         self._on_segment, self._report = on_segment, report
-        self._queue = SegmentQueue(segment.index for segment in work.segments)
         self._left = len(work.segments)
+        self._waiting = deque(segment.index for segment in work.segments)
+        self._losses: dict[int, list[tuple[Worker, str]]] = defaultdict(list)
+        """Segment -> whose workers died over it, and why."""
         self._total, self._shown = work.faces, -1
         self._counts = TimelineCounts()
 
@@ -280,17 +255,22 @@ class _ClipRun:
         return self._counts
 
     def _hand_out(self) -> None:
+        """A segment for each worker that is free. One that was lost goes first, to another worker as long as any is alive."""
         living = self._pool.living()
         for worker in living:
-            index = self._queue.take(worker, living) if worker.state is State.READY else None
-            if index is None:
-                continue
-            try:
-                worker.task = worker.restore(self._job, index)
-                worker.state, worker.segment = State.AT_WORK, index
-            except BrokenExecutor as error:  # it died idle, over none of the segments
-                self._queue.waiting.appendleft(index)
-                self._pool.replace(worker, worker.why(error))
+            for index in tuple(self._waiting) if worker.state is State.READY else ():
+                lost_on = {loser for loser, _ in self._losses[index]}
+                if worker not in lost_on or lost_on.issuperset(living):
+                    self._begin(worker, index)
+                    break
+
+    def _begin(self, worker: Worker, index: int) -> None:
+        try:
+            worker.task = worker.restore(self._job, index)
+            worker.state, worker.segment = State.AT_WORK, index
+            self._waiting.remove(index)
+        except BrokenExecutor as error:  # it died idle, over none of the segments
+            self._pool.replace(worker, worker.why(error))
 
     def _finish(self, worker: Worker, done: SegmentDone) -> None:
         worker.deaths = 0
@@ -300,8 +280,9 @@ class _ClipRun:
         self._tell()
 
     def _lose(self, worker: Worker, index: int, reason: str) -> None:
-        reasons = self._queue.lose(index, worker, f"{worker.name}: {reason}")
-        what = self._work.describe(index)
+        self._waiting.appendleft(index)
+        self._losses[index].append((worker, f"{worker.name}: {reason}"))
+        what, reasons = self._work.describe(index), [reason for _, reason in self._losses[index]]
         if len(reasons) > MOST_RETRIES:
             raise WorkerError(
                 f"{self._work.clip.info.path}: {what} could not be restored: its worker died {len(reasons)} times "
