@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from glob import glob
 from pathlib import Path
@@ -162,16 +163,20 @@ def node(**resources):
     return {"Alive": True, "Resources": resources}
 
 
+def placed(nodes, device="auto", workers=None, threads=0):
+    """(device, workers, threads, resources of each)"""
+    setup, count, resources = placement(nodes, WorkerSetup(replace(SETTINGS, device=device), threads), workers)
+    return setup.restore.device, count, setup.threads, resources
+
+
 def test_workers_are_placed_by_what_the_cluster_has():
-    gpus = placement([node(CPU=8.0, GPU=2.0), node(CPU=8.0, GPU=1.0), {**node(GPU=4.0), "Alive": False}], "auto", None, 0)
-    assert (gpus.device, gpus.workers, dict(gpus.resources)) == ("cuda", 3, {"num_cpus": 1, "num_gpus": 1})
-    cpus = placement([node(CPU=8.0), node(CPU=5.0), node(memory=1.0)], "auto", None, 4)
-    assert (cpus.device, cpus.workers, cpus.threads, dict(cpus.resources)) == ("cpu", 3, 4, {"num_cpus": 4})
-    small = placement([node(CPU=8.0), node(CPU=2.0)], "auto", None, 4)  # more threads than the small one has cores
-    assert (small.workers, small.threads, dict(small.resources)) == (5, 4, {"num_cpus": 2})
-    assert placement([node(CPU=64.0)], "auto", None, 0).threads == torch.get_num_threads()  # as the local engine
-    one = placement([node(CPU=8.0, GPU=2.0)], "cpu", 5, 1)
-    assert (one.device, one.workers, dict(one.resources)) == ("cpu", 5, {"num_cpus": 1})
+    gpus = [node(CPU=8.0, GPU=2.0), node(CPU=8.0, GPU=1.0), {**node(GPU=4.0), "Alive": False}]
+    assert placed(gpus) == ("cuda", 3, 0, {"num_cpus": 1, "num_gpus": 1})
+    assert placed([node(CPU=8.0), node(CPU=5.0), node(memory=1.0)], threads=4) == ("cpu", 3, 4, {"num_cpus": 4})
+    # More threads than the small one has cores.
+    assert placed([node(CPU=8.0), node(CPU=2.0)], threads=4) == ("cpu", 5, 4, {"num_cpus": 2})
+    assert placed([node(CPU=64.0)])[2] == torch.get_num_threads()  # as the local engine
+    assert placed([node(CPU=8.0, GPU=2.0)], "cpu", 5, 1) == ("cpu", 5, 1, {"num_cpus": 1})
 
 
 @pytest.mark.parametrize(
@@ -184,4 +189,4 @@ def test_workers_are_placed_by_what_the_cluster_has():
 )
 def test_what_a_cluster_lacks_is_said(nodes, device, words):
     with pytest.raises(UsageError, match=words):
-        placement(nodes, device, None, 0)
+        placed(nodes, device)
