@@ -1,4 +1,4 @@
-"""Many videos: `restore_video` for each, through one engine (so one model, one crew of workers), skipping what is finished."""
+"""Many videos: `restore_video` for each, through one engine (so one model, one pool of workers), skipping what is finished."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from iconface_video.pipelines.survey import load_embedder
 from iconface_video.restore.model import FaceModel
 from iconface_video.session.batch import Batch, BatchJob, BatchRecord, BatchRow, Decision, decide, find_inputs, name_jobs, stems
 from iconface_video.session.clip import OnProgress, ShouldStop
-from iconface_video.session.engines.choose import make_engine
-from iconface_video.session.engines.engine import Engine
+from iconface_video.session.engines.engine import Engine, make_engine
 from iconface_video.session.fingerprint import hash_file, read_restoration_marks
 from iconface_video.session.report import RunReport
 from iconface_video.settings import RunSettings

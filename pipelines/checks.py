@@ -15,8 +15,7 @@ from iconface_video.models.hub import check_source, model_index
 from iconface_video.pipelines.finding import ReferenceChoice
 from iconface_video.pipelines.people import check_people
 from iconface_video.session.clip import Clip
-from iconface_video.session.engines.choose import engine_kind
-from iconface_video.session.engines.devices import split_devices
+from iconface_video.session.engines.engine import engine_kind, split_devices
 from iconface_video.session.memory import parse_size, plan_memory
 from iconface_video.session.work import WorkFolder, work_folder_of
 from iconface_video.settings import RestoreSettings, RunSettings

@@ -23,7 +23,7 @@ from iconface_video.restore.crop_store import estimate_bytes
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import make_plan
 from iconface_video.session.clip import Clip
-from iconface_video.session.engines.devices import cores
+from iconface_video.session.engines.engine import cores
 from iconface_video.session.fingerprint import fingerprint, library_versions
 from iconface_video.session.memory import usual_memory
 from iconface_video.settings import RestoreSettings, RunSettings

@@ -7,7 +7,7 @@ killed goes on from there: what is done and unharmed is taken, the rest is made,
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -23,13 +23,12 @@ from iconface_video.pipelines.record import faces_mark, made_of
 from iconface_video.pipelines.rendering import Rendering, RenderWork
 from iconface_video.pipelines.survey import load_embedder
 from iconface_video.restore.crop_store import StoreHeader, estimate_bytes, write_header
-from iconface_video.restore.model import FaceModel
+from iconface_video.restore.model import FaceModel, ModelFacts
 from iconface_video.restore.plan import RestorePlan, make_plan
 from iconface_video.restore.timeline import SegmentDone, TimelineCounts
 from iconface_video.session.clip import Clip, OnProgress, ShouldStop, Watch
-from iconface_video.session.engines.choose import engine_kind, open_engine
-from iconface_video.session.engines.engine import Engine, RestoreWork
-from iconface_video.session.engines.job import ModelFacts
+from iconface_video.session.engines.engine import Engine, engine_kind, make_engine
+from iconface_video.session.engines.job import RestoreWork
 from iconface_video.session.fingerprint import fingerprint, hash_file, hash_weights, missing_mark
 from iconface_video.session.memory import MemoryPlan, Need, check_space, plan_memory
 from iconface_video.session.parts import restore_parts
@@ -65,7 +64,7 @@ def restore_video(
     work: folder for what is found and restored on the way; beside the output when not given, deleted after success unless
     `keep_work`. What an earlier, unfinished run left there is used as far as it was made from the same; not with `fresh`.
     model, embed: loaded as the settings say when not given.  engine: one that is open already, with these restore settings,
-    for several videos one after another (`open_engine`); the settings choose one when not given.  observer: looks at the faces while they are written (see
+    for several videos one after another (`make_engine`); the settings choose one when not given.  observer: looks at the faces while they are written (see
     `pipelines.report`).
 
     Raises InputError, OutputError, ReferencePhotoError or UsageError for what is refused; Cancelled when `should_stop` says
@@ -221,9 +220,7 @@ def _restore(
             rendering.segment_done(done.index)
             counts.add(done)
 
-        work = RestoreWork(
-            clip, found.survey, found.anchors, settings.restore, plan, missing, folder.crops, memory.decode_ahead
-        )
+        work = RestoreWork(clip, found.anchors, settings.restore, plan, missing, folder.crops, memory.decode_ahead)
         counts.notes |= restorer.restore(work, finished, watch.report, rendering.check).notes
     return _Restored(plan, counts.frames, counts.restored, counts.repeated, tuple(sorted(counts.notes)), with_what)
 
@@ -240,7 +237,7 @@ def _engine(
         return nullcontext(engine)
     if model is None and engine_kind(settings) == "local":
         model = load_restorer(settings)
-    return open_engine(settings, model, check=watch.check)
+    return closing(make_engine(settings, model, watch.check))
 
 
 def _with_what(plan: RestorePlan, found: Found, mark: dict[str, Any], model: FaceModel | ModelFacts) -> dict[str, Any]:

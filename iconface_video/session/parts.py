@@ -11,9 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from iconface_video.restore.model import FaceModel
+from iconface_video.restore.model import FaceModel, ModelFacts
 from iconface_video.session.clip import Clip
-from iconface_video.session.engines.job import ModelFacts
 from iconface_video.session.fingerprint import hash_anchors, hash_file, hash_folder, hash_survey, library_versions
 from iconface_video.settings import AnchorSettings, ReadSettings, RestoreSettings, RunSettings
 from iconface_video.types import IdentityAnchor, Survey

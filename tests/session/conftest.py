@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from iconface_video.restore.timeline import TimelineCounts
-from iconface_video.session.engines.engine import RestoreWork
-from iconface_video.session.engines.local import LocalEngine
+from iconface_video.session.engines.engine import LocalEngine
+from iconface_video.session.engines.job import RestoreWork
 from tests.session.engine_parts import SETTINGS, Found, crops_of, find, stand_in
 
 

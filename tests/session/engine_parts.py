@@ -17,7 +17,7 @@ from iconface_video.errors import UsageError
 from iconface_video.restore.crop_store import SegmentCrops
 from iconface_video.restore.plan import make_plan
 from iconface_video.session.clip import Clip
-from iconface_video.session.engines.engine import RestoreWork
+from iconface_video.session.engines.job import RestoreWork
 from iconface_video.settings import RestoreSettings
 from iconface_video.types import IdentityAnchor, Segment, Shot, Survey, Track, VideoInfo
 from iconface_video.video.reader import VideoReader
@@ -142,7 +142,7 @@ class Found:
         """All segments, into the folder `crops`."""
         crops.mkdir(parents=True, exist_ok=True)
         plan = make_plan(self.survey, settings, crop_sizes)
-        return RestoreWork(Clip(VideoReader(self.clip)), self.survey, self.anchors, settings, plan, plan.segments, crops)
+        return RestoreWork(Clip(VideoReader(self.clip)), self.anchors, settings, plan, plan.segments, crops)
 
 
 def find(folder: Path, fatal: bool = False) -> Found:

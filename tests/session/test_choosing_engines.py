@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from iconface_video.errors import UsageError
-from iconface_video.session.engines.choose import engine_kind, make_engine
-from iconface_video.session.engines.devices import cores, slot_names, split_devices, worker_devices
+from iconface_video.session.engines.engine import cores, engine_kind, make_engine, split_devices, worker_devices
+from iconface_video.session.engines.processes import worker_names
 from iconface_video.settings import EngineSettings, RestoreSettings, RunSettings
 from tests.session.engine_parts import StandIn
 
@@ -53,8 +53,8 @@ def test_fewer_workers_than_gpus_leave_gpus_alone():
     assert worker_devices("cuda", 2, gpus=lambda: 8) == ["cuda:0", "cuda:1"]
 
 
-def test_slots_that_share_a_device_are_numbered():
-    assert slot_names(["cuda:0", "cuda:1", "cuda:0"]) == ["cuda:0 (1)", "cuda:1", "cuda:0 (2)"]
+def test_workers_that_share_a_device_are_numbered():
+    assert worker_names(["cuda:0", "cuda:1", "cuda:0"]) == ["cuda:0 (1)", "cuda:1", "cuda:0 (2)"]
 
 
 def test_a_cpu_has_as_many_workers_as_it_has_cores_for_their_threads():

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from iconface_video.faces.detector import CenterFace
-from iconface_video.session.engines.job import load_restorer
-from iconface_video.session.engines.local import LocalEngine
-from iconface_video.session.engines.workers import WorkersEngine
+from iconface_video.session.engines.engine import LocalEngine
+from iconface_video.session.engines.job import WorkerSetup, load_restorer
+from iconface_video.session.engines.processes import WorkersEngine
 from tests.session.engine_parts import SETTINGS, crops_of, without
 
 
@@ -21,7 +21,7 @@ def test_two_workers_make_what_one_process_with_as_many_threads_makes(found, tmp
     others = [index for index in range(8) if index not in chosen]
     here = without(found.work(tmp_path / "here", crop_sizes=model.crop_sizes), *others)
     there = without(found.work(tmp_path / "there", crop_sizes=model.crop_sizes), *others)
-    engine = WorkersEngine(SETTINGS, ["cpu", "cpu"], threads=1)
+    engine = WorkersEngine(WorkerSetup(SETTINGS, threads=1), ["cpu", "cpu"])
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

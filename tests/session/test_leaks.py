@@ -15,7 +15,7 @@ from iconface_video.errors import Cancelled
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.restore import timeline
 from iconface_video.restore.crop_store import SegmentWriter
-from iconface_video.session.engines.local import LocalEngine
+from iconface_video.session.engines.engine import LocalEngine
 from iconface_video.settings import EncodeSettings, RestoreSettings, RunSettings, SurveySettings
 from tests.pipelines.conftest import Sharpener, face_clip, grey_embed, portrait  # noqa: F401 - fixtures
 from tests.session import engine_parts

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from glob import glob
 from pathlib import Path
@@ -22,7 +23,8 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_log_monitor": F
 
 ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
 
-from iconface_video.session.engines import ray_crew  # noqa: E402
+from iconface_video.session.engines import ray_engine  # noqa: E402
+from iconface_video.session.engines.job import WorkerSetup  # noqa: E402
 from iconface_video.session.engines.ray_engine import RayEngine, connect, placement  # noqa: E402
 from tests.session.blind_actor import BlindActor  # noqa: E402
 
@@ -71,10 +73,10 @@ def restore(engine, work, check=lambda: None):
 
 
 def test_two_nodes_make_what_one_process_makes_and_need_no_shared_files(cluster, found, made_locally, crops, monkeypatch):
-    monkeypatch.setattr(ray_crew, "CHUNK_BYTES", 10_000)  # the clip goes over in several
+    monkeypatch.setattr(ray_engine, "CHUNK_BYTES", 10_000)  # the clip goes over in several
     _, expected, locally = made_locally
     work = found.work(crops)
-    engine = RayEngine(SETTINGS, cluster.address, load=slow(0.05), kind=BlindActor)
+    engine = RayEngine(WorkerSetup(SETTINGS, load=slow(0.05)), cluster.address, kind=BlindActor)
     assert engine.model.crop_sizes == (64,)
     left = {Path(path) for path in glob(f"{tempfile.gettempdir()}/iconface-video-ray-*")}
     counts, segments, events = restore(engine, work)
@@ -108,7 +110,7 @@ def test_a_batch_on_a_cluster_writes_what_one_process_writes(cluster, face_clip,
 def test_a_node_is_killed(cluster, found, made_locally, crops):
     """Its segment is made again by the other one, which has all of the work from then on."""
     work = found.work(crops)
-    engine = RayEngine(SETTINGS, cluster.address, load=slow(0.2))
+    engine = RayEngine(WorkerSetup(SETTINGS, load=slow(0.2)), cluster.address)
     second = cluster.list_all_nodes()[1]
 
     def check() -> None:
@@ -125,7 +127,7 @@ def test_a_node_is_killed(cluster, found, made_locally, crops):
 def test_a_worker_is_killed(cluster, found, made_locally, crops, tmp_path):
     work = found.work(crops)
     counts, segments, _ = restore(
-        RayEngine(SETTINGS, cluster.address, workers=1, load=partial(stand_in, marker=tmp_path / "killed")), work
+        RayEngine(WorkerSetup(SETTINGS, load=partial(stand_in, marker=tmp_path / "killed")), cluster.address, workers=1), work
     )
     assert crops_of(work) == made_locally[2]
     assert sorted(segments) == list(range(SEGMENTS))
@@ -136,7 +138,7 @@ def test_a_worker_is_killed(cluster, found, made_locally, crops, tmp_path):
 
 def test_stopping_leaves_nothing_half_written(cluster, found, crops):
     work = found.work(crops)
-    engine = RayEngine(SETTINGS, cluster.address, workers=1, load=slow(0.2))
+    engine = RayEngine(WorkerSetup(SETTINGS, load=slow(0.2)), cluster.address, workers=1)
 
     def check() -> None:
         if list(crops.glob("*.npz")):
@@ -161,16 +163,20 @@ def node(**resources):
     return {"Alive": True, "Resources": resources}
 
 
+def placed(nodes, device="auto", workers=None, threads=0):
+    """(device, workers, threads, resources of each)"""
+    setup, count, resources = placement(nodes, WorkerSetup(replace(SETTINGS, device=device), threads), workers)
+    return setup.restore.device, count, setup.threads, resources
+
+
 def test_workers_are_placed_by_what_the_cluster_has():
-    gpus = placement([node(CPU=8.0, GPU=2.0), node(CPU=8.0, GPU=1.0), {**node(GPU=4.0), "Alive": False}], "auto", None, 0)
-    assert (gpus.device, gpus.workers, dict(gpus.resources)) == ("cuda", 3, {"num_cpus": 1, "num_gpus": 1})
-    cpus = placement([node(CPU=8.0), node(CPU=5.0), node(memory=1.0)], "auto", None, 4)
-    assert (cpus.device, cpus.workers, cpus.threads, dict(cpus.resources)) == ("cpu", 3, 4, {"num_cpus": 4})
-    small = placement([node(CPU=8.0), node(CPU=2.0)], "auto", None, 4)  # more threads than the small one has cores
-    assert (small.workers, small.threads, dict(small.resources)) == (5, 4, {"num_cpus": 2})
-    assert placement([node(CPU=64.0)], "auto", None, 0).threads == torch.get_num_threads()  # as the local engine
-    one = placement([node(CPU=8.0, GPU=2.0)], "cpu", 5, 1)
-    assert (one.device, one.workers, dict(one.resources)) == ("cpu", 5, {"num_cpus": 1})
+    gpus = [node(CPU=8.0, GPU=2.0), node(CPU=8.0, GPU=1.0), {**node(GPU=4.0), "Alive": False}]
+    assert placed(gpus) == ("cuda", 3, 0, {"num_cpus": 1, "num_gpus": 1})
+    assert placed([node(CPU=8.0), node(CPU=5.0), node(memory=1.0)], threads=4) == ("cpu", 3, 4, {"num_cpus": 4})
+    # More threads than the small one has cores.
+    assert placed([node(CPU=8.0), node(CPU=2.0)], threads=4) == ("cpu", 5, 4, {"num_cpus": 2})
+    assert placed([node(CPU=64.0)])[2] == torch.get_num_threads()  # as the local engine
+    assert placed([node(CPU=8.0, GPU=2.0)], "cpu", 5, 1) == ("cpu", 5, 1, {"num_cpus": 1})
 
 
 @pytest.mark.parametrize(
@@ -183,4 +189,4 @@ def test_workers_are_placed_by_what_the_cluster_has():
 )
 def test_what_a_cluster_lacks_is_said(nodes, device, words):
     with pytest.raises(UsageError, match=words):
-        placement(nodes, device, None, 0)
+        placed(nodes, device)

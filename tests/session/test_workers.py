@@ -5,16 +5,18 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from iconface_video.errors import Cancelled, OutputError, StoreError, UsageError, WorkerError
-from iconface_video.session.engines.engine import shared_job
-from iconface_video.session.engines.job import JobSession
-from iconface_video.session.engines.workers import WorkersEngine
+from iconface_video.session.engines.job import RestoreJob, SegmentWorker, WorkerSetup
+from iconface_video.session.engines.processes import WorkersEngine
 from tests.session.engine_parts import (
     SEGMENTS,
     SETTINGS,
@@ -52,6 +54,10 @@ def go(engine, work, check=lambda: None):
     return counts, log
 
 
+def workers(devices, load, settings=SETTINGS) -> WorkersEngine:
+    return WorkersEngine(WorkerSetup(settings, load=load), devices)
+
+
 def no_child_is_left() -> bool:
     return not multiprocessing.active_children()
 
@@ -59,7 +65,7 @@ def no_child_is_left() -> bool:
 def test_two_workers_make_what_one_process_makes(found, made_locally, crops):
     _, expected, locally = made_locally
     work = found.work(crops)
-    engine = WorkersEngine(SETTINGS, ["cpu", "cpu"], load=slow(0.05))
+    engine = workers(["cpu", "cpu"], load=slow(0.05))
     assert engine.model.crop_sizes == (64,)
     assert engine.model.noise_shape(64) == (3, 64, 64)
     counts, log = go(engine, work)
@@ -76,14 +82,14 @@ def test_two_workers_make_what_one_process_makes(found, made_locally, crops):
 
 def test_only_the_segments_asked_for_are_made(found, made_locally, crops):
     work = without(found.work(crops), 0, 3, 4)
-    go(WorkersEngine(SETTINGS, ["cpu"], load=stand_in), work)
+    go(workers(["cpu"], load=stand_in), work)
     assert files_of(work) == sorted(f"segment-{n:05d}.{kind}" for n in (1, 2, 5, 6, 7) for kind in ("crops", "npz"))
     assert crops_of(work) == [crop for crop in made_locally[2] if crop[0] in (1, 2, 5, 6, 7)]
 
 
 def test_a_killed_worker_is_replaced_and_its_segment_made_again(found, made_locally, crops, tmp_path):
     work = found.work(crops)
-    engine = WorkersEngine(SETTINGS, ["cpu", "cpu"], load=partial(stand_in, marker=tmp_path / "killed"))
+    engine = workers(["cpu", "cpu"], load=partial(stand_in, marker=tmp_path / "killed"))
     counts, log = go(engine, work)
     assert crops_of(work) == made_locally[2]
     assert sorted(log.segments) == list(range(SEGMENTS))
@@ -96,7 +102,7 @@ def test_a_killed_worker_is_replaced_and_its_segment_made_again(found, made_loca
 
 def test_a_worker_that_is_killed_from_outside(found, made_locally, crops):
     work = found.work(crops)
-    engine = WorkersEngine(SETTINGS, ["cpu", "cpu"], load=slow(0.1))
+    engine = workers(["cpu", "cpu"], load=slow(0.1))
     killed: list[int] = []
 
     def check() -> None:
@@ -113,7 +119,7 @@ def test_a_worker_that_is_killed_from_outside(found, made_locally, crops):
 
 def test_an_error_of_the_device_is_tried_elsewhere(found, made_locally, crops, tmp_path):
     work = found.work(crops)
-    counts, _ = go(WorkersEngine(SETTINGS, ["cpu", "cpu"], load=partial(clumsy_model, marker=tmp_path / "failed")), work)
+    counts, _ = go(workers(["cpu", "cpu"], load=partial(clumsy_model, marker=tmp_path / "failed")), work)
     assert crops_of(work) == made_locally[2]
     (note,) = counts.notes
     assert "CUDA error: unspecified launch failure" in note
@@ -123,14 +129,14 @@ def test_a_segment_that_always_kills_its_worker_is_given_up_after_two_retries(tm
     found = find(tmp_path, fatal=True)
     work = found.work(crops)
     with pytest.raises(WorkerError, match=r"clip\.mp4: segment 3 \(1\.5 to 1\.9 s of the video\) .* died 3 times") as caught:
-        go(WorkersEngine(SETTINGS, ["cpu", "cpu"], load=fatal_model), work)
+        go(workers(["cpu", "cpu"], load=fatal_model), work)
     assert str(caught.value).count("killed by SIGKILL") == 3
     assert "segment-00003.npz" not in files_of(work)
     assert no_child_is_left()
 
 
 def test_workers_that_cannot_even_start_end_the_run(found, crops):
-    engine = WorkersEngine(SETTINGS, ["cpu"], load=partial(stand_in, nonsense=1))
+    engine = workers(["cpu"], load=partial(stand_in, nonsense=1))
     try:
         with pytest.raises(WorkerError, match=r"no worker left .*died 3 times .*nonsense"):
             engine.model  # noqa: B018
@@ -139,7 +145,7 @@ def test_workers_that_cannot_even_start_end_the_run(found, crops):
 
 
 def test_what_a_worker_refuses_is_refused(found, crops):
-    engine = WorkersEngine(replace(SETTINGS, crop_size=72), ["cpu"], load=stand_in)
+    engine = workers(["cpu"], load=stand_in, settings=replace(SETTINGS, crop_size=72))
     try:
         with pytest.raises(UsageError, match="crops of 72 px are not taken"):
             engine.model  # noqa: B018
@@ -149,19 +155,19 @@ def test_what_a_worker_refuses_is_refused(found, crops):
 
 def test_a_worker_that_reads_another_file_says_so(found, crops, tmp_path):
     """As where the same path leads to different files on two machines."""
-    work = found.work(crops)
-    with shared_job(work) as job:
-        model = stand_in(SETTINGS)
-        assert JobSession(job, model).restore(0, lambda faces: None).restored == 5
-        other = found.clip.with_name("other.mp4")
-        other.write_bytes(found.clip.read_bytes() + b"0")
-        with pytest.raises(StoreError, match=r"other\.mp4: the worker reads another video"):
-            JobSession(replace(job, input=other), model)
+    job = RestoreJob.of(found.work(crops))
+    worker = SegmentWorker(WorkerSetup(SETTINGS, load=stand_in))
+    worker.load()
+    assert worker.restore("first", lambda: job, 0, lambda faces: None).restored == 5
+    other = found.clip.with_name("other.mp4")
+    other.write_bytes(found.clip.read_bytes() + b"0")
+    with pytest.raises(StoreError, match=r"other\.mp4: the worker reads another video"):
+        worker.restore("second", lambda: replace(job, input=other), 0, lambda faces: None)
 
 
 def test_stopping_ends_all_workers_at_once(found, crops):
     work = found.work(crops)
-    engine = WorkersEngine(SETTINGS, ["cpu", "cpu"], load=slow(0.3))
+    engine = workers(["cpu", "cpu"], load=slow(0.3))
     assert engine.model
     begun: list[float] = []
 
@@ -177,7 +183,7 @@ def test_stopping_ends_all_workers_at_once(found, crops):
 
 
 def test_the_workers_stay_for_the_next_clip_also_after_a_bad_one(found, made_locally, tmp_path):
-    engine = WorkersEngine(SETTINGS, ["cpu", "cpu"], load=stand_in)
+    engine = workers(["cpu", "cpu"], load=stand_in)
     bad = found.work(tmp_path / "bad")
     (tmp_path / "bad" / "segment-00002.crops.part").mkdir()  # cannot be written
     try:
@@ -189,3 +195,55 @@ def test_the_workers_stay_for_the_next_clip_also_after_a_bad_one(found, made_loc
             assert crops_of(work) == made_locally[2]
     finally:
         engine.close()
+
+
+_PARENT = """
+import multiprocessing, sys
+from pathlib import Path
+from tests.session.engine_parts import find, slow
+from tests.session.test_workers import workers
+
+work = find(Path(sys.argv[1])).work(Path(sys.argv[1], "crops"))
+engine = workers(["cpu", "cpu"], load=slow(60))
+
+def check():
+    if all(worker.segment is not None for worker in engine.workers):
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+
+try:
+    engine.restore(work, lambda done: None, lambda event: None, check)
+finally:
+    engine.close()
+"""
+
+
+def is_running(pid: int) -> bool:
+    """Zombies, which nobody may have asked about yet, are not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_run_that_is_interrupted_or_killed(how, tmp_path):
+    """In the midst of a face that takes a minute. Ctrl-C in a terminal reaches the workers, too."""
+    command = [sys.executable, "-c", _PARENT, str(tmp_path)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as parent:
+        assert parent.stdout is not None
+        pids = next(
+            found for line in parent.stdout if len(found := [int(word) for word in line.split() if word.isdigit()]) == 2
+        )
+        assert all(is_running(pid) for pid in pids)
+        os.killpg(parent.pid, how) if how == signal.SIGINT else parent.kill()
+        assert parent.wait(timeout=30) != 0
+    until = time.monotonic() + 10
+    while any(map(is_running, pids)) and time.monotonic() < until:
+        time.sleep(0.05)
+    left = [pid for pid in pids if is_running(pid)]
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left

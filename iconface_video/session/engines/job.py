@@ -1,46 +1,97 @@
-"""What a worker needs to restore segments of a clip, as values that travel between processes and machines."""
+"""The segments that are to be restored, what a worker needs for that, as values that travel to other processes, and what it does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from iconface_video.errors import StoreError
-from iconface_video.files import SteadyFile
-from iconface_video.identity.anchors import load_anchors
-from iconface_video.restore.model import FaceModel
-from iconface_video.restore.noise import Shape
-from iconface_video.restore.plan import make_plan
-from iconface_video.restore.timeline import RestoreContext, SegmentDone, restore_timeline
+from iconface_video.errors import IconFaceError, StoreError
+from iconface_video.files import new_token
+from iconface_video.restore.model import FaceModel, ModelFacts
+from iconface_video.restore.plan import RestorePlan
+from iconface_video.restore.timeline import DECODE_AHEAD_FRAMES, RestoreContext, SegmentDone, restore_timeline
 from iconface_video.session.clip import Clip
-from iconface_video.session.fingerprint import fingerprint, hash_anchors, hash_survey, hash_weights, library_versions
+from iconface_video.session.fingerprint import hash_weights, restoring_versions
 from iconface_video.settings import ReadSettings, RestoreSettings
-from iconface_video.tracking.store import load_survey
-from iconface_video.types import IdentityAnchor, Progress, Survey
+from iconface_video.types import IdentityAnchor, Progress, Segment
 from iconface_video.video.reader import VideoReader
 
+Report = Callable[[Progress], None]
+Check = Callable[[], None]
+"""Called often; raises to stop."""
 LoadModel = Callable[[RestoreSettings], FaceModel]
 """A function of some module (or a `functools.partial` of one), so that it can be named to another process."""
 
 
-_LIBRARIES = ("iconface-video", "torch", "diffusers", "numpy", "opencv-python", "av", "scipy")
-"""Those that take part in restoring."""
+@dataclass(frozen=True, eq=False)
+class RestoreWork:
+    """Segments of one clip that are to be restored."""
+
+    clip: Clip
+    anchors: Mapping[int, IdentityAnchor]
+    """By track id."""
+    restore: RestoreSettings
+    plan: RestorePlan
+    segments: tuple[Segment, ...]
+    """Of the plan, in its order: those that are not in the store yet."""
+    crops: Path
+    """The crop store's folder."""
+    decode_ahead: int = DECODE_AHEAD_FRAMES
+
+    def context(self, model: FaceModel) -> RestoreContext:
+        return RestoreContext(self.plan, self.clip.info, model, self.anchors, self.restore, self.crops, self.decode_ahead)
+
+    @property
+    def faces(self) -> int:
+        """How many there are to restore."""
+        return sum(self.plan.crops_in(segment) for segment in self.segments)
+
+    def describe(self, index: int) -> str:
+        """For people: "segment 7 (70.0 to 80.0 s of the video)"."""
+        segment = next(item for item in self.plan.segments if item.index == index)
+        base, zero = self.clip.info.time_base, self.clip.info.first_pts
+        first, last = (float((pts - zero) * base) for pts in (segment.first_pts, segment.last_pts))
+        return f"segment {index} ({first:.1f} to {last:.1f} s of the video)"
 
 
-def restoring_libraries() -> dict[str, str]:
-    """Versions of the libraries that restored crops depend on; the same for all workers of a run."""
-    found = library_versions()
-    return {name: found[name] for name in _LIBRARIES}
+@dataclass(frozen=True, eq=False)
+class RestoreJob:
+    """A `RestoreWork` that travels: whoever takes it opens the video anew, and has any of the plan's segments to restore."""
 
+    name: str
+    """Nobody else's."""
+    input: Path
+    identity: str
+    """Hash of the input's content."""
+    read: ReadSettings
+    start_pts: int | None
+    end_pts: int | None
+    anchors: Mapping[int, IdentityAnchor]
+    restore: RestoreSettings
+    plan: RestorePlan
+    crops: Path
 
-def expected_libraries(setup: WorkerSetup) -> dict[str, str]:
-    """These versions, and a hash of the model's files where it is known which they are. Raises CheckpointError."""
-    found = restoring_libraries()
-    if setup.load is load_restorer:
-        found["weights"] = hash_weights(setup.restore)[:16]
-    return found
+    @classmethod
+    def of(cls, work: RestoreWork) -> RestoreJob:
+        """Raises InputError."""
+        name, reader = new_token(), work.clip.reader
+        start, end = (None if at is None else at.pts for at in (work.clip.start, work.clip.end))
+        path, crops, identity = work.clip.info.path.absolute(), work.crops.absolute(), reader.file.identity()
+        return cls(name, path, identity, reader.settings, start, end, work.anchors, work.restore, work.plan, crops)
+
+    def open(self) -> RestoreWork:
+        """Raises InputError, StoreError."""
+        reader = VideoReader(self.input, self.read)
+        if reader.file.identity() != self.identity:
+            raise StoreError(
+                f"{self.input}: the worker reads another video than the run that it works for. Did the file change meanwhile?"
+            )
+        clip = Clip.between(reader, self.start_pts, self.end_pts)
+        return RestoreWork(clip, self.anchors, self.restore, self.plan, self.plan.segments, self.crops)
 
 
 def load_restorer(settings: RestoreSettings) -> FaceModel:
@@ -56,89 +107,73 @@ class WorkerSetup:
 
     restore: RestoreSettings
     threads: int = 0
-    """For the model on a CPU; 0: as many as torch takes by itself."""
+    """For the model on a CPU; 0: as many as torch takes by itself, on which the last bits depend."""
     load: LoadModel = load_restorer
 
     def on(self, device: str) -> WorkerSetup:
         return replace(self, restore=replace(self.restore, device=device))
 
-
-@dataclass(frozen=True)
-class RestoreJob:
-    """One clip to restore: paths and settings alone."""
-
-    input: Path
-    read: ReadSettings
-    start_pts: int | None
-    end_pts: int | None
-    survey: Path
-    """Folder of the survey (`tracking.store`)."""
-    anchors: Path
-    """Folder of the anchors (`identity.anchors`)."""
-    crops: Path
-    """The crop store's."""
-    restore: RestoreSettings
-    identity: str
-    """`job_identity` of what the paths lead to."""
+    def versions(self) -> dict[str, str]:
+        """Of the libraries that restoring depends on, the same for all workers of a run, and a hash of the model's files where
+        it is known which they are. Raises CheckpointError."""
+        weights = {"weights": hash_weights(self.restore)[:16]} if self.load is load_restorer else {}
+        return {**restoring_versions(), **weights}
 
 
-def job_identity(input: SteadyFile, survey: Survey, anchors: Mapping[int, IdentityAnchor]) -> str:
-    """A hash by which a worker sees that it reads the same video, survey and anchors. Raises InputError."""
-    return fingerprint(input=input.identity(), survey=hash_survey(survey), anchors=hash_anchors(anchors))
+class WorkerFailure(Exception):
+    """Something went wrong in a worker that may go well in another one. Its text: why, in one line for people."""
 
 
-@dataclass(frozen=True)
-class ModelFacts:
-    """About a model that is loaded elsewhere."""
+class SegmentWorker:
+    """Loads the model once, then restores the segments that it is told to. The same in a process and in a Ray actor.
 
-    name: str
-    crop_sizes: tuple[int, ...]
-    shapes: Mapping[int, Shape]
-    """Crop size -> noise shape."""
-    identity: Mapping[str, Any] = field(default_factory=dict)
-    """As `FaceModel.identity`: device, processor, threads, number format."""
-    libraries: Mapping[str, str] = field(default_factory=dict)
-    """Of `expected_libraries`."""
-    notes: tuple[str, ...] = ()
-    """For the report, as the model gives them."""
+    An IconFaceError from it means that the work itself is wrong (a damaged input, a full disk, an option): another worker would
+    say the same. After a WorkerFailure it must not be used: what state a GPU is in after an error is not known.
+    """
 
-    def noise_shape(self, size: int) -> Shape:
-        """As `FaceModel.noise_shape`, which the worker asked at its start."""
-        return self.shapes[size]
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._setup = setup
+        self._model: FaceModel | None = None
+        self._open: tuple[str, RestoreWork] | None = None
 
+    def load(self) -> ModelFacts:
+        setup = self._setup
+        with _failures_in_words():
+            pin_threads(setup.threads)
+            self._model = self._model or setup.load(setup.restore)
+            return ModelFacts.of(self._model, setup.restore.crop_size, setup.versions())
 
-def model_facts(model: FaceModel, setup: WorkerSetup) -> ModelFacts:
-    """Raises UsageError where the model does not take the crop size that the settings ask for."""
-    sizes = {*model.crop_sizes, *([setup.restore.crop_size] if setup.restore.crop_size else [])}
-    shapes = {size: model.noise_shape(size) for size in sorted(sizes)}
-    identity = dict(getattr(model, "identity", {}))
-    notes = tuple(getattr(model, "notes", ()))
-    return ModelFacts(model.name, tuple(model.crop_sizes), shapes, identity, expected_libraries(setup), notes)
-
-
-class JobSession:
-    """A job that is open in a worker: restores any of its segments, one at a time."""
-
-    def __init__(self, job: RestoreJob, model: FaceModel) -> None:
-        """Raises InputError, or StoreError where this worker reads something else than its employer."""
-        survey, anchors = load_survey(job.survey), load_anchors(job.anchors)
-        reader = VideoReader(job.input, job.read)
-        if job_identity(reader.file, survey, anchors) != job.identity:
-            raise StoreError(
-                f"{job.input}: the worker reads another video, survey or anchors than the run that it works for. "
-                "Did the file change meanwhile?"
-            )
-        self._clip = Clip.between(reader, job.start_pts, job.end_pts)
-        self._plan = make_plan(survey, job.restore, model.crop_sizes)
-        self._context = RestoreContext(self._plan, reader.info, model, anchors, job.restore, job.crops)
-
-    def restore(self, index: int, on_faces: Callable[[int], None]) -> SegmentDone:
-        """The segment into the crop store. on_faces: told how many of its faces are done."""
+    def restore(self, name: str, read: Callable[[], RestoreJob], index: int, on_faces: Callable[[int], None]) -> SegmentDone:
+        """A segment into the crop store. name: of the job, which stays open until another one comes.  read: gives the job.
+        on_faces: told how many of the segment's faces are done."""
         found: list[SegmentDone] = []
-
-        def report(event: Progress) -> None:
-            on_faces(event.done)
-
-        segments = [self._plan.segments[index]]
-        restore_timeline(self._context, self._clip.frames, report, segments=segments, on_segment=found.append)
+        with _failures_in_words():
+            if self._model is None:
+                raise WorkerFailure("it died between two segments")  # and whoever took its place has loaded nothing
+            if self._open is None or self._open[0] != name:
+                self._open = name, read().open()
+            work, chosen = self._open[1], [self._open[1].plan.segments[index]]
+            context, frames = work.context(self._model), work.clip.frames
+            restore_timeline(context, frames, lambda event: on_faces(event.done), segments=chosen, on_segment=found.append)
         return found[0]
+
+
+def pin_threads(threads: int) -> None:
+    """Torch's own threads; 0: as they are. The library is not imported for nothing: a model that needs it will."""
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _failures_in_words() -> Iterator[None]:
+    """Whatever is no refusal becomes a WorkerFailure, which any process can read; the traceback goes to stderr."""
+    try:
+        yield
+    except (IconFaceError, WorkerFailure):
+        raise
+    except Exception as error:
+        traceback.print_exception(error, file=sys.stderr)
+        text = " ".join(str(error).split()) or "no message"
+        raise WorkerFailure(f"{type(error).__name__}: {text}") from None

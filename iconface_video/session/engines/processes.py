@@ -1,114 +1,139 @@
-"""A crew of processes on this machine, one for each device (or several for the CPU)."""
+"""The engine of several processes on this machine, one for each device (or several for the CPU)."""
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
-from collections.abc import Mapping
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
-from iconface_video.session.engines.job import RestoreJob, WorkerSetup
-from iconface_video.session.engines.messages import Command, Died, Message, Open, Restore
-from iconface_video.session.engines.worker import serve
-
-_GRACE_SECONDS = 3.0
-"""Between asking a process to end and killing it."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Worker:
-    process: BaseProcess
-    line: Connection
+from iconface_video.errors import OutputError
+from iconface_video.restore.model import ModelFacts
+from iconface_video.restore.timeline import SegmentDone
+from iconface_video.session.engines.job import Check, RestoreJob, SegmentWorker, WorkerSetup
+from iconface_video.session.engines.pool import Pool, Worker
 
 
-class ProcessCrew:
-    """Each worker has a pipe of its own, so that one that is killed in mid-sentence harms no other."""
+class WorkersEngine(Pool):
+    """Processes that keep the model, over several clips if need be."""
 
-    patience_seconds: float | None = None
+    name = "workers"
 
-    def __init__(self, setups: Mapping[str, WorkerSetup]) -> None:
-        """setups: slot -> what its worker loads, with the device."""
-        self._setups = setups
+    def __init__(self, setup: WorkerSetup, devices: Sequence[str], check: Check = lambda: None) -> None:
+        """devices: one for each worker (`worker_devices`).  check: asked while waiting for the first worker."""
+        workers = [_Process(name, setup.on(device)) for name, device in zip(worker_names(devices), devices)]
+        super().__init__(workers, setup.versions(), check)
+
+    @contextmanager
+    def share(self, job: RestoreJob) -> Iterator[Path]:
+        """The path of a temporary file."""
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="iconface-video-job-")
+            path = Path(folder.name, "job")
+            path.write_bytes(pickle.dumps(job))
+        except OSError as error:
+            raise OutputError(f"{tempfile.gettempdir()}: no room for the workers' job there ({error.strerror})") from error
+        with folder:
+            yield path
+
+
+def worker_names(devices: Sequence[str]) -> list[str]:
+    """A name for each worker: its device, numbered where several share one."""
+    numbers = [devices[: index + 1].count(device) for index, device in enumerate(devices)]
+    return [f"{name} ({number})" if devices.count(name) > 1 else name for name, number in zip(devices, numbers)]
+
+
+class _Process(Worker):
+    """An executor of one process: each worker has a device of its own, and where one dies it is known over which segment."""
+
+    def __init__(self, name: str, setup: WorkerSetup) -> None:
+        super().__init__(name)
+        self._setup = setup
         # Spawned, not forked: CUDA does not survive a fork, nor would the work folder's lock be let go.
         self._spawn = multiprocessing.get_context("spawn")
-        self._workers: dict[str, _Worker] = {}
+        self._faces = self._spawn.RawValue("q", 0)
+        self._executor: ProcessPoolExecutor | None = None
+        self._process: BaseProcess | None = None
 
-    def start(self, slot: str) -> None:
-        mine, theirs = self._spawn.Pipe()
-        process = self._spawn.Process(target=_main, args=(self._setups[slot], theirs), name=f"restore {slot}", daemon=True)
-        process.start()
-        theirs.close()
-        self._workers[slot] = _Worker(process, mine)
+    def start(self) -> Future[ModelFacts]:
+        self.kill()
+        self.join()
+        self._executor = ProcessPoolExecutor(1, self._spawn, _begin, (self._setup, self._faces))
+        loading = self._executor.submit(_load)
+        # Executors have `kill_workers` from Python 3.14 on; before, this is the only way to a call that must not go on.
+        (self._process,) = (self._executor._processes or {}).values()
+        return loading
 
-    def open(self, slot: str, job: RestoreJob) -> None:
-        self._say(slot, Open(job))
+    def restore(self, job: Path, index: int) -> Future[SegmentDone]:
+        assert self._executor is not None, "a worker is started before it restores"
+        self._faces.value = 0
+        return self._executor.submit(_restore, job, index)
 
-    def restore(self, slot: str, index: int) -> None:
-        self._say(slot, Restore(index))
+    def faces(self) -> int:
+        return int(self._faces.value)
 
-    def _say(self, slot: str, command: Command) -> None:
-        with contextlib.suppress(OSError):  # it is dead, as will be heard
-            self._workers[slot].line.send(command)
-
-    def hear(self, timeout: float) -> list[tuple[str, Message]]:
-        lines = {worker.line: slot for slot, worker in self._workers.items()}
-        heard: list[tuple[str, Message]] = []
-        for line in wait(list(lines), timeout):
-            assert isinstance(line, Connection)
-            heard += [(lines[line], message) for message in self._read(lines[line], line)]
-        return heard
-
-    def _read(self, slot: str, line: Connection) -> list[Message]:
-        """All that a worker has said so far; a pipe that is closed means its death."""
-        said: list[Message] = []
-        try:
-            while line.poll():
-                said.append(line.recv())
-        except (EOFError, OSError):
-            process = self._workers[slot].process
-            process.join(_GRACE_SECONDS)
-            self.dismiss(slot)
-            said.append(Died(_cause(process.exitcode)))
-        return said
-
-    def describe(self, slot: str) -> str:
-        return slot
-
-    def dismiss(self, slot: str) -> None:
-        worker = self._workers.pop(slot, None)
-        if worker is None:
-            return
-        worker.process.terminate()
-        worker.process.join(_GRACE_SECONDS)
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
-        worker.line.close()
-
-    def close(self) -> None:
-        for worker in self._workers.values():
-            worker.process.terminate()  # all at once, then each is waited for
-        for slot in list(self._workers):
-            self.dismiss(slot)
-
-
-def _cause(exit_code: int | None) -> str:
-    """For people."""
-    if exit_code is None:
-        return "it hung up"
-    if exit_code < 0:
-        name = signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else str(-exit_code)
+    def why(self, error: Exception) -> str:
+        if not isinstance(error, BrokenProcessPool) or self._process is None:
+            return str(error)
+        self._process.join()
+        code = self._process.exitcode or 0
+        if code >= 0:
+            return f"ended with exit code {code}"
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
         return f"killed by {name}" + (", as the system does when memory runs out" if name == "SIGKILL" else "")
-    return f"ended with exit code {exit_code}"
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+
+    def join(self) -> None:
+        if self._process is not None and self._executor is not None:
+            self._process.join()
+            self._executor.shutdown()
+        self._process = self._executor = None
 
 
-def _main(setup: WorkerSetup, line: Any) -> None:
-    """In the new process. Ctrl-C reaches the whole group of processes: stopping is the employer's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+# ---- in the new process
+
+_worker: tuple[SegmentWorker, Any] | None = None
+"""With the shared count of faces. An executor's calls have no other place for what they keep from one to the next."""
+
+
+def _begin(setup: WorkerSetup, faces: Any) -> None:
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: to stop them is their parent's business
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to the other workers
-    serve(setup, line.recv, line.send)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _worker = SegmentWorker(setup), faces
+
+
+def _load() -> ModelFacts:
+    assert _worker is not None
+    return _worker[0].load()
+
+
+def _restore(job: Path, index: int) -> SegmentDone:
+    assert _worker is not None
+    worker, faces = _worker
+
+    def on_faces(count: int) -> None:
+        faces.value = count
+
+    return worker.restore(str(job), lambda: pickle.loads(job.read_bytes()), index, on_faces)
+
+
+def _end_with_parent() -> None:
+    """An executor's process would wait for ever for the next call of a parent that was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,126 +1,119 @@
-"""A worker on a Ray cluster. It knows nothing of Ray but that others call its methods, several at a time."""
+"""A worker on some machine of a Ray cluster, which shares no files with the driver's: what it is given and gives back goes through
+calls of its methods."""
 
 from __future__ import annotations
 
 import contextlib
-import queue
+import pickle
 import shutil
 import socket
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import ray
 
 from iconface_video.errors import InputError
-from iconface_video.files import checksum
+from iconface_video.files import PART, checksum, hash_file
 from iconface_video.restore.crop_store import segment_paths
-from iconface_video.session.engines.job import RestoreJob, WorkerSetup
-from iconface_video.session.engines.messages import Command, Done, Message, Open, Piece, Restore
-from iconface_video.session.engines.worker import serve
-from iconface_video.session.fingerprint import hash_file
+from iconface_video.restore.model import ModelFacts
+from iconface_video.restore.timeline import SegmentDone
+from iconface_video.session.engines.job import RestoreJob, SegmentWorker, WorkerFailure, WorkerSetup
 
-PIECE_BYTES = 16 << 20
-_WAITING_MESSAGES = 32
+PART_BYTES = 16 << 20
+"""Of a finished segment, on its way back."""
 _PREFIX = "iconface-video-ray-"
+_COPY = "input-"
 _FORGOTTEN_SECONDS = 24 * 3600.0
 """Folders of runs that nobody touched for so long were left by a driver that was killed."""
 
 
 class SegmentActor:
-    """Restores in a thread of its own, into a folder of its own; finished segments go out in pieces through `hear`."""
+    """A worker on some machine of the cluster, with a folder of its own there. Others call its methods, several at a time."""
 
-    def __init__(self, setup: WorkerSetup, run: str, slot: str) -> None:
-        """run: name of the driver's run, slot: of this worker within it."""
-        _sweep()
+    def __init__(self, setup: WorkerSetup, run: str) -> None:
+        """run: name of the driver's run."""
         self._shared = Path(tempfile.gettempdir()) / f"{_PREFIX}{run}"
-        self._folder = self._shared / f"{slot}-{time.monotonic_ns()}"
-        self._folder.mkdir(parents=True)
-        self._job: RestoreJob | None = None
-        self._commands: queue.Queue[Command] = queue.Queue()
-        self._said: queue.Queue[Message] = queue.Queue(_WAITING_MESSAGES)
-        threading.Thread(target=serve, args=(setup, self._commands.get, self._said.put, self._deliver), daemon=True).start()
+        self._crops = self._shared / uuid.uuid4().hex
+        self._crops.mkdir(parents=True)
+        for folder in self._shared.parent.glob(_PREFIX + "*"):
+            with contextlib.suppress(OSError):
+                if time.time() - folder.stat().st_mtime > _FORGOTTEN_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)
+        self._worker, self._faces = SegmentWorker(setup), 0
+        self._thread = ThreadPoolExecutor(1)  # torch counts its threads for each thread that uses it: let it be one
 
-    def where(self) -> tuple[str, str]:
-        """The machine's name, and what names its temporary files: workers that say the same share them."""
+    def load(self) -> tuple[ModelFacts, str, str]:
+        """Facts of the model, the machine's name, and what names its temporary files: workers that say the same share them."""
         mark = self._shared / "here"
         mark.mkdir(exist_ok=True)
-        facts = mark.stat()
-        return socket.gethostname(), f"{facts.st_ino}-{facts.st_mtime_ns}"
+        found = mark.stat()
+        return self._thread.submit(self._worker.load).result(), socket.gethostname(), f"{found.st_ino}-{found.st_mtime_ns}"
 
-    def hear(self, seconds: float) -> list[Message]:
-        """What there is to say: waits at most so long for a first message; at most one piece of a file at a time."""
-        said: list[Message] = []
-        with contextlib.suppress(queue.Empty):
-            said.append(self._said.get(timeout=seconds))
-            while not isinstance(said[-1], Piece):
-                said.append(self._said.get_nowait())
-        return said
+    def find(self, input: Path, identity: str) -> Path | None:
+        """Where the input lies on this machine: at the same path as in the driver's, or a copy that was taken. identity: its
+        `hash_file`."""
+        copy = self._copy_of(input, identity)
+        return copy if copy.exists() else input if self.sees(input, identity) else None
 
-    # ---- the clip
-
-    def sees(self, path: Path, identity: str) -> bool:
-        """Whether the input lies at the same path here. identity: `hash_file` of it."""
+    def sees(self, input: Path, identity: str) -> bool:
         try:
-            return hash_file(path) == identity
+            return hash_file(input) == identity
         except InputError:
             return False
 
-    def room_for(self, size: int) -> bool:
-        """Whether a copy of the input fits on this machine's disk for temporary files."""
-        return shutil.disk_usage(self._shared).free > size + PIECE_BYTES
-
-    def take(self, name: str, data: bytes, is_last: bool) -> Path | None:
-        """The next part of the input; gives back the whole copy's path. All workers of this machine can use it."""
-        part = self._folder / (name + ".part")
+    def take(self, input: Path, identity: str, data: bytes, start: int, size: int) -> Path | None:
+        """A part of the input, from byte `start` on of `size`; gives the copy's path where this is the last one."""
+        copy = self._copy_of(input, identity)
+        part = copy.with_name(copy.name + PART)
+        if start == 0:
+            for earlier in self._shared.glob(f"{_COPY}*"):
+                shutil.rmtree(earlier, ignore_errors=True)
+            copy.parent.mkdir()
+            if shutil.disk_usage(self._shared).free < size + PART_BYTES:
+                raise WorkerFailure("its disk for temporary files is too full for a copy of the video")
         with open(part, "ab") as file:
             file.write(data)
-        return part.rename(self._folder / name) if is_last else None
+        return part.rename(copy) if start + len(data) >= size else None
 
-    def forget(self, path: Path) -> None:
-        """A copy of an input that is not needed any more."""
-        path.unlink(missing_ok=True)
+    def _copy_of(self, input: Path, identity: str) -> Path:
+        return self._shared / f"{_COPY}{identity.rpartition(':')[2]}" / input.name
 
-    def open(self, job: RestoreJob, input: Path, files: Mapping[str, bytes]) -> None:
-        """input: where it lies here.  files: "survey/..." and "anchors/..." with their content."""
-        folder = self._folder / "work"
-        shutil.rmtree(folder, ignore_errors=True)
-        for name, data in files.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        self._job = replace(job, input=input, survey=folder / "survey", anchors=folder / "anchors", crops=folder / "crops")
-        self._commands.put(Open(self._job))
+    def restore(self, name: str, job: Sequence[Any], input: Path, index: int) -> tuple[SegmentDone, dict[str, str]]:
+        """A segment into this machine's folder; with its files' names and checksums, which are to be fetched by `read`.
 
-    def restore(self, index: int) -> None:
+        name, job: a job's, and its pickle in the object store.  input: where the job's input lies here.
+        """
+
+        def read() -> RestoreJob:
+            found: RestoreJob = pickle.loads(ray.get(job[0]))
+            return replace(found, input=input, crops=self._crops)
+
         self._shared.touch()
-        self._commands.put(Restore(index))
+        shutil.rmtree(self._crops)
+        self._crops.mkdir()
+        self._count(0)
+        done = self._thread.submit(self._worker.restore, name, read, index, self._count).result()
+        return done, {path.name: checksum(path) for path in segment_paths(self._crops, index)}
 
-    def _deliver(self, done: Done) -> Done:
-        """Called in the working thread: the segment's files go out, then they are removed."""
-        assert self._job is not None
-        sums = {}
-        for path in segment_paths(self._job.crops, done.segment.index):
-            sums[path.name] = checksum(path)
-            for data in _pieces(path):
-                self._said.put(Piece(path.name, data))
-            path.unlink()
-        return replace(done, checksums=sums)
+    def _count(self, faces: int) -> None:
+        self._faces = faces
+
+    def faces(self) -> int:
+        """Done in the segment at work."""
+        return self._faces
+
+    def read(self, name: str, start: int) -> bytes:
+        """A part of a finished segment's file; empty at its end."""
+        with open(self._crops / name, "rb") as file:
+            file.seek(start)
+            return file.read(PART_BYTES)
 
     def leave(self) -> None:
         """Remove all that this run has put on this machine."""
         shutil.rmtree(self._shared, ignore_errors=True)
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    with open(path, "rb") as file:
-        while data := file.read(PIECE_BYTES):
-            yield data
-
-
-def _sweep() -> None:
-    for folder in Path(tempfile.gettempdir()).glob(_PREFIX + "*"):
-        with contextlib.suppress(OSError):
-            if time.time() - folder.stat().st_mtime > _FORGOTTEN_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
