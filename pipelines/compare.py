@@ -15,7 +15,7 @@ from iconface_video.errors import OutputError, UsageError
 from iconface_video.faces.detector import make_detector
 from iconface_video.files import write_whole
 from iconface_video.lock import working_in, writing
-from iconface_video.pages.compare_page import Slide, compare_page, data_url
+from iconface_video.pages.html import Slide, clock, compare_page, data_url
 from iconface_video.pages.tables import check_folder
 from iconface_video.render.compare import CompareSettings, Composer, MomentPicker, Pair, Pairing
 from iconface_video.render.fit import Canvas, Fitter, cropped, make_canvas, painted
@@ -298,7 +298,7 @@ class _Page:
         slides = [] if self._is_file else [Slide("The whole stretch", *_FILMS, is_film=True)]
         for number, moment in enumerate(self._picker.moments, 1):
             a, b = (self._still(frame, f"{number:02d}-{name}.jpg") for frame, name in zip(moment.pair[:2], "ab"))
-            slides.append(Slide(_clock(moment.pair.seconds), a, b))
+            slides.append(Slide(clock(float(moment.pair.seconds)), a, b))
         title = f"{view.labels[0]} and {view.labels[1]}"
         text = compare_page(title, view.labels, view.canvas.display_size, slides, view.notes)
         try:
@@ -382,11 +382,3 @@ def _mark(a: VideoInfo, b: VideoInfo) -> dict[str, str]:
 
 def _size(info: VideoInfo) -> str:
     return "{}x{}".format(*info.display_size)
-
-
-def _clock(seconds: Fraction) -> str:
-    """ "1:02:03.50", "2:03.50"."""
-    hundredths = round(seconds * 100)
-    minutes, rest = divmod(hundredths, 6000)
-    hours, minutes = divmod(minutes, 60)
-    return (f"{hours}:{minutes:02d}" if hours else f"{minutes}") + f":{rest // 100:02d}.{rest % 100:02d}"

@@ -18,7 +18,8 @@ from iconface_video.errors import CheckpointError, InputError
 from iconface_video.faces.detector import Detector
 from iconface_video.faces.identity_encoder import IdentityEncoder, to_tensor
 from iconface_video.lab.train.encoder_data import ValidationFaces
-from iconface_video.pages.tables import Line, Plot, Section, Table, Value
+from iconface_video.pages.plots import Line, Plot
+from iconface_video.pages.tables import Section, Table, Value
 from iconface_video.types import Detection, Float32, Float64, UInt8
 
 MATCH_OVERLAP = 0.3
