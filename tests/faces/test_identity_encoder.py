@@ -25,7 +25,6 @@ from iconface_video.faces.identity_encoder import (
     to_tensor,
     window_from_arcface112,
 )
-from iconface_video.faces.onnx_models import OnnxRecognizer
 
 
 @pytest.fixture(scope="module")
@@ -256,19 +255,3 @@ def test_manifest_tells_what_the_weights_are(saved):
     manifest = json.loads((saved / "manifest.json").read_text())
     assert manifest["settings"] == {"architecture": "mobile", "color_order": "rgb"}
     assert manifest["note"] == "test"
-
-
-def test_an_onnx_pack_without_a_recognizer_is_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="neither a recognition model nor a folder with one"):
-        OnnxRecognizer(tmp_path)
-    (tmp_path / "x.onnx").write_text("nothing")
-    with pytest.raises(CheckpointError, match="not a readable ONNX model"):
-        OnnxRecognizer(tmp_path / "x.onnx")
-
-
-def test_an_onnx_recognizer_gets_rgb_faces_in_the_arcface_frame(tmp_path, encoder):
-    pytest.importorskip("onnx")
-    pytest.importorskip("onnxscript")
-    torch.onnx.export(encoder, (torch.zeros(1, 3, 112, 112),), tmp_path / "w600k.onnx", dynamo=False)
-    crop = np.random.default_rng(0).integers(0, 256, (128, 128, 3)).astype(np.uint8)
-    assert np.allclose(OnnxRecognizer(tmp_path).embed_crops([crop]), embed_crops(encoder, [crop]), atol=1e-3)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-import torch
 from skimage import data
 
 from iconface_video.degrade import degrade, sample_strength
 from iconface_video.degrade import operations as op
-from iconface_video.degrade.picture import degrade_batch, final_px
+from iconface_video.degrade.picture import final_px
 from iconface_video.errors import UsageError
 
 
@@ -119,19 +118,3 @@ def test_float_pictures_are_refused(face):
 def test_wrong_bucket_weights_are_refused():
     with pytest.raises(UsageError, match="three numbers"):
         sample_strength(np.random.default_rng(0), (1, 0))
-
-
-def test_batches_equal_single_pictures_and_do_not_depend_on_neighbours(face):
-    batch = torch.from_numpy(np.stack([face, face[:, ::-1].copy(), face])).permute(0, 3, 1, 2).float() / 127.5 - 1
-    damaged = degrade_batch(batch, [3.0, 9.0, 14.0], [5, 6, 7])
-    expected = degrade(face, 14.0, np.random.default_rng((7,)))
-    assert damaged.shape == batch.shape
-    assert np.array_equal(((damaged[2] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy(), expected)
-    assert torch.equal(degrade_batch(batch[2:], [14.0], [7])[0], damaged[2])
-    assert torch.equal(degrade_batch(batch, [3.0, 9.0, 14.0], 1), degrade_batch(batch, [3.0, 9.0, 14.0], 1))
-
-
-def test_batches_with_too_few_strengths_are_refused(face):
-    batch = torch.zeros(2, 3, 16, 16)
-    with pytest.raises(UsageError, match="2 pictures, 1 strengths, 2 seeds"):
-        degrade_batch(batch, [3.0], 0)

@@ -6,7 +6,7 @@ a few numbers and one column of px a frame).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -284,9 +284,3 @@ class _FaceMeter:
 def longest(faces: Sequence[FaceSeries]) -> FaceSeries | None:
     """The face that is there for most frames: the one to show."""
     return max(faces, key=lambda face: len(face.seconds), default=None)
-
-
-def all_figures(faces: Iterable[FaceSeries], version: str, name: str) -> Float64:
-    """One figure of one version: every frame of every face."""
-    parts = [face.versions[version].array(name) for face in faces]
-    return np.concatenate(parts) if parts else np.zeros(0)

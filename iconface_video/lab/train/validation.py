@@ -15,7 +15,6 @@ from torch import Tensor
 from iconface_video.degrade import degrade
 from iconface_video.lab.train.data import FaceSet, UInt8, jittered, relit
 
-Columns = dict[str, UInt8]
 COLUMNS = ("none", "right", "wrong", "truth")
 """Kinds of references that every validation reports."""
 
