@@ -17,6 +17,7 @@ import numpy as np
 from iconface_video.errors import InputError
 from iconface_video.faces.align import TEMPLATE_512, TEMPLATE_SIZE, compose, crop_from_frame, invert, scaling, transform_points
 from iconface_video.faces.detector import Detector
+from iconface_video.faces.quality import laplacian_deviation
 from iconface_video.lab.evaluate import video_picture
 from iconface_video.lab.evaluate.picture_metrics import (
     MotionEstimator,
@@ -205,7 +206,7 @@ class _FaceMeter:
     def _single(self, crops: Mapping[str, UInt8], embeddings: Float32) -> None:
         """Figures of one frame alone."""
         clean, degraded = crops[CLEAN], crops[DEGRADED]
-        sharp = max(video_picture.sharpness(clean, self._region), 1e-6)
+        sharp = max(laplacian_deviation(clean, self._region), 1e-6)
         units = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
         truth = units[list(crops).index(CLEAN)]
         for (name, crop), unit in zip(crops.items(), units):
@@ -213,7 +214,7 @@ class _FaceMeter:
             figures["psnr"].append(float(face_psnr(crop[None], clean[None])[0]))
             figures["ssim"].append(float(face_ssim(crop[None], clean[None])[0]) if name != CLEAN else 1.0)
             figures["identity"].append(float(unit @ truth))
-            figures["sharpness"].append(video_picture.sharpness(crop, self._region) / sharp)
+            figures["sharpness"].append(laplacian_deviation(crop, self._region) / sharp)
             figures["detail"].append(video_picture.true_detail(crop, clean, self._region))
             figures["seam"].append(video_picture.seam_score(crop, degraded))
             figures["color"].append(video_picture.color_drift(crop, degraded, self._region))
