@@ -27,7 +27,7 @@ _JPEG_QUALITY = 85
 
 @dataclass(frozen=True, eq=False)
 class ContactSheet:
-    """All that is shown, as HTML (`to_html`) or as a picture (`contact_picture.draw`)."""
+    """All that is shown, as HTML (`to_html`) or as a picture (`draw`)."""
 
     clip: str
     """File name."""

@@ -1,7 +1,7 @@
 """Motion-compensated temporal filter over restored crops: takes out flicker, keeps lips and blinks.
 
 What is filtered is the restored crop's *detail*: restored minus the source's low frequencies, those that colour matching gives
-back to the input (`color_match.low_frequencies`). So light and colour follow the input at once, and everything finer is
+back to the input (`match.low_frequencies`). So light and colour follow the input at once, and everything finer is
 steadied, what the model made up as well as what it left of the input's own noise. (Restored minus source would hold the
 source's grain with its sign turned; averaging that over time brings the grain back into the picture.)
 
