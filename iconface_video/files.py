@@ -19,11 +19,14 @@ import math
 import os
 import re
 import secrets
+import shutil
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -71,21 +74,58 @@ def _before_token(path: Path, end: str) -> str:
 
 
 def write_whole(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Write aside, sync, rename: a file under its own name is whole. `fill` gets the open file.
+    """`WholeFile` at once: `fill` gets the open file. Raises OSError."""
+    with WholeFile(path) as file:
+        fill(file)
 
-    Raises OSError; then nothing of it is left, and an older file of that name stands as before.
+
+class WholeFile:
+    """Written aside, synced, renamed: a file under its own name is whole.
+
+    As a context manager it gives the open file; an error (OSError of the disk, or any other) leaves nothing of it, and an older
+    file of that name stands as before. Who writes for long calls `keep` or `discard`.
     """
-    unfinished = aside(path)
+
+    def __init__(self, path: Path, unfinished: Path | None = None) -> None:
+        """unfinished: its name until it is whole, for whoever is alone to write it."""
+        self._path, self._unfinished = path, unfinished or aside(path)
+        self.file: IO[bytes] = open(self._unfinished, "wb")  # noqa: SIM115 - closed by keep or discard
+
+    def keep(self) -> None:
+        """Give it its name."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        os.replace(self._unfinished, self._path)
+        sync_path(self._path.parent)
+
+    def discard(self) -> None:
+        """Remove what was written so far; nothing happens after `keep`."""
+        with suppress(OSError):  # a full disk refuses what is still to be written once more
+            self.file.close()
+        self._unfinished.unlink(missing_ok=True)
+
+    def __enter__(self) -> IO[bytes]:
+        return self.file
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self.keep()
+        finally:
+            self.discard()
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which is renamed to `folder` at the end of the block; an error leaves nothing of it. Raises OSError."""
+    unfinished = aside(folder, PARTIAL)
     try:
-        with open(unfinished, "wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    sync_path(path.parent)
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        os.replace(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def sync_path(path: Path) -> None:
