@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -19,6 +18,7 @@ from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.identity.people_summary import Moment, PersonSummary, clip_seconds, summarise_people, timecode
 from iconface_video.pages.html import data_url, fill
 from iconface_video.types import UInt8
+from iconface_video.video.pictures import jpeg
 
 CROP_SIZE = 160
 """px: shown at 112 on the page, so that they are sharp on dense screens."""
@@ -100,7 +100,10 @@ def _card(sheet: ContactSheet, person: PersonSummary) -> dict[str, object]:
         "facts": facts,
         "bars": _bars(person, sheet.seconds),
         "seen": "; ".join(f"{timecode(first)} to {timecode(last)}" for first, last in person.spans[:40]),
-        "pictures": [(moment.number, timecode(moment.seconds), _jpeg_url(sheet.crop(moment))) for moment in person.moments],
+        "pictures": [
+            (moment.number, timecode(moment.seconds), data_url(jpeg(sheet.crop(moment), _JPEG_QUALITY)))
+            for moment in person.moments
+        ],
         "more": len(person.tracks) - len({moment.track_id for moment in person.moments}),
     }
 
@@ -120,11 +123,6 @@ def _bars(person: PersonSummary, clip_length: float) -> list[tuple[str, str]]:
     """(left, width) of each stretch in which the person is seen, in thousandths of the clip; narrow ones stay visible."""
     length = max(clip_length, 1e-3)
     return [(f"{1000 * first / length:.1f}", f"{max(1000 * (last - first) / length, 3):.1f}") for first, last in person.spans]
-
-
-def _jpeg_url(picture: UInt8) -> str:
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return data_url(data.tobytes())
 
 
 Color = tuple[int, int, int]

@@ -84,13 +84,16 @@ def check_disk(folder: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed_bytes + _SPARE_BYTES:
         raise OutputError(
-            f"{folder}: the restored faces need about {_gigabytes(needed_bytes)} while working, but only "
-            f"{_gigabytes(free)} are free there. Free some space, or choose another place with `work`."
+            f"{folder}: the restored faces need about {gigabytes(needed_bytes)} while working, but only "
+            f"{gigabytes(free)} are free there. Free some space, or choose another place with `work`."
         )
 
 
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
+def gigabytes(count: int) -> str:
+    """ "1.2 GB", "80 MB", "0.1 MB"."""
+    if count >= 1e8:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e7 else f"{max(count, 1e5) / 1e6:.1f} MB"
 
 
 class SegmentWriter:
