@@ -1,14 +1,12 @@
 """Files that are either whole or not there, also after a crash or a power cut.
 
-What a file holds, and whether it stays the same while a run reads it, pass after pass.
-
-A file is known by its whole content alone: moved, copied to another machine or with another date it is the same file. Reading
-through many gigabytes takes minutes, so the hash of a large file is remembered in the user's cache folder, under what the file
-system says of the file (`FileState`); that alone decides whether it is believed.
+What a file holds, and whether it stays the same while a run reads it, pass after pass. A file is known by its whole content
+alone: moved, copied to another machine or with another date it is the same file. Reading through many gigabytes takes
+minutes, so the hash of a large file is remembered in the user's cache folder, under what the file system says of the file
+(`FileState`); that alone decides whether it is believed.
 
 Reading numpy's .npz files that may be damaged, or made to take all memory: what they claim is checked before it is allocated.
-
-Reading the YAML files that people write: presets and training configs.
+The YAML files that people write: presets and training configs.
 """
 
 from __future__ import annotations
@@ -19,11 +17,14 @@ import math
 import os
 import re
 import secrets
+import shutil
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -40,7 +41,6 @@ PARTIAL = ".partial"
 _LONGEST_NAME = 255
 """Bytes that file systems take."""
 _TOKEN_BYTES = 4
-_CHUNK_BYTES = 1 << 20
 
 
 def new_token() -> str:
@@ -71,21 +71,58 @@ def _before_token(path: Path, end: str) -> str:
 
 
 def write_whole(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Write aside, sync, rename: a file under its own name is whole. `fill` gets the open file.
+    """`WholeFile` at once: `fill` gets the open file. Raises OSError."""
+    with WholeFile(path) as file:
+        fill(file)
 
-    Raises OSError; then nothing of it is left, and an older file of that name stands as before.
+
+class WholeFile:
+    """Written aside, synced, renamed: a file under its own name is whole.
+
+    As a context manager it gives the open file; an error (OSError of the disk, or any other) leaves nothing of it, and an older
+    file of that name stands as before. Who writes for long calls `keep` or `discard`.
+    unfinished: its name until then, for whoever is alone to write it.
     """
-    unfinished = aside(path)
+
+    def __init__(self, path: Path, unfinished: Path | None = None) -> None:
+        self._path, self._unfinished = path, unfinished or aside(path)
+        self.file: IO[bytes] = open(self._unfinished, "wb")  # noqa: SIM115 - closed by keep or discard
+
+    def keep(self) -> None:
+        """Give it its name."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        os.replace(self._unfinished, self._path)
+        sync_path(self._path.parent)
+
+    def discard(self) -> None:
+        """Remove what was written so far; nothing happens after `keep`."""
+        with suppress(OSError):  # a full disk refuses what is still to be written once more
+            self.file.close()
+        self._unfinished.unlink(missing_ok=True)
+
+    def __enter__(self) -> IO[bytes]:
+        return self.file
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self.keep()
+        finally:
+            self.discard()
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which is renamed to `folder` at the end of the block; an error leaves nothing of it. Raises OSError."""
+    unfinished = aside(folder, PARTIAL)
     try:
-        with open(unfinished, "wb") as file:
-            fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
-    sync_path(path.parent)
+        unfinished.mkdir(parents=True)
+        yield unfinished
+        os.replace(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def sync_path(path: Path) -> None:
@@ -105,11 +142,7 @@ def sync_path(path: Path) -> None:
 
 def checksum(path: Path) -> str:
     """Of a file's whole content (BLAKE2b, 128 bits): for finding damage. Raises OSError."""
-    digest = hashlib.blake2b(digest_size=16)
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return _digested(path, hashlib.blake2b(digest_size=16))
 
 
 _PART_BYTES = 4 << 20
@@ -202,7 +235,11 @@ def _hashed(path: Path) -> tuple[FileState, str]:
 
 
 def _read_through(path: Path) -> str:
-    digest = hashlib.sha256()  # processors have instructions for it: three times as fast as BLAKE2 in Python
+    return _digested(path, hashlib.sha256())  # processors have instructions for it: three times as fast as BLAKE2 in Python
+
+
+def _digested(path: Path, digest: Any) -> str:
+    """digest: one of hashlib's."""
     with open(path, "rb", buffering=0) as file:
         while chunk := file.read(_PART_BYTES):
             digest.update(chunk)

@@ -231,7 +231,9 @@ class RenderSettings(Validated):
         help="No invented color: keep the input's chroma where a face is black and white or toned (auto), always (on), never (off).",
     )
     grain: float = setting(0.0, low=0.0, high=1.0, help="Share of the input's own film grain that restored faces keep.")
-    temporal_filter: bool = setting(True, help="Motion-compensated filter over the restored residual.")
+    temporal_filter: bool = setting(
+        True, help="Motion-compensated filter over the detail of restored faces: takes out flicker."
+    )
 
 
 @dataclass(frozen=True)

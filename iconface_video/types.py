@@ -268,32 +268,6 @@ class TrackKey:
 
 
 @dataclass(frozen=True, eq=False)
-class FaceCrop:
-    """One aligned square face image cut from one frame."""
-
-    track_id: int
-    pts: int
-    image: UInt8
-    """(S, S, 3) RGB."""
-    crop_from_frame: Float64
-    """(2, 3) affine, frame px -> crop px."""
-    quality: float
-
-    @property
-    def size(self) -> int:
-        return int(self.image.shape[0])
-
-    def __post_init__(self) -> None:
-        if self.image.dtype != np.uint8 or self.image.shape != (self.image.shape[0],) * 2 + (3,):
-            raise ValueError(f"a face crop is uint8 (S, S, 3), got {self.image.dtype} {self.image.shape}")
-        if self.crop_from_frame.shape != (2, 3):
-            raise ValueError(f"crop_from_frame is (2, 3), got {self.crop_from_frame.shape}")
-
-    def __repr__(self) -> str:
-        return f"FaceCrop(track={self.track_id}, pts={self.pts}, {self.size}px, quality={self.quality:.2f})"
-
-
-@dataclass(frozen=True, eq=False)
 class IdentityAnchor:
     """Trusted identity direction of a person or a track (IConFace eq. 3-4), with the pictures it stands on."""
 

@@ -15,7 +15,7 @@ from iconface_video.errors import OutputError, UsageError
 from iconface_video.faces.detector import make_detector
 from iconface_video.files import write_whole
 from iconface_video.lock import working_in, writing
-from iconface_video.pages.compare_page import Slide, compare_page, data_url
+from iconface_video.pages.html import Slide, clock, compare_page, data_url
 from iconface_video.pages.tables import check_folder
 from iconface_video.render.compare import CompareSettings, Composer, MomentPicker, Pair, Pairing
 from iconface_video.render.fit import Canvas, Fitter, cropped, make_canvas, painted
@@ -26,13 +26,13 @@ from iconface_video.types import Frame, Progress, Timestamp, UInt8, VideoInfo
 from iconface_video.video.color import Box, to_rgb, to_rgb_float
 from iconface_video.video.decode import prefetch
 from iconface_video.video.output_plan import OutputPlan, plan_output
+from iconface_video.video.pictures import jpeg
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.writer import VideoWriter
 
 PAGE = "index.html"
 _FILMS = ("a.mp4", "b.mp4")
 """In the page's folder."""
-DECODE_AHEAD_FRAMES = 4
 _PAGE_ENCODE = EncodeSettings(codec="h264", crf=18, preset="veryfast")
 _BROWSER_AUDIO = ("aac", "mp3")
 _LONGEST_SIDE = 1920
@@ -185,8 +185,8 @@ class _View:
         base = self.b.time_base
         begins = max(Fraction(0), self._start - self._offset - 1)  # what B shows at the start may have begun before
         first = Timestamp(self.b.first_pts + int(begins / base), base) if begins else None
-        a = stack.enter_context(prefetch(self.clip.frames(), DECODE_AHEAD_FRAMES))
-        b = stack.enter_context(prefetch(self.b_reader.frames(first), DECODE_AHEAD_FRAMES))
+        a = stack.enter_context(prefetch(self.clip.frames()))
+        b = stack.enter_context(prefetch(self.b_reader.frames(first)))
         a_begins, b_begins = self.a.first_pts * self.a.time_base, self.b.first_pts * base - self._offset
         usual = 1 / self.b.average_rate if self.b.average_rate else Fraction(1, 25)
         return Pairing(a, b, a_begins, b_begins, max(base, self.a.time_base)), usual
@@ -305,7 +305,7 @@ class _Page:
         slides = [] if self._is_file else [Slide("The whole stretch", *_FILMS, is_film=True)]
         for number, moment in enumerate(self._picker.moments, 1):
             a, b = (self._still(frame, f"{number:02d}-{name}.jpg") for frame, name in zip(moment.pair[:2], "ab"))
-            slides.append(Slide(_clock(moment.pair.seconds), a, b))
+            slides.append(Slide(clock(float(moment.pair.seconds)), a, b))
         title = f"{view.labels[0]} and {view.labels[1]}"
         text = compare_page(title, view.labels, view.canvas.display_size, slides, view.notes)
         try:
@@ -315,10 +315,10 @@ class _Page:
 
     def _still(self, frame: Frame, name: str) -> str:
         """The picture's URL."""
-        jpeg = _jpeg(to_rgb(frame), self._view.canvas.display_size)
+        still = _jpeg(to_rgb(frame), self._view.canvas.display_size)
         if self._is_file:
-            return data_url(jpeg)
-        (self._folder / "stills" / name).write_bytes(jpeg)
+            return data_url(still)
+        (self._folder / "stills" / name).write_bytes(still)
         return f"stills/{name}"
 
 
@@ -340,10 +340,7 @@ def _jpeg(rgb: UInt8, display_size: tuple[int, int]) -> bytes:
     size = max(1, round(display_size[0] * scale)), max(1, round(display_size[1] * scale))
     if (rgb.shape[1], rgb.shape[0]) != size:
         rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    done, content = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
-    if not done:
-        raise OutputError(f"a still of {size[0]}x{size[1]} px could not be packed as JPEG")
-    return content.tobytes()
+    return jpeg(rgb)
 
 
 def _face_box(clip: Clip, canvas: Canvas) -> Box | None:
@@ -389,11 +386,3 @@ def _mark(a: VideoInfo, b: VideoInfo) -> dict[str, str]:
 
 def _size(info: VideoInfo) -> str:
     return "{}x{}".format(*info.display_size)
-
-
-def _clock(seconds: Fraction) -> str:
-    """ "1:02:03.50", "2:03.50"."""
-    hundredths = round(seconds * 100)
-    minutes, rest = divmod(hundredths, 6000)
-    hours, minutes = divmod(minutes, 60)
-    return (f"{hours}:{minutes:02d}" if hours else f"{minutes}") + f":{rest // 100:02d}.{rest % 100:02d}"

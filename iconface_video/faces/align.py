@@ -70,15 +70,6 @@ def matrix_from_parameters(parameters: ArrayLike) -> Float64:
     return np.stack([np.stack([cos, -sin, x], axis=-1), np.stack([sin, cos, y], axis=-1)], axis=-2)
 
 
-def parameters_from_matrix(matrix: ArrayLike) -> Float64:
-    """(..., 2, 3) template512_from_display, a similarity without reflection -> (..., 4) parameters."""
-    m = np.asarray(matrix, dtype=np.float64)
-    if not np.allclose(m[..., 0, 0], m[..., 1, 1]) or not np.allclose(m[..., 0, 1], -m[..., 1, 0]):
-        raise ValueError("not a similarity: the matrix shears, stretches or mirrors")
-    turn = m[..., 0, 0] + 1j * m[..., 1, 0]
-    return np.stack([np.log(np.abs(turn)), np.angle(turn), m[..., 0, 2], m[..., 1, 2]], axis=-1)
-
-
 def widened(parameters: ArrayLike, scale: float) -> Float64:
     """Parameters (..., 4) of the window `scale` times as wide about its middle."""
     found = np.array(parameters, dtype=np.float64)

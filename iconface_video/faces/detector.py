@@ -20,12 +20,12 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.faces.onnx_shape import free_picture_size
 from iconface_video.settings import SurveySettings
-from iconface_video.types import Detection, Float32, UInt8
+from iconface_video.types import Detection, Float32, Float64, UInt8
 
 
 class Detector(Protocol):
@@ -244,9 +244,10 @@ def suppress(
     return np.stack(kept_boxes), np.array(kept_scores), np.stack(kept_landmarks)
 
 
-def overlap(box: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union of one box (4,) with others (n, 4)."""
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    common = np.prod(np.maximum(high - low, 0), axis=1)
-    union = np.prod(box[2:] - box[:2]) + np.prod(others[:, 2:] - others[:, :2], axis=1) - common
-    return common / np.maximum(union, 1e-9)
+def overlap(first: ArrayLike, second: ArrayLike) -> Float64:
+    """Intersection over union of boxes (..., 4), x0, y0, x1, y1, each of `first` with the one of `second` that it meets when
+    shapes are broadcast; 0 for boxes without an area."""
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    common = np.prod(np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0), axis=-1)
+    union = np.prod(a[..., 2:] - a[..., :2], axis=-1) + np.prod(b[..., 2:] - b[..., :2], axis=-1) - common
+    return np.asarray(common / np.maximum(union, 1e-9), dtype=np.float64)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from iconface_video.errors import CheckpointError
 from iconface_video.faces.align import estimate_parameters, matrix_from_parameters
 from iconface_video.faces.encoder_networks import ARCHITECTURES, WINDOW_SIZE, Architecture, build_network
+from iconface_video.faces.pixels import to_tensor
 from iconface_video.types import Float32, Float64, UInt8
 
 ENCODER_SIZE = 112
@@ -119,12 +120,6 @@ def _sampled(images: Tensor, matrix: Float64, size: int) -> Tensor:
     grid = (2 * (source + 0.5) / sides - 1).to(device=images.device, dtype=images.dtype)
     grid = grid.expand(images.shape[0], -1, -1, -1)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-
-def to_tensor(crops: Sequence[UInt8], device: torch.device | str = "cpu") -> Tensor:
-    """uint8 (S, S, 3) RGB pictures of one size -> float (B, 3, S, S) in [-1, 1]."""
-    stacked = torch.from_numpy(np.stack([np.ascontiguousarray(crop) for crop in crops])).to(device)
-    return stacked.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -65,14 +65,26 @@ def sharpness(crop: UInt8) -> float:
 
     crop: (S, S, 3) RGB or (S, S) grey, uint8; anything but `QUALITY_CROP_SIZE` is resized to it first.
     """
-    grey = crop if crop.ndim == 2 else cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    grey = _grey(crop)
     if grey.shape[0] != QUALITY_CROP_SIZE:
         shrinks = grey.shape[0] > QUALITY_CROP_SIZE
-        grey = cv2.resize(
-            grey, (QUALITY_CROP_SIZE, QUALITY_CROP_SIZE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-        )
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        grey = np.asarray(cv2.resize(grey, (QUALITY_CROP_SIZE, QUALITY_CROP_SIZE), interpolation=how), np.uint8)
     edge = QUALITY_CROP_SIZE // 4
-    return float(cv2.Laplacian(grey, cv2.CV_32F)[edge:-edge, edge:-edge].std())
+    return laplacian_deviation(grey, np.s_[edge:-edge, edge:-edge])
+
+
+def laplacian_deviation(picture: UInt8, region: Any = ...) -> float:
+    """What every measure of sharpness stands on: standard deviation of the grey picture's Laplacian, in grey levels.
+
+    picture: (h, w, 3) RGB or (h, w) grey, uint8.  region: what of it counts, as numpy indexes; the whole where none is given.
+    Figures of pictures of different sizes cannot be compared: `sharpness` can.
+    """
+    return float(cv2.Laplacian(_grey(picture), cv2.CV_32F)[region].std())
+
+
+def _grey(picture: UInt8) -> UInt8:
+    return picture if picture.ndim == 2 else np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def quality(face_px: ArrayLike, sharp: ArrayLike, landmarks: ArrayLike, score: ArrayLike) -> Float64:

@@ -8,11 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from iconface_video.errors import UsageError
+from iconface_video.faces.detector import overlap
 from iconface_video.identity.people_file import PeopleFile, PersonEntry
-from iconface_video.types import Float32, Survey, Track
+from iconface_video.types import Survey, Track
 
 _SAME_FACE_OVERLAP = 0.3
 """Boxes of two surveys that overlap this much (intersection over union, in the same frame) are of one face."""
@@ -221,12 +221,4 @@ def _frames_in_common(one: Track, other: Track) -> int:
     if not _together(one, other):
         return 0
     _, rows, columns = np.intersect1d(one.pts, other.pts, assume_unique=True, return_indices=True)
-    return int((_overlap(one.boxes[rows], other.boxes[columns]) >= _SAME_FACE_OVERLAP).sum())
-
-
-def _overlap(one: Float32, other: Float32) -> NDArray[np.float64]:
-    """(n,) intersection over union of boxes (n, 4)."""
-    sides = np.clip(np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2]), 0, None)
-    inside = sides.prod(axis=1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (one, other)]
-    return np.asarray(inside / np.maximum(areas[0] + areas[1] - inside, 1e-6), dtype=np.float64)
+    return int((overlap(one.boxes[rows], other.boxes[columns]) >= _SAME_FACE_OVERLAP).sum())

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 from iconface_video.models.load_options import has_fast_bfloat16
 
@@ -73,8 +74,7 @@ class Muon(torch.optim.Optimizer):
             if group["matrices"]:
                 self._step_matrices(weights, group)
             else:
-                for weight in weights:
-                    self._step_adamw(weight, group)
+                self._step_adamw(weights, group)
 
     def _step_matrices(self, weights: list[Tensor], group: dict[str, Any]) -> None:
         rate, momentum = group["lr"], group["momentum"]
@@ -93,16 +93,26 @@ class Muon(torch.optim.Optimizer):
                 weight.mul_(1 - rate * group["weight_decay"])
                 weight.add_(move.view(weight.shape), alpha=-rate * _ADAMW_RMS * max(shape) ** 0.5)
 
-    def _step_adamw(self, weight: Tensor, group: dict[str, Any]) -> None:
-        assert weight.grad is not None
-        state, (first, second), rate = self.state[weight], group["betas"], group["lr"]
-        if not state:
-            state["step"] = torch.zeros(())
-            state["mean"], state["square"] = torch.zeros_like(weight), torch.zeros_like(weight)
-        state["step"] += 1
-        state["mean"].lerp_(weight.grad, 1 - first)
-        state["square"].lerp_(weight.grad.square(), 1 - second)
-        count = float(state["step"])
-        size = (state["square"] / (1 - second**count)).sqrt().add_(1e-8)
-        weight.mul_(1 - rate * group["weight_decay"])
-        weight.addcdiv_(state["mean"], size, value=-rate / (1 - first**count))
+    def _step_adamw(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        """torch's own AdamW; its moments keep the names under which checkpoints have always held them."""
+        for weight in weights:
+            state = self.state[weight]
+            if not state:
+                state["step"] = torch.zeros(())
+                state["mean"], state["square"] = torch.zeros_like(weight), torch.zeros_like(weight)
+        states = [self.state[weight] for weight in weights]
+        adamw(
+            weights,
+            [weight.grad for weight in weights if weight.grad is not None],
+            [state["mean"] for state in states],
+            [state["square"] for state in states],
+            [],
+            [state["step"] for state in states],
+            amsgrad=False,
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=1e-8,
+            maximize=False,
+        )

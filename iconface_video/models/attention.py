@@ -279,17 +279,6 @@ def share_and_index(per_sample: Sequence[Held | None]) -> tuple[list[Held], Tens
     return list(unique.values()), (first[:, None] + slots) * present, None if bool(present.all()) else present
 
 
-def batch_caches(per_sample: Sequence[ReferenceCache | None]) -> CachedReferences | None:
-    """References of each sample of a batch -> one CachedReferences; None when no sample has any."""
-    shared = share_and_index(per_sample)
-    if shared is None:
-        return None
-    caches, index, mask = shared
-    joined = ReferenceCache.cat(caches)
-    device = joined.layers[0][0].device
-    return CachedReferences(joined, index.to(device), None if mask is None else mask.to(device))
-
-
 def reference_slots(count: int, trained_for: int, device: torch.device | None = None) -> Tensor:
     """(count,) int64: which slot each reference takes."""
     return torch.arange(count, device=device) % trained_for

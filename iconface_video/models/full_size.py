@@ -130,11 +130,3 @@ def count_parameters(transformer: IConFaceTransformer) -> ParameterCounts:
     on_lora = sum(size for name, size in named if ".lora_" in name)
     adapters = sum(p.numel() for p in transformer.adapters.parameters())
     return ParameterCounts(sum(size for _, size in named) - on_lora, on_lora, adapters)
-
-
-def count_full_size(rank: int = DEFAULT_RANK) -> ParameterCounts:
-    """Of the full config, constructed on the meta device: nothing is allocated or downloaded. Needs peft."""
-    with torch.device("meta"):
-        transformer = IConFaceTransformer.from_config(KLEIN_4B_BASE, ConditioningSettings())
-        add_lora(transformer, rank)
-    return count_parameters(transformer)

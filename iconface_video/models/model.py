@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from iconface_video.errors import UsageError
+from iconface_video.faces.pixels import to_tensor, to_uint8
 from iconface_video.models.autoencoder import Autoencoder, StateCodec
 from iconface_video.models.cascade import CascadeAutoencoder
 from iconface_video.models.context import Conditioning, ReferenceContext, batch_references
@@ -239,7 +239,7 @@ class IConFaceModel(nn.Module):
         """
         if not pictures:
             return None
-        tensors = [self._resized(self._from_uint8(picture[None]), size) for picture in pictures]
+        tensors = [self._resized(to_tensor(picture[None], self.device), size) for picture in pictures]
         with self.precision():
             return self.encode_references(torch.cat(tensors), size)
 
@@ -266,22 +266,16 @@ class IConFaceModel(nn.Module):
             raise UsageError(f"the noise of these crops is {expected}, got {noise.shape}")
         device = self.device
         restored = self.restore(
-            self._from_uint8(sources),
+            to_tensor(sources, self.device),
             torch.from_numpy(anchors.copy()).to(device),
             references,
             torch.from_numpy(noise.copy()).to(device),
             steps,
             guidance_scale,
             start_sigma,
-            start=None if starts is None else self._from_uint8(starts),
+            start=None if starts is None else to_tensor(starts, self.device),
         )
-        bytes_ = restored.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
-        return np.ascontiguousarray(bytes_.permute(0, 2, 3, 1).cpu().numpy())
-
-    def _from_uint8(self, pictures: UInt8) -> Tensor:
-        """(B, S, S, 3) -> (B, 3, S, S) in [-1, 1], channels last in memory, which convolutions on the CPU like."""
-        own = torch.from_numpy(pictures.copy())  # a stored crop may be read-only, a flipped one has negative strides
-        return own.to(self.device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+        return to_uint8(restored)
 
     @staticmethod
     def _resized(picture: Tensor, size: int) -> Tensor:

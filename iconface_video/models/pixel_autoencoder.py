@@ -212,10 +212,6 @@ class PixelAutoencoder(nn.Module):
         """(B, 3, S, S) -> (B, N, 768) patches of 16x16 pixels, row by row."""
         return F.pixel_unshuffle(picture, STRIDE).flatten(2).transpose(1, 2)
 
-    def unpatchify(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Inverse of `patchify`."""
-        return F.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, grid), STRIDE)
-
     def scene_cells(self, size: int) -> int:
         """Tokens each way of a picture of `size` px."""
         return size // STRIDE

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from iconface_video.errors import UsageError
-from iconface_video.files import PARTIAL, aside
+from iconface_video.files import aside, whole_folder
 from iconface_video.models import checkpoint_files as files
 from iconface_video.models import lora
 from iconface_video.models.autoencoder import LatentAutoencoder
@@ -38,14 +38,11 @@ def save_model(
         base_revision: of a base on the hub, where it matters.
     """
     check_model_folder(folder, overwrite)
-    unfinished = aside(folder, PARTIAL)
-    unfinished.mkdir(parents=True)
-    try:
+    with whole_folder(folder) as unfinished:
         _write_model(model, unfinished, base, storage_dtype, base_revision)
-        _put_in_place(unfinished, folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+        earlier = _moved_away(folder, unfinished)
+    if earlier is not None:
+        shutil.rmtree(earlier)
 
 
 def check_model_folder(folder: Path, overwrite: bool = False) -> None:
@@ -60,11 +57,10 @@ def check_model_folder(folder: Path, overwrite: bool = False) -> None:
         )
 
 
-def _put_in_place(unfinished: Path, folder: Path) -> None:
-    """Instead of the model that stands there, if one does; what others have put beside that stays."""
+def _moved_away(folder: Path, unfinished: Path) -> Path | None:
+    """Make room for a new model; what others have put beside the earlier one is copied to it. Where that one lies now."""
     if not folder.exists():
-        os.replace(unfinished, folder)
-        return
+        return None
     listed = files.read_json(folder / files.MANIFEST).get("files", {}) if (folder / files.MANIFEST).is_file() else {}
     for path in folder.rglob("*"):
         name = path.relative_to(folder)
@@ -73,8 +69,7 @@ def _put_in_place(unfinished: Path, folder: Path) -> None:
             shutil.copy2(path, unfinished / name)
     earlier = aside(folder, ".earlier")
     os.replace(folder, earlier)
-    os.replace(unfinished, folder)
-    shutil.rmtree(earlier)
+    return earlier
 
 
 def _write_model(

@@ -5,21 +5,20 @@ The contact sheet as one picture, to be looked at without a browser.
 
 from __future__ import annotations
 
-import base64
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from html import escape
 
-import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from iconface_video.faces.align import crop_from_display, crop_to_show
 from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.identity.people_summary import Moment, PersonSummary, clip_seconds, summarise_people, timecode
+from iconface_video.pages.html import data_url, fill
 from iconface_video.types import UInt8
+from iconface_video.video.pictures import jpeg
 
 CROP_SIZE = 160
 """px: shown at 112 on the page, so that they are sharp on dense screens."""
@@ -28,7 +27,7 @@ _JPEG_QUALITY = 85
 
 @dataclass(frozen=True, eq=False)
 class ContactSheet:
-    """All that is shown, as HTML (`to_html`) or as a picture (`contact_picture.draw`)."""
+    """All that is shown, as HTML (`to_html`) or as a picture (`draw`)."""
 
     clip: str
     """File name."""
@@ -73,26 +72,20 @@ def make_sheet(
 
 def to_html(sheet: ContactSheet) -> str:
     """One page with its pictures inside; follows the reader's light or dark setting."""
-    notes = "".join(f"<li>{escape(note)}</li>" for note in sheet.notes)
-    return _PAGE.format(
-        title=escape(f"Who is in {sheet.clip}"),
-        headline=escape(sheet.headline),
-        style=_STYLE,
-        notes=f'<ul class="notes">{notes}</ul>' if notes else "",
-        people="\n".join(_person(sheet, person) for person in sheet.people),
+    return fill(
+        "people.html",
+        {
+            "title": f"Who is in {sheet.clip}",
+            "sheet": sheet,
+            "length": timecode(sheet.seconds),
+            "cards": [_card(sheet, person) for person in sheet.people],
+        },
     )
 
 
-def _person(sheet: ContactSheet, person: PersonSummary) -> str:
-    marks = []
-    if person.name and person.person is not None:
-        marks.append(f"person {person.person + 1}")
-    if person.is_skipped:
-        marks.append("skipped")
-    if person.photo_count:
-        marks.append(f"{person.photo_count} photo{'s' if person.photo_count > 1 else ''} given")
-    badges = "".join(f'<span class="badge">{escape(mark)}</span>' for mark in marks)
-    rows = (
+def _card(sheet: ContactSheet, person: PersonSummary) -> dict[str, object]:
+    """What the template tells of one person."""
+    facts = (
         ("screen time", f"{person.seconds:.1f} s"),
         ("first", timecode(person.first_seconds)),
         ("last", timecode(person.last_seconds)),
@@ -101,88 +94,35 @@ def _person(sheet: ContactSheet, person: PersonSummary) -> str:
         ("face", f"{person.face_px:.0f} px"),
         ("quality", f"{person.quality:.2f}"),
     )
-    facts = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in rows)
-    pictures = "".join(_picture(sheet, person, moment) for moment in person.moments)
-    shown = len({moment.track_id for moment in person.moments})
-    more = len(person.tracks) - shown
-    rest = f'<p class="more">and {more} more track{"s" if more > 1 else ""}</p>' if more else ""
-    skipped = " skipped" if person.is_skipped else ""
-    return (
-        f'<section class="person{skipped}"><h2>{escape(person.title)} {badges}</h2><dl>{facts}</dl>'
-        f'{_timeline(sheet, person)}<div class="pictures">{pictures}</div>{rest}</section>'
-    )
+    return {
+        "person": person,
+        "badges": _badges(person),
+        "facts": facts,
+        "bars": _bars(person, sheet.seconds),
+        "seen": "; ".join(f"{timecode(first)} to {timecode(last)}" for first, last in person.spans[:40]),
+        "pictures": [
+            (moment.number, timecode(moment.seconds), data_url(jpeg(sheet.crop(moment), _JPEG_QUALITY)))
+            for moment in person.moments
+        ],
+        "more": len(person.tracks) - len({moment.track_id for moment in person.moments}),
+    }
 
 
-def _picture(sheet: ContactSheet, person: PersonSummary, moment: Moment) -> str:
-    when = timecode(moment.seconds)
-    return (
-        f'<figure><img src="{_data_uri(sheet.crop(moment))}" width="112" height="112" '
-        f'alt="{escape(person.title, quote=True)} at {when}">'
-        f"<figcaption><b>track {moment.number}</b> {when}</figcaption></figure>"
-    )
+def _badges(person: PersonSummary) -> list[str]:
+    badges = []
+    if person.name and person.person is not None:
+        badges.append(f"person {person.person + 1}")
+    if person.is_skipped:
+        badges.append("skipped")
+    if person.photo_count:
+        badges.append(f"{person.photo_count} photo{'s' if person.photo_count > 1 else ''} given")
+    return badges
 
 
-def _timeline(sheet: ContactSheet, person: PersonSummary) -> str:
-    """When the person is seen, over the whole clip."""
-    length = max(sheet.seconds, 1e-3)
-    bars = "".join(
-        f'<rect x="{1000 * first / length:.1f}" y="0" width="{max(1000 * (last - first) / length, 3):.1f}" height="10"/>'
-        for first, last in person.spans
-    )
-    when = "; ".join(f"{timecode(first)} to {timecode(last)}" for first, last in person.spans[:40])
-    return (
-        f'<div class="time"><svg viewBox="0 0 1000 10" preserveAspectRatio="none" role="img" '
-        f'aria-label="seen {when}"><title>{when}</title>{bars}</svg>'
-        f"<span>0:00:00</span><span>{timecode(sheet.seconds)}</span></div>"
-    )
-
-
-def _data_uri(picture: UInt8) -> str:
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
-
-
-_STYLE = """
-:root { color-scheme: light dark; --ground: #f6f5f2; --card: #ffffff; --ink: #1d1c1a; --soft: #5d5a54; --line: #dcd9d2;
-        --bar: #2f6fb2; --badge: #e8eef5; --badge-ink: #24507f; }
-@media (prefers-color-scheme: dark) {
-  :root { --ground: #161719; --card: #202225; --ink: #eceae6; --soft: #a9a69f; --line: #383b40;
-          --bar: #6ea8e0; --badge: #2a3848; --badge-ink: #b9d5f2; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 72rem; background: var(--ground); color: var(--ink);
-       font: 16px/1.45 system-ui, sans-serif; }
-h1 { font-size: 1.5rem; margin: 0; overflow-wrap: anywhere; } h1 + p { margin: .2rem 0 1.2rem; color: var(--soft); }
-h2 { font-size: 1.15rem; margin: 0 0 .6rem; overflow-wrap: anywhere; }
-.person { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1rem; margin: 0 0 1rem; }
-.skipped img { filter: grayscale(1); opacity: .6; }
-.badge { font-size: .75rem; font-weight: 500; background: var(--badge); color: var(--badge-ink); border-radius: 99px;
-         padding: .15rem .6rem; margin-left: .3rem; vertical-align: middle; white-space: nowrap; }
-dl { display: flex; flex-wrap: wrap; gap: .3rem 1.5rem; margin: 0 0 .7rem; }
-dl div { min-width: 4.2rem; } dt { font-size: .75rem; color: var(--soft); } dd { margin: 0; font-variant-numeric: tabular-nums; }
-.time { display: grid; grid-template-columns: 1fr auto; font-size: .7rem; color: var(--soft); margin: 0 0 .8rem; }
-.time svg { grid-column: 1 / 3; width: 100%; height: 10px; background: var(--line); border-radius: 5px; fill: var(--bar); }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, 112px); gap: .6rem; }
-figure { margin: 0; } img { display: block; border-radius: 6px; background: var(--line); }
-figcaption { font-size: .72rem; color: var(--soft); font-variant-numeric: tabular-nums; } figcaption b { color: var(--ink); }
-.notes { color: var(--soft); } .more { color: var(--soft); margin: .6rem 0 0; }
-"""
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{headline}. Names, merges and photos go into people.yaml beside this page.</p>
-{notes}
-{people}
-</body>
-</html>
-"""
+def _bars(person: PersonSummary, clip_length: float) -> list[tuple[str, str]]:
+    """(left, width) of each stretch in which the person is seen, in thousandths of the clip; narrow ones stay visible."""
+    length = max(clip_length, 1e-3)
+    return [(f"{1000 * first / length:.1f}", f"{max(1000 * (last - first) / length, 3):.1f}") for first, last in person.spans]
 
 
 Color = tuple[int, int, int]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import mimetypes
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
-from html import escape
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from iconface_video.errors import OutputError
 from iconface_video.files import write_whole
-from iconface_video.pages.tables import Cell, Note, Report, Row, Sheet, Table, Value, write_report
+from iconface_video.pages.html import clock
+from iconface_video.pages.plots import Row, Sheet
+from iconface_video.pages.tables import Cell, Note, Report, Table, Value, one_file_page
 from iconface_video.session.fingerprint import library_versions
 from iconface_video.session.report import FaceObserver, Pairs, RunReport, TrackFigures
 from iconface_video.settings import RunSettings
@@ -66,8 +63,7 @@ def write_run_page(
     if report.notes:
         page.section("Notes").add(*(Note(note) for note in report.notes))
     try:
-        with TemporaryDirectory() as folder:
-            text = inlined(write_report(page, Path(folder), force=True))
+        text = one_file_page(page)
         write_whole(path, lambda file: file.write(text.encode("utf-8")))
     except OSError as error:
         raise OutputError(f"{path}: the report cannot be written ({error.strerror or error})") from error
@@ -202,25 +198,3 @@ def _add_skipped(page: Report, report: RunReport) -> None:
     rows = [(reason, count, "each frame counts") for reason, count in sorted(report.left_alone.items())]
     rows += [(reason, count, "each face counts once") for reason, count in sorted(report.not_tracked.items())]
     section.add(Table("left-alone", ("reason", "faces", ""), tuple(rows)))
-
-
-def clock(seconds: float) -> str:
-    """ "1:02:03.50", "2:03.50"."""
-    minutes, rest = divmod(round(seconds * 100), 6000)
-    hours, minutes = divmod(minutes, 60)
-    return (f"{hours}:{minutes:02d}" if hours else f"{minutes}") + f":{rest // 100:02d}.{rest % 100:02d}"
-
-
-def inlined(page: Path) -> str:
-    """A page that refers to files beside it -> the same page with these files inside."""
-    text = page.read_text(encoding="utf-8")
-    text = re.sub(r'<a href="[^"]+">(<img[^>]+>)</a>', r"\1", text)  # a picture inside needs no link to itself
-
-    def inside(match: re.Match[str]) -> str:
-        attribute, name = match[1], match[2]
-        file = page.parent / name
-        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-        url = f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
-        return f'{attribute}="{url}"' + (f' download="{escape(file.name)}"' if attribute == "href" else "")
-
-    return re.sub(r'\b(src|href|srcset)="(?!data:|#)([^":]+)"', inside, text)

@@ -15,13 +15,13 @@ Used by every `evaluate` command. A report is built from sections, written once,
 Cells of a table are text, whole numbers, `Value` (mean with an optional standard error and number of digits), or None (a dash).
 Names (of tables, plots, sheets) are file names and JSON keys: lower-case words joined by "-", each used once in a report.
 `check_folder` refuses a folder that must not be written to; call it before hours of work, `write_report` calls it again.
-Plots need matplotlib (the extra 'evaluate').
 """
 
 from __future__ import annotations
 
 import json
 import math
+import mimetypes
 import platform
 import re
 from collections.abc import Sequence
@@ -29,18 +29,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 
 from iconface_video import __version__
-from iconface_video.errors import OutputError, UsageError
-from iconface_video.types import UInt8
+from iconface_video.errors import OutputError
+from iconface_video.files import write_whole
+from iconface_video.pages.html import data_url, fill
+from iconface_video.pages.plots import PICTURE_ENDS, Plot, Sheet, draw_plot, picture_files, sheet_file, sheet_picture
 
 HTML, JSON, PICTURES = "report.html", "report.json", "pictures"
 _FILE_NAME = re.compile(r"[a-z0-9]+([-.][a-z0-9]+)*")
-_PICTURE_ENDS = (".png", "-dark.png")
 _LIBRARIES = ("torch", "numpy", "opencv-python", "scikit-image", "onnxruntime", "dlib-bin", "lpips", "av")
 
 
@@ -64,9 +66,17 @@ class Value:
         error = float(kept.std(ddof=1) / math.sqrt(len(kept))) if len(kept) > 1 else None
         return cls(float(kept.mean()), error, digits)
 
+    @property
+    def mean_text(self) -> str:
+        return f"{self.mean:.{self.digits}f}"
+
+    @property
+    def error_text(self) -> str:
+        """Empty where it is not known."""
+        return "" if self.error is None else f"{self.error:.{self.digits}f}"
+
     def __str__(self) -> str:
-        text = f"{self.mean:.{self.digits}f}"
-        return text if self.error is None else f"{text} ± {self.error:.{self.digits}f}"
+        return self.mean_text if self.error is None else f"{self.mean_text} ± {self.error_text}"
 
 
 Cell = str | int | Value | None
@@ -76,6 +86,7 @@ Cell = str | int | Value | None
 class Table:
     """Rows of cells under headings; the first column names the row."""
 
+    kind: ClassVar[str] = "table"
     name: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -90,55 +101,10 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of a plot."""
-
-    label: str
-    x: Sequence[float]
-    y: Sequence[float]
-    error: Sequence[float | None] | None = None
-    """Standard errors, drawn as bars."""
-    dashed: bool = False
-
-
-@dataclass(frozen=True)
-class Plot:
-    """Lines over a common axis."""
-
-    name: str
-    title: str
-    x_label: str
-    y_label: str
-    lines: tuple[Line, ...]
-    caption: str = ""
-    x_range: tuple[float, float] | None = None
-    y_range: tuple[float, float] | None = None
-    markers: bool = True
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One row of a sheet."""
-
-    label: str
-    pictures: tuple[UInt8 | None, ...]
-    """(h, w, 3) RGB, all of one size within a sheet; None leaves the place empty."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sheet:
-    """Pictures to look at, side by side under headings; becomes one PNG with the headings in it."""
-
-    name: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-    caption: str = ""
-
-
-@dataclass(frozen=True)
 class Note:
     """A paragraph; `warning` puts a mark beside it."""
 
+    kind: ClassVar[str] = "note"
     text: str
     warning: bool = False
 
@@ -200,24 +166,67 @@ def write_report(report: Report, folder: Path, force: bool = False) -> Path:
 
     With `force` an earlier report's files are replaced; other files of the folder stay.
     """
-    from iconface_video.pages.html import page
-
     check_folder(folder, force)
-    _check_names(report)
     try:
         (folder / HTML).unlink(missing_ok=True)
         for name in _earlier_pictures(folder / JSON):
             (folder / PICTURES / name).unlink(missing_ok=True)
-        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
-        _write_pictures(report, folder / PICTURES)
-        for name, content in report.attachments.items():
-            (folder / name).write_text(content, encoding="utf-8")
-        text = json.dumps(to_json(report), indent=2, ensure_ascii=False, allow_nan=False)
-        (folder / JSON).write_text(text + "\n", encoding="utf-8")
-        (folder / HTML).write_text(page(report), encoding="utf-8")
+        _write_files(report, folder)
+        page = to_html(report)
+        write_whole(folder / HTML, lambda file: file.write(page.encode("utf-8")))
     except OSError as error:
         raise OutputError(f"{folder}: the report cannot be written ({error.strerror or error})") from error
     return folder / HTML
+
+
+def one_file_page(report: Report) -> str:
+    """The page with all its files inside. Raises OSError where there is no room to draw them."""
+    with TemporaryDirectory() as folder:
+        _write_files(report, Path(folder))
+        return to_html(report, Path(folder))
+
+
+def _write_files(report: Report, folder: Path) -> None:
+    """Everything that the page refers to."""
+    _check_names(report)
+    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+    _write_pictures(report, folder / PICTURES)
+    for name, content in report.attachments.items():
+        (folder / name).write_text(content, encoding="utf-8")
+    text = json.dumps(to_json(report), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / JSON).write_text(text + "\n", encoding="utf-8")
+
+
+def to_html(report: Report, inside: Path | None = None) -> str:
+    """report.html: refers to the files beside it by relative names, or holds those of the folder `inside`."""
+
+    def url(name: str) -> str:
+        if inside is None:
+            return name
+        return data_url((inside / name).read_bytes(), mimetypes.guess_type(name)[0] or "application/octet-stream")
+
+    settings = {**report.settings, "seed": report.seed}
+    return fill(
+        "report.html",
+        {
+            "title": report.title,
+            "report": report,
+            "settings": {name: _setting_text(value) for name, value in settings.items()},
+            "libraries": ", ".join(f"{name} {version}" for name, version in library_versions().items()),
+            "files": (JSON, *report.attachments),
+            "url": url,
+            "is_one_file": inside is not None,
+            "pictures": PICTURES,
+            "picture_files": picture_files,
+            "sheet_file": sheet_file,
+        },
+    )
+
+
+def _setting_text(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_setting_text(item) for item in value) or "none"
+    return "none" if value is None else str(value)
 
 
 def _earlier_pictures(summary: Path) -> list[str]:
@@ -228,7 +237,7 @@ def _earlier_pictures(summary: Path) -> list[str]:
         names = [str(item["name"]) for item in items]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
-    return [f"{name}{end}" for name in names if _FILE_NAME.fullmatch(name) for end in _PICTURE_ENDS]
+    return [f"{name}{end}" for name in names if _FILE_NAME.fullmatch(name) for end in PICTURE_ENDS]
 
 
 def _check_names(report: Report) -> None:
@@ -282,18 +291,18 @@ def library_versions() -> dict[str, str]:
 def _section_json(section: Section) -> dict[str, Any]:
     items: list[dict[str, Any]] = []
     for item in section.items:
+        told: dict[str, Any] = {"kind": item.kind}
         if isinstance(item, Note):
-            items.append({"kind": "note", "text": item.text, "warning": item.warning})
+            told.update(text=item.text, warning=item.warning)
         elif isinstance(item, Table):
-            rows = _plain(item.rows)
-            items.append({"kind": "table", "name": item.name, "columns": list(item.columns), "rows": rows})
+            told.update(name=item.name, columns=list(item.columns), rows=_plain(item.rows))
         elif isinstance(item, Plot):
             lines = [{"label": line.label, "x": line.x, "y": line.y, "error": line.error} for line in item.lines]
-            items.append({"kind": "plot", "name": item.name, "title": item.title, "lines": _plain(lines)})
+            told.update(name=item.name, title=item.title, lines=_plain(lines))
         else:
-            picture = f"{PICTURES}/{sheet_file(item)}"
             rows = [row.label for row in item.rows]
-            items.append({"kind": "sheet", "name": item.name, "file": picture, "columns": list(item.columns), "rows": rows})
+            told.update(name=item.name, file=f"{PICTURES}/{sheet_file(item)}", columns=list(item.columns), rows=rows)
+        items.append(told)
     return {"title": section.title, "text": section.text, "items": items}
 
 
@@ -311,72 +320,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (float, np.floating)):
         return float(value) if math.isfinite(value) else None
     return value if value is None else str(value)
-
-
-# ---- pictures
-
-
-def picture_files(plot: Plot) -> tuple[str, str]:
-    """File names of a plot's light and dark version."""
-    light, dark = _PICTURE_ENDS
-    return f"{plot.name}{light}", f"{plot.name}{dark}"
-
-
-def sheet_file(sheet: Sheet) -> str:
-    """File name of a sheet."""
-    return f"{sheet.name}.png"
-
-
-def draw_plot(plot: Plot, folder: Path) -> None:
-    """Two PNGs, for a light and a dark page."""
-    try:
-        from matplotlib import rc_context, style
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("plots need matplotlib: pip install 'iconface-video[evaluate]'") from error
-    for file, theme in zip(picture_files(plot), ("default", "dark_background")):
-        with rc_context(), style.context(theme):
-            figure = Figure(figsize=(6.4, 3.8), layout="constrained")
-            axes = figure.add_subplot()
-            for line in plot.lines:
-                errors = None if line.error is None else [0.0 if e is None else e for e in line.error]
-                mark, dash = "o" if plot.markers else "", "--" if line.dashed else "-"
-                axes.errorbar(
-                    line.x, line.y, yerr=errors, label=line.label, marker=mark, linestyle=dash, markersize=4, capsize=2
-                )
-            axes.set(title=plot.title, xlabel=plot.x_label, ylabel=plot.y_label)
-            axes.set_xlim(plot.x_range)
-            axes.set_ylim(plot.y_range)
-            axes.grid(alpha=0.3)
-            axes.legend(fontsize=8)
-            figure.savefig(folder / file, dpi=110)
-
-
-_HEADING_PX, _LABEL_PX, _GAP_PX = 22, 18, 4
-
-
-def sheet_picture(sheet: Sheet) -> UInt8:
-    """The sheet as one picture: headings on top, each row's label above it."""
-    shapes = {picture.shape for row in sheet.rows for picture in row.pictures if picture is not None}
-    if len(shapes) != 1 or any(len(row.pictures) != len(sheet.columns) for row in sheet.rows):
-        raise ValueError(f"sheet '{sheet.name}': pictures of one size, as many in each row as headings; got sizes {shapes}")
-    height, width, _ = shapes.pop()
-    step_x, step_y = width + _GAP_PX, height + _LABEL_PX
-    out = np.full((_HEADING_PX + step_y * len(sheet.rows), step_x * len(sheet.columns) - _GAP_PX, 3), 255, np.uint8)
-    for column, text in enumerate(sheet.columns):
-        _write(out, text, column * step_x, 15, width)
-    for index, row in enumerate(sheet.rows):
-        top = _HEADING_PX + index * step_y + _LABEL_PX
-        _write(out, row.label, 0, top - 5, out.shape[1])
-        for column, picture in enumerate(row.pictures):
-            if picture is not None:
-                out[top : top + height, column * step_x : column * step_x + width] = picture
-    return out
-
-
-def _write(picture: UInt8, text: str, x: int, baseline: int, most_px: int) -> None:
-    text = text.encode("ascii", "replace").decode()
-    scale = 0.45
-    (needed, _), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-    scale *= min(1.0, most_px / max(1, needed))
-    cv2.putText(picture, text, (x, baseline), cv2.FONT_HERSHEY_SIMPLEX, scale, (40, 40, 40), 1, cv2.LINE_AA)

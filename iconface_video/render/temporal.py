@@ -1,7 +1,7 @@
 """Motion-compensated temporal filter over restored crops: takes out flicker, keeps lips and blinks.
 
 What is filtered is the restored crop's *detail*: restored minus the source's low frequencies, those that colour matching gives
-back to the input (`color_match.low_frequencies`). So light and colour follow the input at once, and everything finer is
+back to the input (`match.low_frequencies`). So light and colour follow the input at once, and everything finer is
 steadied, what the model made up as well as what it left of the input's own noise. (Restored minus source would hold the
 source's grain with its sign turned; averaging that over time brings the grain back into the picture.)
 
@@ -18,7 +18,6 @@ docs/steadiness.md has the figures behind these choices.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -233,13 +232,3 @@ def _enlarge(field_: Float32, size: int) -> Float32:
         return field_
     large = np.asarray(cv2.resize(field_, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
     return large * np.float32(factor) if field_.ndim == 3 else large
-
-
-def filter_track(
-    frames: Iterable[tuple[int, UInt8, UInt8 | Float32]], radius: int = RADIUS_FRAMES
-) -> Iterator[tuple[int, Float32]]:
-    """The whole filter at once: (pts, source, restored) -> (pts, filtered)."""
-    track_filter = TemporalFilter(radius)
-    for frame in frames:
-        yield from track_filter.push(*frame)
-    yield from track_filter.finish()

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iconface_video.errors import OutputError, StoreError
-from iconface_video.files import read_arrays, write_whole
+from iconface_video.files import PART, WholeFile, read_arrays, write_whole
 from iconface_video.types import Float64, Segment, UInt8
 
 STORE_VERSION = 1
@@ -86,13 +84,16 @@ def check_disk(folder: Path, needed_bytes: int) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed_bytes + _SPARE_BYTES:
         raise OutputError(
-            f"{folder}: the restored faces need about {_gigabytes(needed_bytes)} while working, but only "
-            f"{_gigabytes(free)} are free there. Free some space, or choose another place with `work`."
+            f"{folder}: the restored faces need about {gigabytes(needed_bytes)} while working, but only "
+            f"{gigabytes(free)} are free there. Free some space, or choose another place with `work`."
         )
 
 
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.0f} MB"
+def gigabytes(count: int) -> str:
+    """ "1.2 GB", "80 MB", "0.1 MB"."""
+    if count >= 1e8:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e7 else f"{max(count, 1e5) / 1e6:.1f} MB"
 
 
 class SegmentWriter:
@@ -103,13 +104,12 @@ class SegmentWriter:
 
     def __init__(self, folder: Path, index: int) -> None:
         self._blobs, self._index = segment_paths(folder, index)
-        self._part = self._blobs.with_suffix(".crops.part")
         self._rows: list[tuple[Any, ...]] = []
         self._places: dict[tuple[int, int], tuple[int, int, int]] = {}
         self._offset = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = open(self._part, "wb")  # noqa: SIM115 - closed by finish or discard
+            self._whole = WholeFile(self._blobs, self._blobs.with_suffix(f".crops{PART}"))
         except OSError as error:
             raise _refused(folder, error) from error
 
@@ -121,7 +121,7 @@ class SegmentWriter:
         data = blob.tobytes()
         place = (self._offset, len(data), zlib.crc32(data))
         try:
-            self._file.write(data)
+            self._whole.file.write(data)
         except OSError as error:
             raise _broken_off(self._blobs, error) from error
         self._offset += len(data)
@@ -145,19 +145,14 @@ class SegmentWriter:
         rows = np.array(self._rows, dtype=_INDEX_TYPE)
         rows = rows[np.lexsort((rows["track_id"], rows["pts"]))]
         try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            os.replace(self._part, self._blobs)
+            self._whole.keep()
             write_whole(self._index, lambda file: np.savez(file, rows=rows, version=np.int64(STORE_VERSION)))
         except OSError as error:
             raise _broken_off(self._blobs, error) from error
 
     def discard(self) -> None:
         """Remove what was written so far; nothing happens after `finish`."""
-        with suppress(OSError):  # a full disk refuses what is still to be written once more
-            self._file.close()
-        self._part.unlink(missing_ok=True)
+        self._whole.discard()
 
     def __enter__(self) -> SegmentWriter:
         return self

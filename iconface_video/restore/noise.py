@@ -22,7 +22,7 @@ Shape = tuple[int, int, int]
 """(channels, height, width) of one frame's noise."""
 
 MIXED_SHARE = 0.9
-"""Share of the variance that `mixed` takes from the track (correlation between any two frames)."""
+"""Share of the variance that `mixed` (PYoCo's mixed noise) takes from the track: the correlation between any two frames."""
 PROGRESSIVE_CORRELATION = 0.8**0.5
 """Correlation between neighbouring frames of `progressive`: PYoCo's progressive noise with alpha = 2 (sqrt(4/5))."""
 PROGRESSIVE_WINDOW = 48
@@ -58,11 +58,6 @@ def independent_noise(key: NoiseKey, shape: Shape) -> Float32:
 def fixed_noise(key: NoiseKey, shape: Shape) -> Float32:
     """One field per track in crop space; the frame does not matter."""
     return draw(key.seed, key.track, "track", 0, shape)
-
-
-def mixed_noise(key: NoiseKey, shape: Shape, share: float = MIXED_SHARE) -> Float32:
-    """``sqrt(share) * track + sqrt(1 - share) * frame`` (PYoCo's mixed noise): correlation `share` between any two frames."""
-    return np.float32(share**0.5) * fixed_noise(key, shape) + np.float32((1 - share) ** 0.5) * independent_noise(key, shape)
 
 
 def progressive_weights(count: int, correlation: float = PROGRESSIVE_CORRELATION) -> Float32:

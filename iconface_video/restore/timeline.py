@@ -15,14 +15,10 @@ from iconface_video.restore.plan import RestorePlan
 from iconface_video.restore.restore import ContextCache, SegmentRestorer
 from iconface_video.settings import RestoreSettings
 from iconface_video.types import Frame, IdentityAnchor, Progress, Segment, Timestamp, VideoInfo
-from iconface_video.video.decode import prefetch
+from iconface_video.video.decode import DECODE_AHEAD_FRAMES, prefetch
 
 FrameSource = Callable[[Timestamp, Timestamp], Iterable[Frame]]
 """Frames of [start, end)."""
-
-
-DECODE_AHEAD_FRAMES = 4
-"""Frames decoded ahead of the model."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,11 +123,6 @@ class Journal:
         self._append({"complete": True})
 
     @property
-    def is_complete(self) -> bool:
-        """A run came to its end in this folder, and it was kept on purpose."""
-        return any("complete" in item for item in self._entries)
-
-    @property
     def _begun(self) -> dict[str, Any] | None:
         return next((item for item in reversed(self._entries) if item.get("begun") == _SEGMENTS), None)
 

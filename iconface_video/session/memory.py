@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from iconface_video.errors import OutputError, UsageError
-from iconface_video.restore.timeline import DECODE_AHEAD_FRAMES
+from iconface_video.restore.crop_store import gigabytes
 from iconface_video.settings import RunSettings
 from iconface_video.types import VideoInfo
+from iconface_video.video.decode import DECODE_AHEAD_FRAMES
 from iconface_video.video.planes import layout_of
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -127,23 +128,13 @@ def check_space(needs: Sequence[Need]) -> None:
     for together in disks.values():
         free = shutil.disk_usage(_existing(together[0].path)).free
         if free < sum(need.bytes for need in together) + _SPARE_BYTES:
-            wanted = " and ".join(f"{_gigabytes(need.bytes)} for {need.what}" for need in together)
+            wanted = " and ".join(f"{gigabytes(need.bytes)} for {need.what}" for need in together)
             options = " or ".join(need.option for need in together)
             raise OutputError(
-                f"{together[0].path}: about {wanted} are needed, and {_gigabytes(_SPARE_BYTES)} to spare, but only {_gigabytes(free)} are free there. "
+                f"{together[0].path}: about {wanted} are needed, and {gigabytes(_SPARE_BYTES)} to spare, but only {gigabytes(free)} are free there. "
                 f"Free some space, or choose another place with {options}."
             )
 
 
 def _existing(path: Path) -> Path:
     return next(place for place in (path, *path.absolute().parents) if place.exists())
-
-
-def _gigabytes(count: int) -> str:
-    return (
-        f"{count / 1e9:.1f} GB"
-        if count >= 1e8
-        else f"{count / 1e6:.0f} MB"
-        if count >= 1e7
-        else f"{max(count, 1e5) / 1e6:.1f} MB"
-    )

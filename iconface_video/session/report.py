@@ -22,6 +22,7 @@ from iconface_video.identity.references import Embed
 from iconface_video.restore.crop_store import StoredCrop
 from iconface_video.restore.framing import cut_from_frame
 from iconface_video.types import Float64, Frame, IdentityAnchor, Survey, Track, UInt8
+from iconface_video.video.pictures import jpeg
 
 
 @dataclass(frozen=True)
@@ -235,8 +236,7 @@ class FaceObserver:
 def _packed(crop: UInt8) -> bytes:
     shrinks = crop.shape[0] > STILL_PX
     small = cv2.resize(crop, (STILL_PX, STILL_PX), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-    _, blob = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
-    return bytes(blob.tobytes())
+    return jpeg(np.asarray(small, np.uint8), 95)
 
 
 def _unpacked(blob: bytes) -> UInt8:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
+from iconface_video.faces.detector import overlap
 from iconface_video.settings import SurveySettings
 from iconface_video.tracking.tracklet import MAX_EXTRAPOLATION_SECONDS, Tracklet
 from iconface_video.types import Detection, Float32, Float64
@@ -50,10 +51,7 @@ class Expected:
 
 def overlaps(first: ArrayLike, second: ArrayLike) -> Float64:
     """(n, 4), (m, 4) boxes -> (n, m) intersection over union."""
-    a, b = np.asarray(first, dtype=np.float64).reshape(-1, 1, 4), np.asarray(second, dtype=np.float64).reshape(1, -1, 4)
-    common = np.prod(np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0), axis=-1)
-    union = np.prod(a[..., 2:] - a[..., :2], axis=-1) + np.prod(b[..., 2:] - b[..., :2], axis=-1) - common
-    return common / np.maximum(union, 1e-9)
+    return overlap(np.reshape(first, (-1, 1, 4)), np.reshape(second, (1, -1, 4)))
 
 
 def covered(first: ArrayLike, second: ArrayLike) -> Float64:
@@ -297,10 +295,10 @@ def _join_cost(before: Tracklet, after: Tracklet) -> float | None:
     end, start = before.last["box"].astype(np.float64), after.first["box"].astype(np.float64)
     sizes = [float(np.sqrt(np.prod(box[2:] - box[:2]))) for box in (end, start)]
     distance = float(np.linalg.norm(end[:2] + end[2:] - start[:2] - start[2:])) / 2 / max(sizes)
-    overlap = float(overlaps(end, start)[0, 0])
+    shared = float(overlap(end, start))
     first, second = before.identity, after.identity
     if first is None or second is None:
-        return distance + 1.0 if overlap >= _JOIN_OVERLAP else None
+        return distance + 1.0 if shared >= _JOIN_OVERLAP else None
     similarity = float(first @ second)
     if similarity < _JOIN_SIMILARITY or distance > _JOIN_REACH:
         return None

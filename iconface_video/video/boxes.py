@@ -112,12 +112,6 @@ def rewrite_moov(path: Path, moov: Box) -> None:
         os.fsync(file.fileno())
 
 
-def handler_of(track: Box) -> bytes:
-    """ "vide", "soun", "meta" ...; empty where the track does not say."""
-    handler = track.find(b"mdia", b"hdlr")
-    return b"" if handler is None else handler.body[8:12]
-
-
 def track_id(track: Box) -> int:
     """From its header; 0 where that is missing."""
     head = track.find(b"tkhd")

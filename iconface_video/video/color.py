@@ -260,7 +260,7 @@ def _warped_chroma(plane: Plane, box: Box, coding: Coding) -> Plane:
             [0, 1 / down, (y0 - coding.siting[1]) / down - top],
         ]
     )
-    # OpenCV places samples on a grid of 1/32 pixel: chroma sites fall on it exactly.
+    # OpenCV 4 placed samples on a grid of 1/32 pixel, on which chroma sites fall; OpenCV 5 places them exactly.
     return cv2.warpAffine(
         part.astype(np.float32),
         chroma_from_box,

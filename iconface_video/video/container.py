@@ -28,8 +28,6 @@ MAX_PIXELS = 8192 * 8192
 """Of one picture. 8K film is half of this; beyond it, a few bytes of a damaged header could claim gigabytes."""
 MAX_STREAMS = 128
 """In one file. FFmpeg opens a decoder for each to look at it."""
-MAX_ASPECT = 16
-"""A pixel's width by its height (or the other way round) beyond which the header is not believed."""
 
 _FILMS = (
     "3g2,3gp,mov,mp4,m4a,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h261,h263,h264,hevc,vvc,evc,av1,obu,ivf,vc1,vc1test,cavsvideo,"

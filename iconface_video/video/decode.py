@@ -226,8 +226,12 @@ class _End:
     error: BaseException | None
 
 
+DECODE_AHEAD_FRAMES = 4
+"""Frames that are decoded ahead of whoever works on them."""
+
+
 @contextmanager
-def prefetch(iterable: Iterable[T], depth: int) -> Iterator[Iterator[T]]:
+def prefetch(iterable: Iterable[T], depth: int = DECODE_AHEAD_FRAMES) -> Iterator[Iterator[T]]:
     """Iterate in a worker thread, at most `depth` items ahead.
 
     An exception of the iterable is raised in the caller, with its own traceback, after the items before it. On leaving

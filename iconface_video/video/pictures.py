@@ -1,4 +1,7 @@
-"""Reading one picture from a file: any common format, upright, 8-bit RGB, and nothing that is far too large or cut short."""
+"""Reading one picture from a file: any common format, upright, 8-bit RGB, and nothing that is far too large or cut short.
+
+Packing one as JPEG, to be shown.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +52,12 @@ def read_picture(path: Path, what: str = "picture") -> UInt8:
     if picture is None:
         raise InputError(f"{path}: not a photo that can be read, or damaged; {_READABLE}")
     return np.ascontiguousarray(picture[..., ::-1], dtype=np.uint8)
+
+
+def jpeg(rgb: UInt8, quality: int = 92) -> bytes:
+    """(h, w, 3) RGB -> a JPEG file's content."""
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()
 
 
 def _read_by_pillow(path: Path, data: bytes) -> UInt8:

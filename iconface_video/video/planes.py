@@ -296,11 +296,6 @@ def packed_picture_of(planes: tuple[Plane, ...], pix_fmt: str, width: int, heigh
     return picture
 
 
-def is_packed(pix_fmt: str) -> bool:
-    """Whether all components share one plane (rgb24, bgr0 ...)."""
-    return pix_fmt in _PACKED
-
-
 def packed_form(planar: str, candidates: tuple[str, ...]) -> str | None:
     """The first of `candidates` that holds the samples of a planar format in another order."""
     return next((name for name in candidates if name in _PACKED and _PACKED[name].target == planar), None)

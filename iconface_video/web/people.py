@@ -19,6 +19,7 @@ from iconface_video.identity.people_summary import Moment, PersonSummary, summar
 from iconface_video.identity.references import ReferencePhoto, match_person
 from iconface_video.settings import AnchorSettings
 from iconface_video.types import Float32, Survey, UInt8
+from iconface_video.video.pictures import jpeg
 
 FACE_PX = 256
 _CLEARLY = 0.1
@@ -130,12 +131,6 @@ def describe_photo(reference: ReferencePhoto, person: Person, people: Sequence[P
     elif match.score < settings.min_similarity:
         notes.append("looks little like this person in the video; used because you put it here")
     return Photo(reference, match.score, notes)
-
-
-def jpeg(rgb: UInt8, quality: int = 92) -> bytes:
-    """(h, w, 3) RGB -> JPEG."""
-    _, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return bytes(data)
 
 
 def thumbnail(reference: ReferencePhoto) -> bytes:

@@ -13,11 +13,12 @@ from iconface_video.session.clip import Clip, DisplayPictures
 from iconface_video.session.report import RunReport
 from iconface_video.settings import RunSettings
 from iconface_video.types import Survey, VideoInfo
+from iconface_video.video.pictures import jpeg
 from iconface_video.video.random_access import RandomAccess
 from iconface_video.video.reader import VideoReader
 from iconface_video.web.engine import Engine
 from iconface_video.web.jobs import Job
-from iconface_video.web.people import Person, find_people, jpeg
+from iconface_video.web.people import Person, find_people
 from iconface_video.web.viewing import close_ups, shown, write_comparison
 
 PreviewKind = Literal["frame", "stretch"]

@@ -19,11 +19,12 @@ from iconface_video.errors import IconFaceError, UsageError
 from iconface_video.session.clip import to_display
 from iconface_video.settings import RunSettings, nearest
 from iconface_video.types import Survey, VideoInfo
+from iconface_video.video.pictures import jpeg
 from iconface_video.video.random_access import RandomAccess
 from iconface_video.web.engine import Engine
 from iconface_video.web.facts import clip_facts, preview_facts, result_facts
 from iconface_video.web.jobs import Job, JobQueue, Kind
-from iconface_video.web.people import Person, Photo, chosen_people, describe_photo, jpeg, photos_of, take_over
+from iconface_video.web.people import Person, Photo, chosen_people, describe_photo, photos_of, take_over
 from iconface_video.web.requests import sentence
 from iconface_video.web.viewing import fitted
 from iconface_video.web.work import Preview, PreviewKind, Result, Wanted, look_for_people, make_preview, make_result

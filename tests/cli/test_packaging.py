@@ -36,6 +36,16 @@ def test_every_yaml_file_is_carried(project):
     assert set((ROOT / "configs").rglob("*.yaml")) - carried == set()
 
 
+def test_every_template_and_static_file_is_carried(project):
+    data = project["tool"]["setuptools"]["package-data"]
+    for package, folder in (("iconface_video.pages", "templates"), ("iconface_video.web", "static")):
+        home = ROOT.joinpath(*package.split("."))
+        carried = {path for pattern in data[package] for path in home.glob(pattern)}
+        files = {path for path in (home / folder).rglob("*") if path.is_file()}
+        assert files, package
+        assert files - carried == set()
+
+
 def test_no_stray_top_level_module(tmp_path):
     """From another folder `pipelines` is not importable, `iconface_video.pipelines` is."""
     script = (

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from iconface_video.errors import UsageError
-from iconface_video.faces.detector import CenterFace
+from iconface_video.faces.detector import CenterFace, overlap
 from iconface_video.identity.anchors import best_first
 from iconface_video.lab.evaluate.identity_metrics import (
     Gallery,
@@ -19,7 +19,7 @@ from iconface_video.lab.evaluate.identity_metrics import (
     landmark_error,
     make_discriminator,
 )
-from iconface_video.lab.evaluate.networks import YuNet, _detection, compare, match, overlap
+from iconface_video.lab.evaluate.networks import YuNet, _detection, compare, match
 from iconface_video.types import Detection
 from tests.evaluate.conftest import portrait
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from iconface_video.errors import OutputError
-from iconface_video.pages.tables import Line, Note, Plot, Report, Row, Sheet, Table, Value, check_folder, write_report
+from iconface_video.pages.plots import Line, Plot, Row, Sheet
+from iconface_video.pages.tables import Note, Report, Table, Value, check_folder, write_report
 
 
 class Reader(HTMLParser):

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from iconface_video.faces.quality import laplacian_deviation
 from iconface_video.lab.evaluate.picture_metrics import (
     MotionEstimator,
     difference_error,
@@ -18,7 +19,7 @@ from iconface_video.lab.evaluate.picture_metrics import (
     warp_error,
     warped,
 )
-from iconface_video.lab.evaluate.video_picture import ciede2000, color_drift, seam_score, sharpness
+from iconface_video.lab.evaluate.video_picture import ciede2000, color_drift, seam_score
 from iconface_video.lab.train.validation import face_mask
 from iconface_video.render.paste import crop_mask
 
@@ -171,7 +172,7 @@ def test_color_drift_sees_a_cast_and_not_sharpening(face):
     cast = np.clip(face + np.array([12.0, 0.0, -12.0]), 0, 255).astype(np.uint8)
     assert color_drift(face, face, REGION) == pytest.approx(0, abs=1e-6)
     assert color_drift(cast, face, REGION) > 5 * color_drift(sharper, face, REGION)
-    assert sharpness(sharper, REGION) > 1.2 * sharpness(face, REGION)
+    assert laplacian_deviation(sharper, REGION) > 1.2 * laplacian_deviation(face, REGION)
 
 
 def test_a_hard_edge_is_a_seam_and_a_soft_one_is_not(face):

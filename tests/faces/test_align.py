@@ -17,7 +17,6 @@ from iconface_video.faces.align import (
     estimate_parameters,
     invert,
     matrix_from_parameters,
-    parameters_from_matrix,
     source_box,
     transform_points,
 )
@@ -83,12 +82,6 @@ def test_weight_zero_takes_a_landmark_out():
 def test_landmarks_on_one_point_are_refused():
     with pytest.raises(ValueError, match="fall on one point"):
         estimate_parameters(np.full((5, 2), 7.0))
-
-
-def test_matrix_and_parameters_are_inverses():
-    np.testing.assert_allclose(parameters_from_matrix(matrix_from_parameters(PARAMETERS)), PARAMETERS)
-    with pytest.raises(ValueError, match="not a similarity"):
-        parameters_from_matrix([[2.0, 0, 0], [0, 1.0, 0]])
 
 
 def test_crops_of_all_sizes_show_the_same_window():

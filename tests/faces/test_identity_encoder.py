@@ -22,9 +22,9 @@ from iconface_video.faces.identity_encoder import (
     embed_crops,
     load_identity_encoder,
     save_identity_encoder,
-    to_tensor,
     window_from_arcface112,
 )
+from iconface_video.faces.pixels import to_tensor
 
 
 @pytest.fixture(scope="module")

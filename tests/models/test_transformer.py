@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iconface_video.models.attention import ReferenceCache, ReferenceTokens, batch_caches
+from iconface_video.models.attention import CachedReferences, ReferenceCache, ReferenceTokens, share_and_index
 from iconface_video.models.conditioning import grid_positions, text_positions
 from iconface_video.models.transformer import IConFaceTransformer
 from tests.models.tiny_models import tiny_transformer
@@ -87,6 +87,11 @@ def test_a_batch_with_mixed_reference_counts_gives_what_one_by_one_gives(draw: D
         torch.testing.assert_close(model(**one, references=references), together[sample : sample + 1], rtol=1e-3, atol=1e-4)
 
 
+def cached_references(per_sample: Sequence[ReferenceCache | None]) -> CachedReferences:
+    caches, index, mask = share_and_index(per_sample)
+    return CachedReferences(ReferenceCache.cat(caches), index, mask)
+
+
 def test_references_cached_one_by_one_give_what_uncached_ones_give(draw: Draw) -> None:
     model = tiny_transformer(causal=True)
     given = inputs(draw)
@@ -96,7 +101,7 @@ def test_references_cached_one_by_one_give_what_uncached_ones_give(draw: Draw) -
     for sample in tokens:
         one_by_one = [model.encode_references(reference[None], (2, 2), GRID) for reference in sample]
         caches.append(ReferenceCache.cat(one_by_one[::-1])[[2, 1, 0]])
-    cached = model(**given, references=batch_caches(caches))
+    cached = model(**given, references=cached_references(caches))
     torch.testing.assert_close(cached, uncached, rtol=1e-3, atol=1e-4)
 
 
@@ -104,8 +109,7 @@ def test_a_batch_shares_a_cache_and_leaves_out_what_is_not_there(draw: Draw) -> 
     model = tiny_transformer(causal=True)
     given = inputs(draw, 3)
     shared = model.encode_references(draw(2, 4, 12), (2, 2), GRID)
-    references = batch_caches([shared, None, shared])
-    assert references is not None
+    references = cached_references([shared, None, shared])
     assert len(references.cache) == 2
     together = model(**given, references=references)
     without = {key: x[1:2] if isinstance(x, Tensor) and len(x) == 3 else x for key, x in given.items()}
@@ -126,7 +130,7 @@ def test_a_cache_for_another_scene_grid_is_refused(draw: Draw) -> None:
     model = tiny_transformer(causal=True)
     cache = model.encode_references(draw(1, 4, 12), (2, 2), (8, 8))
     with pytest.raises(ValueError, match=r"\(8, 8\), this one is \(4, 4\)"):
-        model(**inputs(draw, 1), references=batch_caches([cache]))
+        model(**inputs(draw, 1), references=cached_references([cache]))
 
 
 def test_caching_without_causal_references_is_refused(draw: Draw) -> None:

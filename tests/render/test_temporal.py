@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from iconface_video.render.temporal import RADIUS_FRAMES, TemporalFilter, filter_track
+from iconface_video.render.temporal import RADIUS_FRAMES, TemporalFilter
 
 SIZE = 128
 INNER = slice(20, -20)
@@ -40,6 +40,14 @@ def rms_of(a: np.ndarray, b: np.ndarray) -> float:
 
 def rms(a: np.ndarray, b: np.ndarray) -> float:
     return rms_of(a[INNER, INNER], b[INNER, INNER])
+
+
+def filter_track(frames, radius: int = RADIUS_FRAMES):
+    """The whole filter at once: (pts, source, restored) -> (pts, filtered)."""
+    track_filter = TemporalFilter(radius)
+    for frame in frames:
+        yield from track_filter.push(*frame)
+    yield from track_filter.finish()
 
 
 def sharpness(picture: np.ndarray) -> float:

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from skimage import data
 
 from iconface_video.errors import InputError, UsageError
-from iconface_video.faces.identity_encoder import arcface_from_ffhq, load_identity_encoder, to_tensor, window_from_arcface112
+from iconface_video.faces.identity_encoder import arcface_from_ffhq, load_identity_encoder, window_from_arcface112
+from iconface_video.faces.pixels import to_tensor
 from iconface_video.lab.train import teacher
 from iconface_video.lab.train.config import EncoderConfig, read_config
 from iconface_video.lab.train.encoder import (

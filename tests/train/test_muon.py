@@ -59,3 +59,31 @@ def test_it_learns_and_a_reloaded_state_goes_on_to_the_bit() -> None:
     _train(half, second, 15, 40)
     for a, b in zip(whole.parameters(), half.parameters()):
         assert torch.equal(a, b)
+
+
+def test_what_is_no_matrix_moves_as_torchs_adamw_moves_it() -> None:
+    ours, theirs = (nn.Parameter(torch.linspace(-1, 1, 8)) for _ in range(2))
+    optimizers = (
+        Muon([ours], lr=0.01, betas=(0.9, 0.95), weight_decay=0.1),
+        torch.optim.AdamW([theirs], lr=0.01, betas=(0.9, 0.95), weight_decay=0.1),
+    )
+    for step in range(5):
+        gradient = torch.randn(8, generator=torch.Generator().manual_seed(step))
+        for weight, optimizer in zip((ours, theirs), optimizers):
+            weight.grad = gradient.clone()
+            optimizer.step()
+    assert torch.equal(ours, theirs)
+
+
+def test_a_state_written_before_torchs_adamw_was_used_goes_on() -> None:
+    """What the earlier code held after two steps of gradients 1 and 3 on a bias: lr 0.1, betas 0.9 and 0.99, decay 0.01."""
+    weight = nn.Parameter(torch.full((2,), 0.6))
+    old = {"bias/step": torch.tensor(2.0), "bias/mean": torch.full((2,), 0.39), "bias/square": torch.full((2,), 0.0999)}
+    optimizer = Muon([weight], lr=0.1)
+    load_optimizer_state(optimizer, old, {"bias": weight})
+    weight.grad = torch.full((2,), -2.0)
+    optimizer.step()
+    mean, square = 0.9 * 0.39 - 0.1 * 2, 0.99 * 0.0999 + 0.01 * 4
+    expected = 0.6 * (1 - 0.1 * 0.01) - 0.1 * (mean / (1 - 0.9**3)) / ((square / (1 - 0.99**3)) ** 0.5 + 1e-8)
+    torch.testing.assert_close(weight.detach(), torch.full((2,), expected), rtol=1e-6, atol=0)
+    assert set(optimizer_state(optimizer, {"bias": weight})) == set(old)

@@ -14,11 +14,12 @@ from skimage import data
 
 from iconface_video.errors import InputError, UsageError
 from iconface_video.faces.identity_encoder import load_identity_encoder
+from iconface_video.faces.pixels import to_tensor
 from iconface_video.lab.train.autoencoder import DOOR_RATE, SCALAR_RATE
 from iconface_video.lab.train.data import FaceMixer, FaceSet, FaceSettings, MixSettings
 from iconface_video.lab.train.restorer import RestorerTask
 from iconface_video.lab.train.trainer import Trainer, TrainSettings
-from iconface_video.lab.train.validation import ValidationSet, to_tensor
+from iconface_video.lab.train.validation import ValidationSet
 from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.learn.losses import temporal_consistency_loss
 from iconface_video.models.embedded import build_embedded

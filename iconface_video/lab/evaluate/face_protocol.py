@@ -120,10 +120,6 @@ class FaceEvaluation:
         if self.count < 1:
             raise UsageError(f"count is {self.count}, must be at least 1")
 
-    @property
-    def most_references(self) -> int:
-        return max((item.count for item in self.references), default=0)
-
 
 def parse_levels(text: str) -> tuple[Level, ...]:
     """ "4,6,9-16" -> three levels. Raises UsageError."""

@@ -11,9 +11,11 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
+import torch
 
 from iconface_video.errors import CheckpointError, InputError
 from iconface_video.faces.identity_encoder import IdentityEncoder, embed_crops, load_identity_encoder
+from iconface_video.faces.pixels import to_tensor, to_uint8
 from iconface_video.identity.anchors import aggregate, best_first
 from iconface_video.lab.evaluate.face_protocol import SHOWN_TO_COMPARE, EvaluationBatch, FaceEvaluation, ReferenceKind
 from iconface_video.models.checkpoints import load_model
@@ -97,12 +99,12 @@ class OnnxRestorer:
 
     def _run(self, sources: UInt8) -> UInt8:
         pictures = np.stack([_resized(picture, self._size) for picture in sources])
-        tensor = np.ascontiguousarray((pictures.astype(np.float32) / 127.5 - 1).transpose(0, 3, 1, 2))
+        tensor = to_tensor(pictures).contiguous().numpy()
         answer = self._session.run(None, {self._picture.name: tensor.astype(_dtype(self._picture)), **self._fill})[0]
         if answer.ndim != 4 or answer.shape[1] != 3:
             raise CheckpointError(f"{self._path}: answers with {answer.shape}, a restorer gives (B, 3, S, S)")
-        restored = ((answer.astype(np.float32) + 1) * 127.5).round().clip(0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
-        return np.stack([_resized(np.ascontiguousarray(picture), sources.shape[1]) for picture in restored])
+        restored = to_uint8(torch.from_numpy(answer.astype(np.float32)))
+        return np.stack([_resized(picture, sources.shape[1]) for picture in restored])
 
     def _read_inputs(self, weight: float) -> tuple[dict[str, Float32], int, int | None]:
         """Values of the other inputs, px of the picture, its fixed batch (None: free)."""

@@ -15,10 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from iconface_video.errors import CheckpointError, InputError
-from iconface_video.faces.detector import Detector
-from iconface_video.faces.identity_encoder import IdentityEncoder, to_tensor
+from iconface_video.faces.detector import Detector, overlap
+from iconface_video.faces.identity_encoder import IdentityEncoder
+from iconface_video.faces.pixels import to_tensor
 from iconface_video.lab.train.encoder_data import ValidationFaces
-from iconface_video.pages.tables import Line, Plot, Section, Table, Value
+from iconface_video.pages.plots import Line, Plot
+from iconface_video.pages.tables import Section, Table, Value
 from iconface_video.types import Detection, Float32, Float64, UInt8
 
 MATCH_OVERLAP = 0.3
@@ -67,14 +69,6 @@ def _detection(row: Float32, back: np.ndarray, extent: tuple[int, int]) -> Detec
     return Detection(box, float(row[14]), (row[4:14].reshape(5, 2) * back).astype(np.float32))
 
 
-def overlap(a: Float32, b: Float32) -> float:
-    """Intersection over union of two boxes (x0, y0, x1, y1)."""
-    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
-    shared = float(np.prod(np.maximum(high - low, 0)))
-    union = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - shared
-    return shared / union if union > 0 else 0.0
-
-
 @dataclass
 class Agreement:
     """Counts over pictures, and figures of each face that both found."""
@@ -94,7 +88,7 @@ class Agreement:
         self.first_found += len(first)
         self.second_found += len(second)
         for a, b in match(first, second):
-            self.overlaps.append(overlap(a.box, b.box))
+            self.overlaps.append(float(overlap(a.box, b.box)))
             eyes = float(np.linalg.norm(b.landmarks[0] - b.landmarks[1]))
             self.distances.append(100 * float(np.linalg.norm(a.landmarks - b.landmarks, axis=1).mean()) / max(eyes, 1e-6))
 
@@ -115,7 +109,7 @@ class Agreement:
 
 def match(first: Sequence[Detection], second: Sequence[Detection]) -> list[tuple[Detection, Detection]]:
     """Pairs of one face, best overlap first, each detection once."""
-    pairs = [(overlap(a.box, b.box), i, j) for i, a in enumerate(first) for j, b in enumerate(second)]
+    pairs = [(float(overlap(a.box, b.box)), i, j) for i, a in enumerate(first) for j, b in enumerate(second)]
     taken_first: set[int] = set()
     taken_second: set[int] = set()
     found = []

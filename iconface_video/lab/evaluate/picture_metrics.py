@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from iconface_video.errors import UsageError
-from iconface_video.lab.train.validation import face_mask, sharpness, to_tensor
+from iconface_video.faces.pixels import to_tensor
+from iconface_video.lab.train.validation import face_mask, middle_sharpness
 from iconface_video.types import Float32, Float64, UInt8
 
 __all__ = ["Lpips", "face_psnr", "face_ssim", "find_lpips", "sharpness_share"]
@@ -57,7 +58,7 @@ def face_ssim(pictures: UInt8, truth: UInt8) -> Float64:
 
 def sharpness_share(pictures: UInt8, truth: UInt8) -> Float64:
     """(n,) Laplacian deviation of the central half of the grey face, as a share of the truth's."""
-    return sharpness(pictures) / np.maximum(sharpness(truth), 1e-6)
+    return middle_sharpness(pictures) / np.maximum(middle_sharpness(truth), 1e-6)
 
 
 # ---- LPIPS

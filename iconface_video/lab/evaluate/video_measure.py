@@ -6,7 +6,7 @@ a few numbers and one column of px a frame).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from iconface_video.errors import InputError
 from iconface_video.faces.align import TEMPLATE_512, TEMPLATE_SIZE, compose, crop_from_frame, invert, scaling, transform_points
 from iconface_video.faces.detector import Detector
+from iconface_video.faces.quality import laplacian_deviation
 from iconface_video.lab.evaluate import video_picture
 from iconface_video.lab.evaluate.picture_metrics import (
     MotionEstimator,
@@ -205,7 +206,7 @@ class _FaceMeter:
     def _single(self, crops: Mapping[str, UInt8], embeddings: Float32) -> None:
         """Figures of one frame alone."""
         clean, degraded = crops[CLEAN], crops[DEGRADED]
-        sharp = max(video_picture.sharpness(clean, self._region), 1e-6)
+        sharp = max(laplacian_deviation(clean, self._region), 1e-6)
         units = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
         truth = units[list(crops).index(CLEAN)]
         for (name, crop), unit in zip(crops.items(), units):
@@ -213,7 +214,7 @@ class _FaceMeter:
             figures["psnr"].append(float(face_psnr(crop[None], clean[None])[0]))
             figures["ssim"].append(float(face_ssim(crop[None], clean[None])[0]) if name != CLEAN else 1.0)
             figures["identity"].append(float(unit @ truth))
-            figures["sharpness"].append(video_picture.sharpness(crop, self._region) / sharp)
+            figures["sharpness"].append(laplacian_deviation(crop, self._region) / sharp)
             figures["detail"].append(video_picture.true_detail(crop, clean, self._region))
             figures["seam"].append(video_picture.seam_score(crop, degraded))
             figures["color"].append(video_picture.color_drift(crop, degraded, self._region))
@@ -284,9 +285,3 @@ class _FaceMeter:
 def longest(faces: Sequence[FaceSeries]) -> FaceSeries | None:
     """The face that is there for most frames: the one to show."""
     return max(faces, key=lambda face: len(face.seconds), default=None)
-
-
-def all_figures(faces: Iterable[FaceSeries], version: str, name: str) -> Float64:
-    """One figure of one version: every frame of every face."""
-    parts = [face.versions[version].array(name) for face in faces]
-    return np.concatenate(parts) if parts else np.zeros(0)

@@ -21,15 +21,9 @@ _BESIDE = 8 / 128
 """How far inside and outside the compared bands lie: 8 px of a 128-px crop."""
 
 
-def sharpness(crop: UInt8, region: NDArray[np.bool_]) -> float:
-    """Standard deviation of the grey picture's Laplacian inside the region, grey levels."""
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-    return float(cv2.Laplacian(grey, cv2.CV_32F)[region].std())
-
-
 def true_detail(crop: UInt8, clean: UInt8, region: NDArray[np.bool_]) -> float:
     """The clean picture's detail that is there, at its place, as a share: regression of the one Laplacian on the other inside
-    the region. Noise and invented texture add nothing to it, as they do to `sharpness`; 1 for the clean picture itself."""
+    the region. Noise and invented texture add nothing to it, as they do to sharpness; 1 for the clean picture itself."""
     edges = [cv2.Laplacian(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), cv2.CV_32F)[region] for picture in (crop, clean)]
     return float((edges[0] * edges[1]).sum() / max(float((edges[1] ** 2).sum()), 1e-6))
 

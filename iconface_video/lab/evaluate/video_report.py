@@ -11,7 +11,8 @@ import numpy as np
 from iconface_video.lab.evaluate.video_measure import CLEAN, DEGRADED, FaceSeries, Measurement, longest
 from iconface_video.lab.evaluate.video_summary import QUALITY, STEADINESS, Aim, Figures, Measure, aims, mean_figures
 from iconface_video.lab.evaluate.video_variants import PER_FRAME, slug
-from iconface_video.pages.tables import Cell, Line, Note, Plot, Report, Row, Section, Sheet, Table, Value
+from iconface_video.pages.plots import Line, Plot, Row, Sheet
+from iconface_video.pages.tables import Cell, Note, Report, Section, Table, Value
 from iconface_video.types import UInt8
 
 _SLICE_PX_PER_FRAME = 4

@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from iconface_video.faces.pixels import to_tensor
 from iconface_video.lab.train.data import FaceBatch, FaceMixer, stream
 from iconface_video.lab.train.trainer import Task
-from iconface_video.lab.train.validation import ValidationSet, to_tensor, validate_columns
+from iconface_video.lab.train.validation import ValidationSet, validate_columns
 from iconface_video.learn.losses import charbonnier
 from iconface_video.models.local_attention import ReferenceAttention
 from iconface_video.models.picture_layers import GatedNoiseInjection

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from iconface_video.faces.encoder_networks import CompactNet
 from iconface_video.faces.identity_encoder import EncoderSettings, IdentityEncoder
+from iconface_video.faces.pixels import to_tensor
 from iconface_video.lab.train.encoder_data import EncoderBatch, EncoderFaces, EncoderMixer, ValidationFaces, validate_encoder
 from iconface_video.lab.train.teacher import TEACHER_SIZE, load_network
 from iconface_video.lab.train.trainer import Task
 from iconface_video.settings import Count, CountOrZero, NonNegative, Share, Validated
-from iconface_video.types import EMBEDDING_SIZE, UInt8
+from iconface_video.types import EMBEDDING_SIZE
 
 _CLEAN_LOG_NORM, _NORM_FALL = float(np.log(20.0)), 0.14
 """A clean photo's norm is pulled to 20, one of strength 16 to about 2."""
@@ -98,12 +99,6 @@ def hint_loss(guesses: list[Tensor], truths: list[Tensor]) -> Tensor:
     return torch.stack(levels).mean()
 
 
-def _pixels(images: UInt8, device: torch.device) -> Tensor:
-    """uint8 (B, S, S, 3) -> float (B, 3, S, S) in [-1, 1]."""
-    pixels = torch.as_tensor(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return pixels.contiguous(memory_format=torch.channels_last)
-
-
 class EncoderTask(Task):
     """The shared trainer's view of it. `validation` maps a set's name to its held-out photos."""
 
@@ -174,7 +169,7 @@ class EncoderTask(Task):
 
     def _embed(self, batch: EncoderBatch, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Raw embeddings, the features that the teacher's vectors are read from, and the hint loss."""
-        images = _pixels(batch.images, self.teacher.device)
+        images = to_tensor(batch.images, self.teacher.device)
         if self.compact is None:
             raw = self.encoder(images)
             return raw, F.normalize(raw), raw.sum() * 0
@@ -202,7 +197,7 @@ class EncoderTask(Task):
     def _truths(self, batch: EncoderBatch) -> list[Tensor]:
         if self.hinter is None or not len(batch.chips):
             return []
-        return self.hinter.middle_maps((_pixels(batch.chips, self.teacher.device) + 1) * 127.5)
+        return self.hinter.middle_maps((to_tensor(batch.chips, self.teacher.device) + 1) * 127.5)
 
     def _teacher_losses(self, raw: Tensor, pooled: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
         """Squared distance to the teacher's vector through a linear map, and squared differences of all pairs' similarities."""

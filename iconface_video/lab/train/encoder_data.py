@@ -24,9 +24,9 @@ from iconface_video.faces.identity_encoder import (
     ENCODER_SIZE,
     IdentityEncoder,
     arcface_from_ffhq,
-    to_tensor,
     window_from_arcface112,
 )
+from iconface_video.faces.pixels import to_tensor, to_uint8
 from iconface_video.lab.train.data import grey, relit
 from iconface_video.lab.train.teacher import CHIP_SIZE, TEACHER_SIZE, chip_from_arcface112, load_teacher
 from iconface_video.types import Float32, Float64, UInt8
@@ -90,7 +90,7 @@ def _framed(path: Path) -> UInt8:
     if picture is None:
         raise InputError(f"{path}: not a readable picture, although the index names it")
     framed = arcface_from_ffhq(to_tensor([cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8)]), MARGIN_PX)
-    return ((framed[0].permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+    return to_uint8(framed[0])
 
 
 def _number_people(names: list[str]) -> NDArray[np.int64]:

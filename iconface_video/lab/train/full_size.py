@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from iconface_video.errors import UsageError
 from iconface_video.faces.identity_encoder import IdentityEncoder
+from iconface_video.faces.pixels import to_tensor
 from iconface_video.lab.train.data import FaceBatch, FaceMixer
 from iconface_video.lab.train.restorer import RestorerTask
 from iconface_video.lab.train.trainer import Losses
-from iconface_video.lab.train.validation import ValidationSet, to_tensor
+from iconface_video.lab.train.validation import ValidationSet
 from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.learn.losses import identity_loss
 from iconface_video.models import lora

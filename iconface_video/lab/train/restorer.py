@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 from iconface_video.faces.identity_encoder import ENCODER_SIZE, IdentityEncoder, arcface_from_ffhq
+from iconface_video.faces.pixels import to_tensor
 from iconface_video.lab.train.autoencoder import faster_parts
 from iconface_video.lab.train.data import FaceBatch, FaceMixer, UInt8, stream
 from iconface_video.lab.train.trainer import Losses, Task
-from iconface_video.lab.train.validation import ValidationSet, to_tensor, validate_columns
+from iconface_video.lab.train.validation import ValidationSet, validate_columns
 from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.learn.losses import (
     PatchDiscriminator,

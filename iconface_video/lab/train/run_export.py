@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from iconface_video.errors import CheckpointError, InputError, OutputError, UsageError
-from iconface_video.files import PARTIAL, aside, write_whole
+from iconface_video.files import whole_folder, write_whole
 from iconface_video.lab.train.run_state import checkpoints, newest_stage
 
 FORMAT = "iconface-video run 1"
@@ -86,25 +85,22 @@ def import_run(file: Path, run_folder: Path) -> Path:
     unsafe = [name for name in texts if not _SAFE.fullmatch(name)] + [name for name in names if not _PART.fullmatch(str(name))]
     if len(where) != 1 or unsafe:
         raise CheckpointError(f"{file}: its list of files is damaged; export the run again")
-    unfinished = aside(run_folder, PARTIAL)
+    checkpoint = Path(where[0]).parent
     try:
-        for name, text in texts.items():
-            (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
-            (unfinished / name).write_text(text, encoding="utf-8")
-        checkpoint = (unfinished / where[0]).parent
-        parts = _unpacked(packed)
-        for name in names:  # an optimizer without moments has a file without tensors
-            save_file(parts.get(name, {}), checkpoint / f"{name}.safetensors")
-        if run_folder.exists():
-            run_folder.rmdir()
-        unfinished.rename(run_folder)
+        with whole_folder(run_folder) as unfinished:
+            for name, text in texts.items():
+                (unfinished / name).parent.mkdir(parents=True, exist_ok=True)
+                (unfinished / name).write_text(text, encoding="utf-8")
+            parts = _unpacked(packed)
+            for name in names:  # an optimizer without moments has a file without tensors
+                save_file(parts.get(name, {}), unfinished / checkpoint / f"{name}.safetensors")
+            if run_folder.exists():
+                run_folder.rmdir()
     except OSError as error:
         raise OutputError(f"{run_folder}: cannot be written ({error.strerror or error})") from error
     except (KeyError, RuntimeError) as error:
         raise CheckpointError(f"{file}: damaged ({error}); export the run again") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return run_folder / checkpoint.relative_to(unfinished)
+    return run_folder / checkpoint
 
 
 def _read(file: Path) -> tuple[dict[str, str], list[str], dict[str, Tensor]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import time
 from abc import ABC, abstractmethod
@@ -23,7 +22,7 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 from iconface_video.errors import CheckpointError
-from iconface_video.files import PARTIAL, aside, left_aside
+from iconface_video.files import PARTIAL, left_aside, whole_folder
 from iconface_video.lab.train.run_state import Averaged, checkpoints, load_optimizer_state, optimizer_state
 from iconface_video.learn.muon import Muon
 from iconface_video.models.load_options import has_fast_bfloat16
@@ -297,18 +296,16 @@ class Trainer:
     def save(self) -> Path:
         """Write checkpoint-<step>, aside and renamed; older ones beyond keep_checkpoints go."""
         final = self.folder / f"checkpoint-{self.step:07d}"
-        unfinished = aside(final, PARTIAL)
-        unfinished.mkdir()
-        for name, module in self.task.modules.items():
-            save_file({k: v.contiguous() for k, v in module.state_dict().items()}, unfinished / f"{name}.safetensors")
-        save_file({k: v.contiguous() for k, v in self.average.weights.items()}, unfinished / "average.safetensors")
-        weights = self._weights()
-        for name, optimizer in self.optimizers.items():
-            save_file(optimizer_state(optimizer, weights), unfinished / f"optimizer-{name}.safetensors")
-        state = {"step": self.step, "seconds": round(self.seconds, 1), "best": self.best, "stale": self.stale}
-        (unfinished / "state.json").write_text(json.dumps(state), encoding="utf-8")
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(unfinished, final)
+        with whole_folder(final) as unfinished:
+            for name, module in self.task.modules.items():
+                save_file({k: v.contiguous() for k, v in module.state_dict().items()}, unfinished / f"{name}.safetensors")
+            save_file({k: v.contiguous() for k, v in self.average.weights.items()}, unfinished / "average.safetensors")
+            weights = self._weights()
+            for name, optimizer in self.optimizers.items():
+                save_file(optimizer_state(optimizer, weights), unfinished / f"optimizer-{name}.safetensors")
+            state = {"step": self.step, "seconds": round(self.seconds, 1), "best": self.best, "stale": self.stale}
+            (unfinished / "state.json").write_text(json.dumps(state), encoding="utf-8")
+            shutil.rmtree(final, ignore_errors=True)
         for left in left_aside(final, PARTIAL):
             shutil.rmtree(left, ignore_errors=True)
         for old in checkpoints(self.folder)[: -self.settings.keep_checkpoints]:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from iconface_video.degrade import degrade
+from iconface_video.faces.pixels import to_tensor, to_uint8
+from iconface_video.faces.quality import laplacian_deviation
 from iconface_video.lab.train.data import FaceSet, UInt8, jittered, relit
 
-Columns = dict[str, UInt8]
 COLUMNS = ("none", "right", "wrong", "truth")
 """Kinds of references that every validation reports."""
 
@@ -66,17 +67,6 @@ class ValidationSet:
         return cls(truth, sources, {k: np.stack(v) for k, v in kinds.items()})
 
 
-def to_tensor(pictures: UInt8, device: torch.device | str = "cpu") -> Tensor:
-    """(..., S, S, 3) uint8 -> (..., 3, S, S) float32 in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).to(device).movedim(-1, -3).float() / 127.5 - 1
-
-
-def to_uint8(pictures: Tensor) -> UInt8:
-    """(..., 3, S, S) in [-1, 1] -> (..., S, S, 3) uint8."""
-    scaled = ((pictures.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(scaled.movedim(-3, -1).cpu().numpy())
-
-
 def face_mask(size: int) -> NDArray[np.bool_]:
     """(S, S) the ellipse that a face fills in the FFHQ frame."""
     y, x = (np.mgrid[:size, :size] + 0.5) / size
@@ -90,13 +80,11 @@ def psnr(restored: UInt8, truth: UInt8) -> float:
     return float(np.mean(10 * np.log10(255**2 / np.maximum(error.mean(axis=(1, 2)), 1e-3))))
 
 
-def sharpness(pictures: UInt8) -> NDArray[np.float64]:
-    """(n,) Laplacian deviation of the central half of the grey face (grey levels)."""
+def middle_sharpness(pictures: UInt8) -> NDArray[np.float64]:
+    """(n,) Laplacian deviation of the central half of each face, grey levels; only a share of the truth's is comparable."""
     size = pictures.shape[1]
     low, high = size // 4, size - size // 4
-    return np.array(
-        [cv2.Laplacian(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY)[low:high, low:high], cv2.CV_64F).std() for p in pictures]
-    )
+    return np.array([laplacian_deviation(picture[low:high, low:high]) for picture in pictures])
 
 
 def restore_all(restore: RestoreBatch, source: UInt8, references: UInt8 | None, device: torch.device, batch: int = 16) -> UInt8:
@@ -118,7 +106,7 @@ def validate_columns(
 ) -> dict[str, float]:
     """PSNR gain, sharpness share and (with `identity`: pictures -> unit embeddings) similarity to the truth, by strength and column."""
     figures: dict[str, float] = {}
-    truth_sharpness = sharpness(data.truth).mean()
+    truth_sharpness = middle_sharpness(data.truth).mean()
     target = identity(data.truth) if identity else None
     sheets = []
     for strength, source in data.sources.items():
@@ -133,7 +121,7 @@ def validate_columns(
             if identity and target is not None:
                 figures[f"id_{kind}@{strength:g}"] = float((identity(restored) * target).sum(1).mean())
             if kind == "none":
-                figures[f"sharp@{strength:g}"] = float(sharpness(restored).mean() / truth_sharpness)
+                figures[f"sharp@{strength:g}"] = float(middle_sharpness(restored).mean() / truth_sharpness)
             if kind in ("none", "right"):
                 shown.append(restored)
         sheets.append([*shown, data.truth, data.references["right"][:, 0]])
