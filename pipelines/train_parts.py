@@ -28,7 +28,6 @@ from iconface_video.models import lora
 from iconface_video.models.checkpoint_files import read_tensors
 from iconface_video.models.checkpoints import find_checkpoint, load_model, read_index, save_model
 from iconface_video.models.download import PUBLISHED
-from iconface_video.models.load_options import LoadOptions
 from iconface_video.models.model import IConFaceModel
 
 OnLog = Callable[[int, dict[str, float]], None]
@@ -116,7 +115,7 @@ def load_start(start_from: str, precision: str) -> IConFaceModel:
     if index.get("base") is None:
         raise UsageError(f"{folder}: its LoRA is merged into its base, so there is none to train: convert it with --apart")
     dtype = "bfloat16" if precision == "bf16" else "float32"
-    model = with_pathways(load_model(folder, options=LoadOptions(dtype=dtype, lora="apart")))  # type: ignore[arg-type]
+    model = with_pathways(load_model(folder, dtype=dtype))
     Trainables(model)  # float32 from here on
     lora.load_lora_state(model.transformer, read_tensors(folder / "lora" / "lora.safetensors"))  # not by way of bfloat16
     # Training faces stand in the FFHQ frame, so that is what the trained model is for.

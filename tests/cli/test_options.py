@@ -8,8 +8,9 @@ from fractions import Fraction
 import pytest
 import typer
 
+from iconface_video.cli.asked import Part
 from iconface_video.cli.main import app
-from iconface_video.cli.options import optional_seconds, seconds
+from iconface_video.cli.options import seconds
 from iconface_video.configs import section_types
 from iconface_video.errors import UsageError
 
@@ -36,7 +37,7 @@ def test_other_times_are_refused(text):
 
 
 def test_no_time_stays_none():
-    assert optional_seconds(None) is None
+    assert Part() == Part(start=None, end=None, preview=None)
 
 
 def test_run_offers_every_setting_with_its_help_and_range():
