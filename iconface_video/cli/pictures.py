@@ -18,8 +18,8 @@ import typer
 from iconface_video.cli.asked import FORCE, TIME, Talk
 from iconface_video.cli.display import counted, duration, make_display, print_json, print_rows
 from iconface_video.cli.options import existing, present, with_options
-from iconface_video.command_settings import CompareSettings
 from iconface_video.errors import UsageError
+from iconface_video.render.compare_settings import CompareSettings
 from iconface_video.settings import MAX_STRENGTH, EncodeSettings, OptionForm, RunSettings, setting
 
 

@@ -20,9 +20,9 @@ import typer
 
 from iconface_video import __version__
 from iconface_video.cli.display import print_json, print_rows
-from iconface_video.command_settings import ServeSettings
 from iconface_video.configs import DEFAULTS, load_preset, preset_names, to_yaml
 from iconface_video.errors import IconFaceError
+from iconface_video.web.requests import ServeSettings
 
 _ENCODERS = {"libx264": "h264", "libx265": "hevc", "prores_ks": "prores", "ffv1": "ffv1"}
 _EXTRAS = {

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from iconface_video.command_settings import CompareSettings
+from iconface_video.render.compare_settings import CompareSettings
 from iconface_video.render.fit import Canvas
 from iconface_video.types import Float32, Frame
 from iconface_video.video.color import blend_rgb, grow_box

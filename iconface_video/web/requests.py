@@ -1,4 +1,6 @@
-"""Who may talk to the server: an ASGI layer before all routes.
+"""What the server is told once, when it starts.
+
+Who may talk to the server: an ASGI layer before all routes.
 
 A page on the internet can make the user's browser send requests to this machine. Two ways are closed here. *DNS rebinding*:
 the foreign page's name suddenly points to 127.0.0.1, so the browser takes us for that page's own server; then the Host
@@ -18,6 +20,7 @@ import shutil
 import socket
 import unicodedata
 from collections.abc import AsyncIterable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,9 +28,33 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from iconface_video.command_settings import LOOPBACK, ServeSettings
 from iconface_video.errors import IconFaceError, OutputError, UsageError
 from iconface_video.files import aside
+
+DEFAULT_PORT = 8765
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """How and for whom the page is served."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; anything but loopback lets other machines in."""
+    port: int = DEFAULT_PORT
+    """0: any that is free."""
+    max_upload_bytes: int = 8000 * 10**6
+    """Of one clip."""
+    max_photo_bytes: int = 50 * 10**6
+    keep_seconds: float = 60 * 60
+    """Files of a page that has not been heard of for so long are removed; not while it has a job."""
+    max_workspaces: int = 32
+    """Pages that can be at work at once; each may hold a clip on the disk."""
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in LOOPBACK
+
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADERS = {

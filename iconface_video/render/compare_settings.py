@@ -1,4 +1,4 @@
-"""Settings of single commands that their rooms share with the command line: `compare` and `serve`. Light, like `settings`."""
+"""How two videos are shown together, as the user asks for it. Light: the command line makes its options of it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from iconface_video.settings import OptionForm, Validated, setting
-
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True)
@@ -43,24 +41,3 @@ class CompareSettings(Validated):
     def period_seconds(self) -> float:
         """What holds where none is given."""
         return self.period if self.period is not None else 2.0 if self.mode == "blink" else 4.0
-
-
-@dataclass(frozen=True)
-class ServeSettings:
-    """How and for whom the page of `serve` is served."""
-
-    host: str = "127.0.0.1"
-    """Address to listen on; anything but loopback lets other machines in."""
-    port: int = 8765
-    """0: any that is free."""
-    max_upload_bytes: int = 8000 * 10**6
-    """Of one clip."""
-    max_photo_bytes: int = 50 * 10**6
-    keep_seconds: float = 60 * 60
-    """Files of a page that has not been heard of for so long are removed; not while it has a job."""
-    max_workspaces: int = 32
-    """Pages that can be at work at once; each may hold a clip on the disk."""
-
-    @property
-    def is_loopback(self) -> bool:
-        return self.host in LOOPBACK
