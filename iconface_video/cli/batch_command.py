@@ -11,10 +11,10 @@ from typing import Annotated
 
 import typer
 
-from iconface_video.cli.asked import FORCE, REFERENCE, TIME, Part, Photos, Talk
 from iconface_video.cli.display import print_json
 from iconface_video.cli.options import with_options
 from iconface_video.cli.run_command import SECTIONS
+from iconface_video.cli.shared_options import FORCE, REFERENCE, TIME, Messages, Part, Photos
 from iconface_video.settings import OptionForm, RunSettings, setting
 
 
@@ -65,7 +65,7 @@ def batch(
     settings: RunSettings,
     part: PartOfEach,
     work: BatchWork,
-    talk: Talk,
+    messages: Messages,
 ) -> None:
     """Restore the faces in many videos.
 
@@ -105,14 +105,14 @@ def batch(
         work.report,
     )
     for folder in (
-        [] if work.recursive or talk.quiet or talk.as_json else [Path(name) for name in inputs if Path(name).is_dir()]
+        [] if work.recursive or messages.quiet or messages.as_json else [Path(name) for name in inputs if Path(name).is_dir()]
     ):
         below = count_below(folder)
         if below:
             many = f"{below} videos" if below > 1 else "a video"
             print(f"note: {folder}: {many} in folders below it left out; --recursive takes them", file=sys.stderr, flush=True)
     rows: Sequence[BatchRow]
-    with make_batch_display(quiet=talk.quiet, as_json=talk.as_json) as display:
+    with make_batch_display(quiet=messages.quiet, as_json=messages.as_json) as display:
         rows = restore_batch(
             inputs,
             output,
@@ -123,9 +123,9 @@ def batch(
             dry_run=work.dry_run,
         )
     failed = [row for row in rows if row.state == "failed"]
-    if talk.as_json:
+    if messages.as_json:
         print_json({"files": [row.to_dict() for row in rows], "failed": len(failed)})
-    elif not talk.quiet:
+    elif not messages.quiet:
         print_summary(rows, None if work.dry_run else output)
     if failed:
         raise typer.Exit(1)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from iconface_video.cli.asked import JsonFlag
 from iconface_video.cli.display import print_json, print_rows
 from iconface_video.cli.options import with_options
+from iconface_video.cli.shared_options import JsonFlag
 from iconface_video.errors import UsageError
 from iconface_video.settings import OptionForm, setting
 
@@ -32,7 +32,7 @@ def _group() -> None:
 
 
 @dataclass(frozen=True)
-class ModelAsk:
+class ModelOptions:
     """Which model is measured, at what."""
 
     source: str = setting(
@@ -51,7 +51,7 @@ class ModelAsk:
 
 @app.command("model")
 @with_options()
-def model(ask: ModelAsk, as_json: JsonFlag = False) -> None:
+def model(options: ModelOptions, as_json: JsonFlag = False) -> None:
     """Measure how many faces a second a model restores, with cached references, without the cache, and without references.
 
     Examples:
@@ -64,8 +64,8 @@ def model(ask: ModelAsk, as_json: JsonFlag = False) -> None:
     from iconface_video.models.checkpoints import load_model
     from iconface_video.models.load_options import pick_device
 
-    loaded = load_model(ask.source, pick_device(ask.device), ask.dtype)
-    found = bench_model(loaded, ask.size, ask.references, ask.batch, ask.steps, ask.rounds)
+    loaded = load_model(options.source, pick_device(options.device), options.dtype)
+    found = bench_model(loaded, options.size, options.references, options.batch, options.steps, options.rounds)
     if as_json:
         print_json({**asdict(found), "cache_gain": found.cache_gain})
     else:
@@ -153,7 +153,7 @@ SMALL_SHARE = 0.002
 
 
 @dataclass(frozen=True)
-class TrainingAsk:
+class TrainingOptions:
     """Which stage's steps are measured, and how many."""
 
     config: Path = setting(
@@ -176,7 +176,7 @@ class TrainingAsk:
 
 
 @with_options()
-def training(ask: TrainingAsk, as_json: JsonFlag = False) -> None:
+def training(options: TrainingOptions, as_json: JsonFlag = False) -> None:
     """Measure where a training step's processor time goes: data, the model's parts and each loss, forward and backward, the
     optimizers. Milliseconds a face; nothing is kept.
 
@@ -185,19 +185,19 @@ def training(ask: TrainingAsk, as_json: JsonFlag = False) -> None:
     from iconface_video.lab.train.config import read_stages
     from iconface_video.pipelines.bench import bench_training
 
-    stages = read_stages(ask.config)
-    if ask.stage > len(stages):
-        raise UsageError(f"{ask.config}: has {len(stages)} stages, --stage is {ask.stage}")
-    chosen = stages[ask.stage - 1]
+    stages = read_stages(options.config)
+    if options.stage > len(stages):
+        raise UsageError(f"{options.config}: has {len(stages)} stages, --stage is {options.stage}")
+    chosen = stages[options.stage - 1]
     mix = chosen.mix
-    if ask.size is not None:
-        place = mix.sizes.index(ask.size) if ask.size in mix.sizes else 0
-        mix = replace(mix, sizes=(ask.size,), batches=(mix.batches[place],), size_shares=(1.0,))
-    if ask.batch is not None:
-        mix = replace(mix, batches=(ask.batch,) * len(mix.sizes))
-    if ask.references is not None:
-        mix = replace(mix, reference_shares=(0.0,) * ask.references + (1.0,))
-    found = bench_training(replace(chosen, mix=mix), ask.data, ask.steps, ask.warm_up, ask.profiled)
+    if options.size is not None:
+        place = mix.sizes.index(options.size) if options.size in mix.sizes else 0
+        mix = replace(mix, sizes=(options.size,), batches=(mix.batches[place],), size_shares=(1.0,))
+    if options.batch is not None:
+        mix = replace(mix, batches=(options.batch,) * len(mix.sizes))
+    if options.references is not None:
+        mix = replace(mix, reference_shares=(0.0,) * options.references + (1.0,))
+    found = bench_training(replace(chosen, mix=mix), options.data, options.steps, options.warm_up, options.profiled)
     if as_json:
         print_json({**asdict(found), "ms_a_face": found.times.whole})
     else:

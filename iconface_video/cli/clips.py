@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from iconface_video.cli.asked import JsonFlag, Talk
 from iconface_video.cli.display import counted, make_display, print_json, print_rows
 from iconface_video.cli.options import present, with_options
+from iconface_video.cli.shared_options import JsonFlag, Messages
 from iconface_video.errors import OutputError, UsageError
 from iconface_video.settings import RunSettings
 
@@ -100,7 +100,7 @@ def people(
         bool,
         typer.Option("--force", "-f", help="Start over. A people.yaml that is there is kept as people.before.yaml."),
     ] = False,
-    talk: Talk,
+    messages: Messages,
 ) -> None:
     """Show who is in a video, and let you say who is who.
 
@@ -122,11 +122,11 @@ def people(
 
     from iconface_video.pipelines.people import find_people
 
-    with make_display(quiet=talk.quiet, as_json=talk.as_json) as display:
+    with make_display(quiet=messages.quiet, as_json=messages.as_json) as display:
         found = find_people(input, output, settings=settings, force=force, on_progress=display)
-    if talk.as_json:
+    if messages.as_json:
         print_json(_to_dict(found))
-    elif not talk.quiet:
+    elif not messages.quiet:
         print_rows(_people_rows(found, input))
 
 

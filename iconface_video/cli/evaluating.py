@@ -97,7 +97,7 @@ def command_line() -> str:
 
 
 @dataclass(frozen=True)
-class DetectorAsk:
+class DetectorOptions:
     """On which faces two detectors are compared."""
 
     yunet: Path = setting(form=OptionForm(metavar="FILE"), help="YuNet's ONNX file (face_detection_yunet_*.onnx).")
@@ -118,19 +118,21 @@ class DetectorAsk:
 
 
 @with_options()
-def detector(output: OutputOption, ask: DetectorAsk, force: ForceOption = False) -> None:
+def detector(output: OutputOption, options: DetectorOptions, force: ForceOption = False) -> None:
     """Compare our face detector with YuNet: faces that both find, overlap of the boxes, distance of the landmarks.
 
     Example: iconface-video evaluate detector --yunet yunet.onnx --pictures frames/ -o report/
     """
     from iconface_video.pages.tables import check_folder, write_report
 
-    settings = FaceEvaluation(ask.data, count=ask.count, size=ask.size, levels=ask.strengths, references=(), seed=ask.seed)
+    settings = FaceEvaluation(
+        options.data, count=options.count, size=options.size, levels=options.strengths, references=(), seed=options.seed
+    )
     check_folder(output, force)
 
     from iconface_video.pipelines.evaluate import evaluate_detector
 
-    report = evaluate_detector(settings, ask.yunet, ask.pictures, command=command_line())
+    report = evaluate_detector(settings, options.yunet, options.pictures, command=command_line())
     typer.echo(f"report: {write_report(report, output, force)}")
 
 
@@ -157,7 +159,7 @@ def encoder(
 
 
 @dataclass(frozen=True)
-class VideoAsk:
+class VideoOptions:
     """Which clips, damaged how, restored in which ways."""
 
     clips: tuple[Path, ...] = setting(
@@ -208,7 +210,7 @@ class VideoAsk:
 def video(
     *,
     out: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the report goes.")],
-    ask: VideoAsk,
+    options: VideoOptions,
     settings: RunSettings,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace an earlier report.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")] = False,
@@ -218,34 +220,34 @@ def video(
 
     Examples:
 
-      iconface-video evaluate --video talk.mp4 --seconds 2 -o steadiness
+      iconface-video evaluate --video messages.mp4 --seconds 2 -o steadiness
 
       iconface-video evaluate --video a.mp4 --video b.mp4 --damage heavy --damage vhs --grid -o noise-models
 
-      iconface-video evaluate --video talk.mp4 --variant default --variant steps=2 --variant start_sigma=0.6 -o warm-starts
+      iconface-video evaluate --video messages.mp4 --variant default --variant steps=2 --variant start_sigma=0.6 -o warm-starts
 
-      iconface-video evaluate --video talk.mp4 --seconds 2 -o new --against steadiness
+      iconface-video evaluate --video messages.mp4 --seconds 2 -o new --against steadiness
     """
     from iconface_video.lab.evaluate.video_variants import GRID, USUAL, parse_variants
     from iconface_video.pipelines.evaluate_video import VideoChoice, evaluate_video
 
     choice = VideoChoice(
-        clips=ask.clips,
-        damages=tuple(dict.fromkeys(ask.damage)),
-        variants=parse_variants(GRID if ask.grid else ask.variant or USUAL),
-        start=ask.start,
-        seconds=ask.length,
-        still=ask.still,
-        size=ask.size,
-        seed=ask.seed,
-        identity=ask.identity,
+        clips=options.clips,
+        damages=tuple(dict.fromkeys(options.damage)),
+        variants=parse_variants(GRID if options.grid else options.variant or USUAL),
+        start=options.start,
+        seconds=options.length,
+        still=options.still,
+        size=options.size,
+        seed=options.seed,
+        identity=options.identity,
     )
-    if ask.model:
-        settings = replace(settings, restore=replace(settings.restore, model=ask.model))
+    if options.model:
+        settings = replace(settings, restore=replace(settings.restore, model=options.model))
     command = " ".join(["iconface-video", *sys.argv[1:]])
     with make_display(quiet=quiet, as_json=as_json) as display:
         report = evaluate_video(
-            choice, out, settings=settings, command=command, force=force, against=ask.against, on_progress=display
+            choice, out, settings=settings, command=command, force=force, against=options.against, on_progress=display
         )
     if as_json:
         print_json({name: value if math.isfinite(value) else None for name, value in report.figures.items()})

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from iconface_video.cli.asked import FORCE
 from iconface_video.cli.display import print_json
 from iconface_video.cli.options import with_options
+from iconface_video.cli.shared_options import FORCE
 from iconface_video.errors import UsageError
 from iconface_video.settings import OptionForm, setting
 
@@ -231,7 +231,7 @@ class Conversion:
 
 @app.command()
 @with_options()
-def convert(ask: Conversion) -> None:
+def convert(options: Conversion) -> None:
     """Bring published LoRA weights at hand (such as FLUX FaceIR's) into a checkpoint folder that --model takes.
 
     Example: iconface-video models convert lora_weights.safetensors -o faceir --base black-forest-labs/FLUX.2-klein-base-4B
@@ -241,17 +241,17 @@ def convert(ask: Conversion) -> None:
     from iconface_video.models.registry import size_of
 
     model = convert_lora(
-        ask.lora,
-        ask.output,
-        BaseChoice(ask.base, parts=ask.parts),
-        prompts=Prompts(file=ask.prompt_embedding),
-        fused=ask.fused,
-        device=pick_device(ask.device),
-        dtype=DTYPES[ask.dtype],
-        overwrite=ask.force,
+        options.lora,
+        options.output,
+        BaseChoice(options.base, parts=options.parts),
+        prompts=Prompts(file=options.prompt_embedding),
+        fused=options.fused,
+        device=pick_device(options.device),
+        dtype=DTYPES[options.dtype],
+        overwrite=options.force,
     )
-    base = "base and LoRA in one" if ask.fused else f"base kept apart: {ask.base}"
-    typer.echo(f"{ask.output}: {human_size(size_of(ask.output))}, {base}")
+    base = "base and LoRA in one" if options.fused else f"base kept apart: {options.base}"
+    typer.echo(f"{options.output}: {human_size(size_of(options.output))}, {base}")
     typer.echo(f"    prompt: {model.prompt.shape[1]} tokens; the text encoder is not needed any more")
     typer.echo("    It has no identity pathway: the person is told by reference pictures alone.")
 

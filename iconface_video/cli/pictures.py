@@ -15,9 +15,9 @@ from typing import Annotated
 
 import typer
 
-from iconface_video.cli.asked import FORCE, TIME, Talk
 from iconface_video.cli.display import counted, duration, make_display, print_json, print_rows
 from iconface_video.cli.options import existing, present, with_options
+from iconface_video.cli.shared_options import FORCE, TIME, Messages
 from iconface_video.errors import UsageError
 from iconface_video.render.compare_settings import CompareSettings
 from iconface_video.settings import MAX_STRENGTH, EncodeSettings, OptionForm, RunSettings, setting
@@ -31,7 +31,7 @@ def _labels(text: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class CompareAsk:
+class CompareOptions:
     """Which videos, what is written, and what of them."""
 
     a: Path = setting(
@@ -71,7 +71,7 @@ class CompareAsk:
 
 
 @with_options()
-def compare(ask: CompareAsk, settings: CompareSettings, encode: EncodeSettings, talk: Talk) -> None:
+def compare(options: CompareOptions, settings: CompareSettings, encode: EncodeSettings, messages: Messages) -> None:
     """Show two videos together: before and after, or two settings.
 
     Examples:
@@ -88,19 +88,27 @@ def compare(ask: CompareAsk, settings: CompareSettings, encode: EncodeSettings, 
     from iconface_video.video.output_plan import usual_suffix
 
     request = CompareRequest(
-        ask.a, ask.b, ask.labels, ask.offset, ask.start, ask.end, ask.at, ask.crop_to_face, ask.show_labels
+        options.a,
+        options.b,
+        options.labels,
+        options.offset,
+        options.start,
+        options.end,
+        options.at,
+        options.crop_to_face,
+        options.show_labels,
     )
-    output = ask.output
-    if output is None and ask.html is None:
-        output = ask.a.with_name(f"{ask.a.stem}.compare{usual_suffix(ask.a)}")
-    with make_display(quiet=talk.quiet, as_json=talk.as_json) as display:
+    output = options.output
+    if output is None and options.html is None:
+        output = options.a.with_name(f"{options.a.stem}.compare{usual_suffix(options.a)}")
+    with make_display(quiet=messages.quiet, as_json=messages.as_json) as display:
         report = compare_videos(
-            request, output, ask.html, settings=settings, encode=encode, force=ask.force, on_progress=display
+            request, output, options.html, settings=settings, encode=encode, force=options.force, on_progress=display
         )
-    if talk.as_json:
+    if messages.as_json:
         print_json({"output": report.output, "page": report.page, "frames": report.frames, "seconds": report.seconds,
                     "notes": list(report.notes)})  # fmt: skip
-    elif not talk.quiet:
+    elif not messages.quiet:
         rows = [("output", str(report.output))] if report.output else []
         rows += [("page", str(report.page))] if report.page else []
         rows += [("shown", counted(report.frames, "frame")), ("time", duration(report.seconds))]
@@ -122,7 +130,7 @@ def render(
     ] = None,
     settings: RunSettings,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace the output if it exists.")] = False,
-    talk: Talk,
+    messages: Messages,
 ) -> None:
     """Make another output from a kept work folder, without running the model again.
 
@@ -138,14 +146,14 @@ def render(
 
     from iconface_video.pipelines.render import render_store
 
-    with make_display(quiet=talk.quiet, as_json=talk.as_json) as display:
+    with make_display(quiet=messages.quiet, as_json=messages.as_json) as display:
         report = render_store(
             work, output, render=settings.render, encode=settings.encode, input=input, force=force, on_progress=display
         )
-    if talk.as_json:
+    if messages.as_json:
         print_json({"input": report.input, "output": report.output, "frames": report.frames, "seconds": report.seconds,
                     "notes": list(report.notes)})  # fmt: skip
-    elif not talk.quiet:
+    elif not messages.quiet:
         spent = duration(sum(report.seconds.values()))
         rows = [("output", str(report.output)), ("written", counted(report.frames, "frame")), ("time", spent)]
         print_rows([*rows, *(("note", note) for note in report.notes)])
@@ -168,7 +176,7 @@ class Damage:
 
 
 @with_options()
-def degrade(ask: Damage) -> None:
+def degrade(options: Damage) -> None:
     """Damage a clip or a folder of pictures as old tapes, films and poor compression do.
 
     Example: iconface-video degrade clip.mp4 -o clip-vhs.mp4 --preset vhs
@@ -176,12 +184,14 @@ def degrade(ask: Damage) -> None:
     from iconface_video.degrade.files import degrade_clip, degrade_pictures
     from iconface_video.degrade.presets import effects_named
 
-    if ask.source.is_dir():
-        chosen = effects_named(ask.preset, list(ask.effect)) if ask.preset or ask.effect else ()
-        count = degrade_pictures(ask.source, ask.out, ask.seed, strength=ask.strength, effects=chosen, force=ask.force)
-        typer.echo(f"{ask.out}: {count} pictures")
+    if options.source.is_dir():
+        chosen = effects_named(options.preset, list(options.effect)) if options.preset or options.effect else ()
+        count = degrade_pictures(
+            options.source, options.out, options.seed, strength=options.strength, effects=chosen, force=options.force
+        )
+        typer.echo(f"{options.out}: {count} pictures")
         return
-    if ask.strength is not None:
+    if options.strength is not None:
         raise UsageError("--strength is for folders of pictures; a clip takes --preset or --effect")
-    effects = effects_named(ask.preset, list(ask.effect))
-    typer.echo(str(degrade_clip(ask.source, ask.out, effects, ask.seed, crf=ask.crf, force=ask.force)))
+    effects = effects_named(options.preset, list(options.effect))
+    typer.echo(str(degrade_clip(options.source, options.out, effects, options.seed, crf=options.crf, force=options.force)))

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from iconface_video.cli.asked import FORCE, Part, Photos, Talk
 from iconface_video.cli.display import counted, duration, make_display, print_json, print_rows, stoppable
 from iconface_video.cli.options import existing, with_options
+from iconface_video.cli.shared_options import FORCE, Messages, Part, Photos
 from iconface_video.settings import OptionForm, RunSettings, setting
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class RunTalk(Talk):
+class RunMessages(Messages):
     """What is said; and whether more than that is done."""
 
     dry_run: bool = setting(False, help="Check input and options, say what would be written, stop.")
@@ -75,7 +75,7 @@ class RunTalk(Talk):
 
 @with_options(*SECTIONS)
 def run(
-    context: typer.Context, files: Files, people: People, settings: RunSettings, part: Part, work: Work, talk: RunTalk
+    context: typer.Context, files: Files, people: People, settings: RunSettings, part: Part, work: Work, messages: RunMessages
 ) -> None:
     """Restore the faces in a video.
 
@@ -105,8 +105,8 @@ def run(
         part = part.around(probe(files.input))
         preview = files.input.with_name(f"{files.input.stem}.preview{usual_suffix(files.input)}")
         files = replace(files, output=files.output or preview)
-    if talk.dry_run:
-        return _dry_run(files, references, settings, part, work, talk.as_json)
+    if messages.dry_run:
+        return _dry_run(files, references, settings, part, work, messages.as_json)
 
     from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
     from iconface_video.pipelines.restore import restore_video
@@ -116,7 +116,7 @@ def run(
     if observer is not None:
         page = page or page_of(plan_output(probe(files.input), files.output, settings.encode, force=True).path)
         check_page(page, work.force)
-    with stoppable(), make_display(quiet=talk.quiet, as_json=talk.as_json) as display:
+    with stoppable(), make_display(quiet=messages.quiet, as_json=messages.as_json) as display:
         done = restore_video(
             files.input,
             files.output,
@@ -133,9 +133,9 @@ def run(
         )
     if observer is not None and page is not None:
         write_page(page, done, observer, settings, shlex.join(["iconface-video", *(context.obj or [])]))
-    if talk.as_json:
+    if messages.as_json:
         print_json({**done.to_dict(), "page": page})
-    elif not talk.quiet:
+    elif not messages.quiet:
         print_rows([*summary(done), *([("report", str(page))] if page else [])])
 
 

@@ -8,9 +8,9 @@ from fractions import Fraction
 import pytest
 import typer
 
-from iconface_video.cli.asked import Part
 from iconface_video.cli.main import app
 from iconface_video.cli.options import seconds
+from iconface_video.cli.shared_options import Part
 from iconface_video.configs import section_types
 from iconface_video.errors import UsageError
 

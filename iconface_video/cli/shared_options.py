@@ -24,7 +24,7 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON object instead 
 
 
 @dataclass(frozen=True)
-class Talk:
+class Messages:
     """What is said while a command works."""
 
     quiet: bool = setting(False, form=OptionForm(("--quiet", "-q")), help="Say nothing but errors.")
