@@ -21,6 +21,7 @@ from iconface_video.lab.train.data import FaceMixer
 from iconface_video.lab.train.encoder import EncoderTask
 from iconface_video.lab.train.encoder_data import ValidationFaces, load_faces
 from iconface_video.lab.train.full_size import FullSizeTask, Trainables, with_pathways
+from iconface_video.lab.train.restorer import TaskParts
 from iconface_video.lab.train.teacher import embed_folder
 from iconface_video.lab.train.trainer import Trainer
 from iconface_video.lab.train.validation import ValidationSet
@@ -128,7 +129,7 @@ def full_size_trainer(config: RestorerConfig, run_folder: Path, mixer: FaceMixer
     assert config.start_from is not None
     encoder = load_identity_encoder(config.identity_encoder) if config.identity_encoder else None
     model = load_start(config.start_from, config.trainer.mixed_precision())
-    task = FullSizeTask(model, mixer, validation, config.losses, encoder, config.workers)
+    task = FullSizeTask(model, TaskParts(mixer, validation, config.losses, encoder, config.workers))
     return Trainer(task, config.trainer, run_folder, {"config": asdict(config)})
 
 
