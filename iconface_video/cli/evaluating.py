@@ -231,24 +231,24 @@ def video(
     from iconface_video.lab.evaluate.video_variants import GRID, USUAL, parse_variants
     from iconface_video.pipelines.evaluate_video import VideoChoice, evaluate_video
 
+    if options.model:
+        settings = replace(settings, restore=replace(settings.restore, model=options.model))
     choice = VideoChoice(
         clips=options.clips,
         damages=tuple(dict.fromkeys(options.damage)),
         variants=parse_variants(GRID if options.grid else options.variant or USUAL),
         start=options.start,
         seconds=options.length,
+        settings=settings,
+        against=options.against,
         still=options.still,
         size=options.size,
         seed=options.seed,
         identity=options.identity,
     )
-    if options.model:
-        settings = replace(settings, restore=replace(settings.restore, model=options.model))
     command = " ".join(["iconface-video", *sys.argv[1:]])
     with make_display(quiet=quiet, as_json=as_json) as display:
-        report = evaluate_video(
-            choice, out, settings=settings, command=command, force=force, against=options.against, on_progress=display
-        )
+        report = evaluate_video(choice, out, command=command, force=force, on_progress=display)
     if as_json:
         print_json({name: value if math.isfinite(value) else None for name, value in report.figures.items()})
     elif not quiet:
