@@ -220,13 +220,13 @@ def video(
 
     Examples:
 
-      iconface-video evaluate --video messages.mp4 --seconds 2 -o steadiness
+      iconface-video evaluate --video talk.mp4 --seconds 2 -o steadiness
 
       iconface-video evaluate --video a.mp4 --video b.mp4 --damage heavy --damage vhs --grid -o noise-models
 
-      iconface-video evaluate --video messages.mp4 --variant default --variant steps=2 --variant start_sigma=0.6 -o warm-starts
+      iconface-video evaluate --video talk.mp4 --variant default --variant steps=2 --variant start_sigma=0.6 -o warm-starts
 
-      iconface-video evaluate --video messages.mp4 --seconds 2 -o new --against steadiness
+      iconface-video evaluate --video talk.mp4 --seconds 2 -o new --against steadiness
     """
     from iconface_video.lab.evaluate.video_variants import GRID, USUAL, parse_variants
     from iconface_video.pipelines.evaluate_video import VideoChoice, evaluate_video
