@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -21,6 +21,7 @@ from iconface_video.errors import InputError, UsageError
 from iconface_video.settings import OptionForm, RunSettings, Validated, declared, nearest, plain_type
 
 Command = Callable[..., None]
+_SECTIONS = section_types()
 _PRESET = "preset"
 _PRESET_HELP = "Settings to start from; `config list` shows all, or a .yaml file."
 
@@ -36,7 +37,7 @@ def with_options(*sections: str, preset_help: str = _PRESET_HELP) -> Callable[[C
 
     def decorate(command: Command) -> Command:
         taken = inspect.signature(command, eval_str=True).parameters
-        kinds = {kind: name for name, kind in section_types().items()}
+        kinds = {kind: name for name, kind in _SECTIONS.items()}
         records = {name: item.annotation for name, item in taken.items() if is_dataclass(item.annotation)}
         parameters: list[inspect.Parameter] = []
         behind: list[inspect.Parameter] = []  # in panels of their own
@@ -47,10 +48,7 @@ def with_options(*sections: str, preset_help: str = _PRESET_HELP) -> Callable[[C
             elif item.annotation in kinds:
                 behind += [_settings_parameter(kinds[item.annotation], field) for field in declared(item.annotation)]
             elif name in records:
-                hints = get_type_hints(item.annotation)
-                parameters += [
-                    _record_parameter(item.annotation, field, hints[field.name]) for field in fields(item.annotation)
-                ]
+                parameters += [_record_parameter(item.annotation, field) for field in fields(item.annotation)]
             else:
                 parameters.append(item.replace(kind=inspect.Parameter.KEYWORD_ONLY))
         parameters += behind
@@ -69,7 +67,13 @@ def with_options(*sections: str, preset_help: str = _PRESET_HELP) -> Callable[[C
 
 
 def _fields_of(section: str) -> tuple[Field[Any], ...]:
-    return declared(section_types()[section])
+    return declared(_SECTIONS[section])
+
+
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """Types of a dataclass's fields: reading them is most of what the help costs."""
+    return get_type_hints(kind)
 
 
 def _value(name: str, record: Any, sections: tuple[str, ...], given: dict[str, Any]) -> Any:
@@ -78,7 +82,7 @@ def _value(name: str, record: Any, sections: tuple[str, ...], given: dict[str, A
         return given[name]
     if record is RunSettings:
         return load_preset(given[_PRESET]).settings(_overrides(sections, given))
-    for section, kind in section_types().items():
+    for section, kind in _SECTIONS.items():
         if record is kind:
             return getattr(settings_from(_overrides((section,), given), "options"), section)
     values = {item.name: _read(item, given[item.name]) for item in fields(record)}
@@ -120,7 +124,7 @@ def _preset(text: str) -> inspect.Parameter:
 
 def _settings_parameter(section: str, item: Field[Any]) -> inspect.Parameter:
     """None where it is not given: the preset's value holds. Its range is checked with the preset's."""
-    kind = plain_type(get_type_hints(section_types()[section])[item.name])
+    kind = plain_type(_hints(_SECTIONS[section])[item.name])
     choices = get_args(kind) if get_origin(kind) is Literal else ()
     kind, word = str if choices else kind, _word(item)
     option = typer.Option(
@@ -153,8 +157,9 @@ def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _record_parameter(record: type[Any], item: Field[Any], hint: Any) -> inspect.Parameter:
-    form, is_needed = _form(item), item.default is MISSING
+def _record_parameter(record: type[Any], item: Field[Any]) -> inspect.Parameter:
+    """A field as typer wants it: type, flags, help, range."""
+    form, hint = _form(item), _hints(record)[item.name]
     is_several = get_origin(hint) in (tuple, frozenset) and form.written is None  # else one text makes them all
     kind = plain_type(get_args(hint)[0] if is_several else hint)
     if (form.read and kind not in (Path, bool)) or (form.metavar and get_origin(kind) is Literal):
@@ -164,9 +169,7 @@ def _record_parameter(record: type[Any], item: Field[Any], hint: Any) -> inspect
         described.update(min=item.metadata["low"], max=item.metadata["high"])
     flags = form.flags or ((f"--{item.name.replace('_', '-')}",) if kind is bool else ())
     option = typer.Argument(**described) if form.is_argument else typer.Option(*flags, **described)
-    default: Any = inspect.Parameter.empty
-    if not is_needed:
-        default = _default(item, form, is_several)
+    default = inspect.Parameter.empty if item.default is MISSING else _default(item, form, is_several)
     kind = list[kind] if is_several else kind  # type: ignore[valid-type]
     annotation = Annotated[kind | None, option] if default is None else Annotated[kind, option]
     return inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
