@@ -11,7 +11,7 @@ from iconface_video.errors import UsageError
 from iconface_video.models.autoencoder import LatentAutoencoder
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.traits import RestorerTraits
-from iconface_video.settings import LoadSettings
+from iconface_video.settings import LoadSettings, nearest
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -93,13 +93,21 @@ def place(model: IConFaceModel, device: torch.device, dtype: torch.dtype, option
         model.autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if options.vae_tiling:
         if not isinstance(model.autoencoder, LatentAutoencoder):
-            raise UsageError(f"model '{model.traits.name}' has no latent autoencoder: leave vae_tiling out")
+            raise UsageError(f"model '{model.traits.name}' has no latent autoencoder: leave `vae_tiling` out")
         model.autoencoder.vae.enable_tiling()
     if options.attention_backend:
         _set_attention_backend(model, options.attention_backend)
     if options.compile:
+        _check_backend(options.compile_backend)
         model.transformer.base.compile_repeated_blocks(backend=options.compile_backend, dynamic=True)
     return model.eval()
+
+
+def _check_backend(name: str) -> None:
+    """Now, and not when the first face is restored."""
+    known = torch.compiler.list_backends(exclude_tags=())
+    if name not in known:
+        raise UsageError(f"`compile_backend` is '{name}', which torch does not have here.{nearest(name, known)}")
 
 
 def _set_attention_backend(model: IConFaceModel, name: str) -> None:

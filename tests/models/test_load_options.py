@@ -82,6 +82,8 @@ def test_missing_packages_and_wrong_options_are_named(latent: Path, tmp_path: Pa
         load_model(tmp_path / "pixel", options=LoadSettings(vae_tiling=True))
     with pytest.raises(UsageError, match="tested with float32, bfloat16, not with float16"):
         load_model(tmp_path / "pixel", dtype="float16")
+    with pytest.raises(UsageError, match=r"`compile_backend` is 'inducter'.*Did you mean 'inductor'"):
+        load_model(latent, options=LoadSettings(compile=True, compile_backend="inducter"))
     with pytest.raises(UsageError, match="quantize is 'int3'"):
         LoadSettings(quantize="int3")  # type: ignore[arg-type]
 
