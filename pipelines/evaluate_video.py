@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -42,7 +42,7 @@ from iconface_video.restore.model import FaceModel
 from iconface_video.session.clip import Clip, OnProgress, Watch
 from iconface_video.session.fingerprint import hash_file
 from iconface_video.session.work import CROPS
-from iconface_video.settings import EncodeSettings, RestoreSettings, RunSettings
+from iconface_video.settings import EncodeSettings, LoadSettings, RestoreSettings, RunSettings
 from iconface_video.types import Progress, Survey
 from iconface_video.video.output_plan import plan_output
 from iconface_video.video.reader import VideoReader
@@ -218,8 +218,8 @@ class _Work:
     out: Path
     done: list[str] = field(default_factory=list)
     """Variants made so far."""
-    loaded: dict[tuple[str, str, str], Any] = field(default_factory=dict)
-    """Models, by checkpoint, device and number format."""
+    loaded: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    """Models, by checkpoint, device and how they are loaded."""
 
     @property
     def total(self) -> int:
@@ -279,10 +279,11 @@ class _Work:
         from iconface_video.models.checkpoints import load_model
         from iconface_video.restore.iconface import IConFaceRestorer
 
-        place = (settings.model, settings.device, settings.dtype)
-        if place not in self.loaded:
-            self.loaded[place] = load_model(*place)
-        return IConFaceRestorer(self.loaded[place], settings)
+        loading = [getattr(settings, item.name) for item in fields(LoadSettings)]
+        key = (settings.model, settings.device, *loading)
+        if key not in self.loaded:
+            self.loaded[key] = load_model(settings.model, settings.device, options=settings, lora_form="fused")
+        return IConFaceRestorer(self.loaded[key], settings)
 
     def _measured(self, versions: dict[str, Version], found: Survey, title: str) -> tuple[Measurement, str]:
         shown = versions_to_show(list(versions), self.choice.variants[0].name)
