@@ -71,7 +71,7 @@ def _fields_of(section: str) -> tuple[Field[Any], ...]:
 
 
 @cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
+def _hints(kind: Any) -> dict[str, Any]:
     """Types of a dataclass's fields: reading them is most of what the help costs."""
     return get_type_hints(kind)
 
