@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TREE := build/types
 
-.PHONY: demo install test fuzz kill-test writers-test lint format docs web-pictures samples constraints clean
+.PHONY: demo install check test fuzz kill-test writers-test lint wheel format docs web-pictures samples constraints clean
 
 demo: $(INSTALLED)
 	mkdir -p out
@@ -18,6 +18,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# What CI runs, in an environment that is there already.
+check: lint test wheel
 
 test: demo
 	$(BIN)/python -m pytest
@@ -38,6 +41,9 @@ lint: $(INSTALLED)
 	rm -rf $(TREE) && mkdir -p $(TREE)/iconface_video
 	ln -s $(CURDIR)/iconface_video/* $(CURDIR)/pipelines $(CURDIR)/configs $(TREE)/iconface_video/
 	cd $(TREE) && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p iconface_video
+
+wheel: $(INSTALLED)
+	.ci/wheel
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -14,7 +14,7 @@ import yaml
 
 from iconface_video.errors import UsageError
 from iconface_video.files import read_mapping
-from iconface_video.settings import RunSettings, from_mapping, nearest
+from iconface_video.settings import RunSettings, declared, from_mapping, nearest
 
 SettingValues = Mapping[str, Mapping[str, Any]]
 """Section of RunSettings -> setting -> value."""
@@ -104,7 +104,7 @@ def to_yaml(settings: RunSettings, description: str = "") -> str:
     for section, kind in section_types().items():
         lines.append(f"{section}:")
         values = asdict(getattr(settings, section))
-        for item in fields(kind):
+        for item in declared(kind):
             lines += [f"  # {item.metadata.get('help', '')}", f"  {item.name}: {_scalar(values[item.name])}"]
     return "\n".join(lines) + "\n"
 

@@ -1,11 +1,16 @@
-"""Every user-visible setting, once: its default, range and help. The command line, the presets and the API read them here."""
+"""Every user-visible setting, once: name, type, range, default, help and panel. Command line, presets and API read them here.
+
+A setting is a field of a frozen dataclass, declared with `setting`; what only one command asks for is declared the same way, beside the
+command. `cli.options` makes the options of a command from such dataclasses.
+"""
 
 from __future__ import annotations
 
 import difflib
+import inspect
 import typing
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from iconface_video.errors import UsageError
@@ -13,9 +18,36 @@ from iconface_video.errors import UsageError
 T = TypeVar("T")
 
 
-def setting(default: T, *, help: str, low: float | None = None, high: float | None = None) -> T:
-    """A dataclass field with help and an allowed range (both ends included)."""
-    metadata = {"help": help, "low": low, "high": high}
+@dataclass(frozen=True)
+class OptionForm:
+    """How a setting is written on the command line, where that does not follow from its name and type."""
+
+    flags: tuple[str, ...] = ()
+    """As typer takes them: ("--output", "-o"); --its-name when empty."""
+    metavar: str | None = None
+    is_argument: bool = False
+    """Given by its place instead of by a flag."""
+    read: Callable[[Any], Any] | None = None
+    """Makes the value (each of several) of the text that was typed; raises UsageError or InputError."""
+    written: str | None = None
+    """The default as it would be typed, where `read` makes it."""
+    shows_default: bool = True
+
+
+def setting(
+    default: T = MISSING,  # type: ignore[assignment]
+    *,
+    help: str,
+    low: float | None = None,
+    high: float | None = None,
+    form: OptionForm | None = None,
+    is_later: bool = False,
+) -> T:
+    """A dataclass field with help and an allowed range (both ends included); must be given where there is no default.
+
+    is_later: it came after the first records of runs were written, see `recorded`.
+    """
+    metadata = {"help": help, "low": low, "high": high, "form": form or OptionForm(), "is_later": is_later}
     return field(default=default, metadata=metadata)
 
 
@@ -54,6 +86,21 @@ def plain_type(hint: Any) -> Any:
     """The type of a setting that may also be None: `int | None` -> int."""
     kinds = [kind for kind in get_args(hint) if kind is not type(None)]
     return kinds[0] if type(None) in get_args(hint) and len(kinds) == 1 else hint
+
+
+def declared(kind: type[Any]) -> tuple[Field[Any], ...]:
+    """The fields of a settings class: its own before those that it inherits."""
+    own = inspect.get_annotations(kind)
+    return tuple(sorted(fields(kind), key=lambda item: item.name not in own))
+
+
+def recorded(settings: Any) -> dict[str, Any]:
+    """As `asdict`, without settings that came later and stand at their default: records from before them still compare equal."""
+    return {
+        item.name: getattr(settings, item.name)
+        for item in fields(settings)
+        if not (item.metadata.get("is_later") and getattr(settings, item.name) == item.default)
+    }
 
 
 def _check(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> None:
@@ -140,6 +187,12 @@ def default_of(kind: type[Any], name: str) -> Any:
     raise KeyError(name)
 
 
+NoiseKind = Literal["independent", "fixed", "mixed", "progressive", "warped"]
+
+MAX_STRENGTH = 20.0
+"""Of the damage that training, evaluation and `degrade` do to pictures; 0 is none."""
+
+
 @dataclass(frozen=True)
 class ReadSettings(Validated):
     deinterlace: Literal["auto", "on", "off"] = setting(
@@ -183,8 +236,32 @@ class AnchorSettings(Validated):
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoadSettings(Validated):
+    """How a model is brought to its device. What `load_model` takes; a run's settings of the model are these and more."""
+
+    lora_scale: float = setting(1.0, low=0.0, high=2.0, help="How much of a full-size model's LoRA acts.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting("auto", help="Number format of the model.")
+    compile: bool = setting(False, help="torch.compile the model's blocks: a slow beginning, faster afterwards.")
+    quantize: Literal["none", "int8", "nf4"] = setting(
+        "none", help="Weights of a large model in 8 bit (torchao) or 4 bit (bitsandbytes), for a GPU with little memory."
+    )
+    offload: bool = setting(False, help="Keep a large model in main memory and bring each layer to the GPU when it is run.")
+    attention_backend: str | None = setting(
+        None,
+        is_later=True,
+        help="diffusers' attention backend of a large model (native, flash, sage, xformers ...); torch's own when not given.",
+    )
+    compile_backend: str = setting("inductor", is_later=True, help="Backend of torch.compile.")
+    vae_tiling: bool = setting(
+        False, is_later=True, help="Encode and decode a large model's latents in tiles: large crops in little memory."
+    )
+
+
 @dataclass(frozen=True)
-class RestoreSettings(Validated):
+class RestoreSettings(LoadSettings):
+    """Which model restores, and how."""
+
     model: str = setting("embedded", help="embedded, a checkpoint folder, or hub:owner/name.")
     steps: int | None = setting(None, low=1, high=100, help="Sampler steps; the model's own number when not given.")
     guidance_scale: float | None = setting(None, low=1.0, high=30.0, help="Classifier-free guidance; 1 is off.")
@@ -192,9 +269,7 @@ class RestoreSettings(Validated):
     start_from: str = setting(
         "input", help="What --start-sigma below 1 starts from: input, or the result of another model such as embedded."
     )
-    noise: Literal["independent", "fixed", "mixed", "progressive", "warped"] = setting(
-        "fixed", help="How frames of a track share noise."
-    )
+    noise: NoiseKind = setting("fixed", help="How frames of a track share noise.")
     seed: int = setting(42, low=0, high=2**63 - 1, help="Same seed, same result.")
     batch: int = setting(4, low=1, high=256, help="Faces per model call.")
     crop_size: int | None = setting(
@@ -203,7 +278,6 @@ class RestoreSettings(Validated):
     crop_scale: float | None = setting(
         None, low=1.0, high=2.5, help="How much wider than the FFHQ frame faces are cut; the model's own when not given."
     )
-    lora_scale: float = setting(1.0, low=0.0, high=2.0, help="How much of a full-size model's LoRA acts.")
     max_sharpness: float = setting(
         0.0, low=0, high=1000, help="Faces sharper than this (Laplacian deviation) are left alone; 0 restores all."
     )
@@ -212,12 +286,6 @@ class RestoreSettings(Validated):
         10.0, low=0.1, high=600, help="Length of the pieces in which work is kept and shared between workers."
     )
     device: str = setting("auto", help="auto, cpu, cuda, cuda:N or mps; several with commas (cuda:0,cuda:1).")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting("auto", help="Number format of the model.")
-    compile: bool = setting(False, help="torch.compile the model's blocks: a slow beginning, faster afterwards.")
-    quantize: Literal["none", "int8", "nf4"] = setting(
-        "none", help="Weights of a large model in 8 bit (torchao) or 4 bit (bitsandbytes), for a GPU with little memory."
-    )
-    offload: bool = setting(False, help="Keep a large model in main memory and bring each layer to the GPU when it is run.")
 
 
 @dataclass(frozen=True)
@@ -242,7 +310,11 @@ class EncodeSettings(Validated):
     crf: int = setting(16, low=0, high=51, help="Quality of h264 and hevc; lower is better.")
     preset: Literal[
         "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
-    ] = setting("medium", help="Encoder preset of h264 and hevc: the slower, the smaller the file.")
+    ] = setting(
+        "medium",
+        help="Encoder preset of h264 and hevc: the slower, the smaller the file.",
+        form=OptionForm(("--encoder-preset",)),  # --preset names a preset of ours
+    )
     hardware: Literal["off", "nvenc"] = setting(
         "off", help="nvenc: encode h264 and hevc on an NVIDIA GPU; faster, larger files, other bytes on another GPU."
     )
@@ -269,12 +341,12 @@ class EngineSettings(Validated):
 
 @dataclass(frozen=True)
 class RunSettings:
-    """All settings of one run."""
+    """All settings of one run. panel: the heading of a section's options in the help."""
 
-    read: ReadSettings = field(default_factory=ReadSettings)
-    survey: SurveySettings = field(default_factory=SurveySettings)
-    anchors: AnchorSettings = field(default_factory=AnchorSettings)
-    restore: RestoreSettings = field(default_factory=RestoreSettings)
-    render: RenderSettings = field(default_factory=RenderSettings)
-    encode: EncodeSettings = field(default_factory=EncodeSettings)
-    engine: EngineSettings = field(default_factory=EngineSettings)
+    read: ReadSettings = field(default_factory=ReadSettings, metadata={"panel": "Reading"})
+    survey: SurveySettings = field(default_factory=SurveySettings, metadata={"panel": "Finding and following faces"})
+    anchors: AnchorSettings = field(default_factory=AnchorSettings, metadata={"panel": "Who is who"})
+    restore: RestoreSettings = field(default_factory=RestoreSettings, metadata={"panel": "The model"})
+    render: RenderSettings = field(default_factory=RenderSettings, metadata={"panel": "Blending"})
+    encode: EncodeSettings = field(default_factory=EncodeSettings, metadata={"panel": "Output video"})
+    engine: EngineSettings = field(default_factory=EngineSettings, metadata={"panel": "Who does the work"})

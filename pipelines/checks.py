@@ -44,9 +44,12 @@ def check_settings(settings: RunSettings) -> None:
 
 def _check_model(settings: RestoreSettings) -> None:
     """Crop size and number format, against what the model's own index says; one that is yet to be downloaded says nothing."""
-    traits = (model_index(settings.model) or {}).get("traits")
+    index = model_index(settings.model) or {}
+    traits = index.get("traits")
     if not isinstance(traits, dict):
         return  # what is wrong with it is said, in full, when it is loaded
+    if settings.vae_tiling and index.get("autoencoder") != "latent":
+        raise UsageError(f"model '{settings.model}' has no latent autoencoder: leave `vae_tiling` out")
     multiple = traits.get("size_multiple", 16)
     if settings.crop_size is not None and settings.crop_size % multiple:
         low = max(multiple, settings.crop_size // multiple * multiple)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +11,7 @@ from iconface_video import __version__
 from iconface_video.pipelines.finding import ReferenceChoice
 from iconface_video.restore.model import FaceModel
 from iconface_video.session.fingerprint import differences, fingerprint, hash_file, hash_folder, hash_weights, output_mark
-from iconface_video.settings import RestoreSettings, RunSettings
+from iconface_video.settings import RestoreSettings, RunSettings, recorded
 
 _SHORT = 16
 _SHOWN = ("seed", "steps", "guidance_scale", "crop_size", "start_sigma", "noise")
@@ -25,8 +25,8 @@ def made_of(
 
     model: one that is given; None: the one that the settings name.
     """
-    values = asdict(settings)
-    values.pop("engine")  # who does the work changes nothing in the result
+    # Who does the work changes nothing in the result.
+    values = {item.name: recorded(getattr(settings, item.name)) for item in fields(settings) if item.name != "engine"}
     return {
         "settings": values,
         "photos": photo_parts(references),

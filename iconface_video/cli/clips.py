@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from iconface_video.cli.display import counted, make_display, print_json, print_rows
-from iconface_video.cli.options import AsJson, Overrides, PresetName, Quiet, present, settings_options
-from iconface_video.configs import DEFAULTS, load_preset
+from iconface_video.cli.options import present, with_options
+from iconface_video.cli.shared_options import JsonFlag, Messages
 from iconface_video.errors import OutputError, UsageError
+from iconface_video.settings import RunSettings
 
 if TYPE_CHECKING:
     from iconface_video.pipelines.people import FoundPeople
@@ -28,7 +29,7 @@ _SCANS = {"tt": "interlaced, top field first", "bb": "interlaced, bottom field f
 
 def probe_file(
     input: Annotated[Path, typer.Argument(metavar="INPUT", help="The video.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Show what is in a video file, and whether its faces were restored before.
 
@@ -86,22 +87,20 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
-@settings_options("anchors", "survey", "read")
+@with_options("anchors", "survey", "read")
 def people(
+    *,
     input: Annotated[Path, typer.Argument(metavar="INPUT", help="The video.")],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="Where to write; NAME.people beside the input when not given."),
     ] = None,
-    preset: PresetName = DEFAULTS.name,
+    settings: RunSettings,
     force: Annotated[
         bool,
         typer.Option("--force", "-f", help="Start over. A people.yaml that is there is kept as people.before.yaml."),
     ] = False,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-    *,
-    overrides: Overrides,
+    messages: Messages,
 ) -> None:
     """Show who is in a video, and let you say who is who.
 
@@ -119,16 +118,15 @@ def people(
 
       iconface-video people film.mov --preset film --same-person-similarity 0.7
     """
-    settings = load_preset(preset).settings(overrides)
     present(input, "video")
 
     from iconface_video.pipelines.people import find_people
 
-    with make_display(quiet=quiet, as_json=as_json) as display:
+    with make_display(quiet=messages.quiet, as_json=messages.as_json) as display:
         found = find_people(input, output, settings=settings, force=force, on_progress=display)
-    if as_json:
+    if messages.as_json:
         print_json(_to_dict(found))
-    elif not quiet:
+    elif not messages.quiet:
         print_rows(_people_rows(found, input))
 
 
@@ -161,8 +159,9 @@ def _to_dict(found: FoundPeople) -> dict[str, Any]:
     return {**files, "people": people, "notes": list(found.notes)}
 
 
-@settings_options("restore", "render")
+@with_options("restore", "render", preset_help="Settings to start from.")
 def image(
+    *,
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="The photo whose faces are restored.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write (.png, .jpg, .webp, .tif).")],
     references: Annotated[
@@ -174,10 +173,8 @@ def image(
     aligned: Annotated[
         bool, typer.Option("--aligned", help="The whole picture already is one face in the FFHQ frame, of any size.")
     ] = False,
-    preset: Annotated[str, typer.Option("--preset", "-p", metavar="NAME", help="Settings to start from.")] = DEFAULTS.name,
+    settings: RunSettings,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace the output if it exists.")] = False,
-    *,
-    overrides: Overrides,
 ) -> None:
     """Restore the faces of one photo.
 
@@ -194,7 +191,6 @@ def image(
     for given in (photo, *(references or ())):
         if output.exists() and given.exists() and output.samefile(given):
             raise UsageError(f"{output}: the output would overwrite an input; inputs are never touched")
-    settings = load_preset(preset).settings(overrides)
 
     from iconface_video.pipelines.image import restore_faces, write_picture
 

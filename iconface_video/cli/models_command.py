@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from iconface_video.cli.display import print_json
+from iconface_video.cli.options import with_options
+from iconface_video.cli.shared_options import FORCE
 from iconface_video.errors import UsageError
+from iconface_video.settings import OptionForm, setting
 
 app = typer.Typer(help="Which models there are, their licence and size, and where they are stored.", no_args_is_help=True)
 
@@ -189,39 +192,46 @@ def verify(source: SourceArgument = "embedded") -> None:
         typer.echo(f"{source}: {line}")
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """Which LoRA and base become which checkpoint."""
+
+    lora: Path = setting(
+        form=OptionForm(metavar="LORA", is_argument=True),
+        help="A LoRA of FLUX.2 (.safetensors), in BFL's or diffusers' names.",
+    )
+    output: Path = setting(form=OptionForm(("--output", "-o"), "FOLDER"), help="Where to write the checkpoint.")
+    base: str = setting(
+        form=OptionForm(metavar="BASE"),
+        help="The FLUX.2-klein checkpoint: a folder, hub:owner/name, or its one file (flux-2-klein-base-4b.safetensors).",
+    )
+    parts: str | None = setting(
+        None,
+        form=OptionForm(metavar="FOLDER"),
+        help="Where vae/, text_encoder/ and tokenizer/ lie, if not beside the base's one file.",
+    )
+    prompt_embedding: Path | None = setting(
+        None,
+        form=OptionForm(metavar="FILE"),
+        help="prompt_embedding.safetensors of an earlier conversion: no text encoder is needed.",
+    )
+    fused: bool = setting(
+        False,
+        form=OptionForm(("--fused/--apart",)),
+        help="Write the base with the LoRA added to it, or the LoRA alone, referring to the base.",
+    )
+    dtype: Literal["bfloat16", "float32"] = setting("bfloat16", help="Number format of the weights.")
+    device: str = setting(
+        "auto",
+        form=OptionForm(metavar="TEXT"),
+        help="Where the text encoder is run, once: auto, cpu, cuda, cuda:N or mps.",
+    )
+    force: bool = setting(False, form=FORCE, help="Replace the folder if it exists.")
+
+
 @app.command()
-def convert(
-    lora: Annotated[
-        Path, typer.Argument(metavar="LORA", help="A LoRA of FLUX.2 (.safetensors), in BFL's or diffusers' names.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where to write the checkpoint.")],
-    base: Annotated[
-        str,
-        typer.Option(
-            metavar="BASE",
-            help="The FLUX.2-klein checkpoint: a folder, hub:owner/name, or its one file (flux-2-klein-base-4b.safetensors).",
-        ),
-    ],
-    parts: Annotated[
-        str | None,
-        typer.Option(metavar="FOLDER", help="Where vae/, text_encoder/ and tokenizer/ lie, if not beside the base's one file."),
-    ] = None,
-    prompt_embedding: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="prompt_embedding.safetensors of an earlier conversion: no text encoder is needed."),
-    ] = None,
-    fused: Annotated[
-        bool,
-        typer.Option(
-            "--fused/--apart", help="Write the base with the LoRA added to it, or the LoRA alone, referring to the base."
-        ),
-    ] = False,
-    dtype: Annotated[Literal["bfloat16", "float32"], typer.Option(help="Number format of the weights.")] = "bfloat16",
-    device: Annotated[
-        str, typer.Option(metavar="TEXT", help="Where the text encoder is run, once: auto, cpu, cuda, cuda:N or mps.")
-    ] = "auto",
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the folder if it exists.")] = False,
-) -> None:
+@with_options()
+def convert(options: Conversion) -> None:
     """Bring published LoRA weights at hand (such as FLUX FaceIR's) into a checkpoint folder that --model takes.
 
     Example: iconface-video models convert lora_weights.safetensors -o faceir --base black-forest-labs/FLUX.2-klein-base-4B
@@ -231,16 +241,17 @@ def convert(
     from iconface_video.models.registry import size_of
 
     model = convert_lora(
-        lora,
-        output,
-        BaseChoice(base, parts=parts),
-        prompts=Prompts(file=prompt_embedding),
-        fused=fused,
-        device=pick_device(device),
-        dtype=DTYPES[dtype],
-        overwrite=force,
+        options.lora,
+        options.output,
+        BaseChoice(options.base, parts=options.parts),
+        prompts=Prompts(file=options.prompt_embedding),
+        fused=options.fused,
+        device=pick_device(options.device),
+        dtype=DTYPES[options.dtype],
+        overwrite=options.force,
     )
-    typer.echo(f"{output}: {human_size(size_of(output))}, {'base and LoRA in one' if fused else 'base kept apart: ' + base}")
+    base = "base and LoRA in one" if options.fused else f"base kept apart: {options.base}"
+    typer.echo(f"{options.output}: {human_size(size_of(options.output))}, {base}")
     typer.echo(f"    prompt: {model.prompt.shape[1]} tokens; the text encoder is not needed any more")
     typer.echo("    It has no identity pathway: the person is told by reference pictures alone.")
 

@@ -3,98 +3,79 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import asdict, dataclass
-from fractions import Fraction
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from iconface_video.cli.display import counted, duration, make_display, print_json, print_rows, stoppable
-from iconface_video.cli.options import (
-    AsJson,
-    Overrides,
-    PersonFolders,
-    PresetName,
-    Quiet,
-    optional_seconds,
-    people,
-    present,
-    seconds,
-    settings_options,
-)
-from iconface_video.configs import DEFAULTS, load_preset
-from iconface_video.errors import UsageError
+from iconface_video.cli.options import existing, with_options
+from iconface_video.cli.shared_options import FORCE, Messages, Part, Photos
+from iconface_video.settings import OptionForm, RunSettings, setting
 
 if TYPE_CHECKING:
     from iconface_video.pipelines.estimate import Estimate
     from iconface_video.pipelines.finding import ReferenceChoice
     from iconface_video.session.report import RunReport
-    from iconface_video.settings import RunSettings
-    from iconface_video.types import VideoInfo
 
-_WHAT = "video"
 SECTIONS = ("render", "encode", "restore", "anchors", "survey", "read", "engine")
 """Of the settings that a run obeys."""
 
 
-@settings_options(*SECTIONS)
+@dataclass(frozen=True)
+class Files:
+    """What is read and what is written."""
+
+    input: Path = setting(form=OptionForm(metavar="INPUT", is_argument=True, read=existing("video")), help="The video.")
+    output: Path | None = setting(
+        None,
+        form=OptionForm(("--output", "-o"), "FILE"),
+        help="Where to write; NAME.restored.mp4 beside the input when not given.",
+    )
+
+
+@dataclass(frozen=True)
+class People(Photos):
+    """Who is in the video."""
+
+    people_file: Path | None = setting(
+        None,
+        form=OptionForm(("--people",), "FILE", read=existing("people file")),
+        help="A people.yaml that `people` wrote and you edited: who is who, who is skipped.",
+    )
+
+
+@dataclass(frozen=True)
+class Work:
+    """What may be replaced, and what is kept or written beside the output."""
+
+    force: bool = setting(False, form=FORCE, help="Replace the output if it exists.")
+    keep_work: bool = setting(False, help="Keep the restored faces, so that `render` can use them again.")
+    work: Path | None = setting(
+        None,
+        form=OptionForm(metavar="FOLDER"),
+        help="Where the restored faces lie meanwhile; beside the output if not given.",
+    )
+    fresh: bool = setting(False, help="Start over: forget what an unfinished run of this output left behind.")
+    report: bool = setting(
+        False,
+        help="Also write a page about the run: people, quality before and after, what was skipped, pictures. "
+        "NAME.report.html beside the output, or `--report FILE.html`.",
+    )
+    report_to: Path | None = setting(None, form=OptionForm(metavar="FILE"), help="As --report FILE.html.")
+
+
+@dataclass(frozen=True)
+class RunMessages(Messages):
+    """What is said; and whether more than that is done."""
+
+    dry_run: bool = setting(False, help="Check input and options, say what would be written, stop.")
+
+
+@with_options(*SECTIONS)
 def run(
-    context: typer.Context,
-    input: Annotated[Path, typer.Argument(metavar="INPUT", help="The video.")],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Where to write; NAME.restored.mp4 beside the input when not given."
-        ),
-    ] = None,
-    reference: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--reference", "-r", metavar="PHOTO", help="A photo of a person in the video; may be given more than once."
-        ),
-    ] = None,
-    person: PersonFolders = None,
-    people_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--people", metavar="FILE", help="A people.yaml that `people` wrote and you edited: who is who, who is skipped."
-        ),
-    ] = None,
-    preset: PresetName = DEFAULTS.name,
-    start: Annotated[str | None, typer.Option(metavar="TIME", help="Begin here: seconds or h:mm:ss.")] = None,
-    end: Annotated[str | None, typer.Option(metavar="TIME", help="Stop here: seconds or h:mm:ss.")] = None,
-    preview: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Only so many seconds, from --start or from the middle, into NAME.preview.mp4."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the output if it exists.")] = False,
-    keep_work: Annotated[
-        bool, typer.Option("--keep-work", help="Keep the restored faces, so that `render` can use them again.")
-    ] = False,
-    work: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Where the restored faces lie meanwhile; beside the output if not given."),
-    ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Start over: forget what an unfinished run of this output left behind.")
-    ] = False,
-    report: Annotated[
-        bool,
-        typer.Option(
-            "--report",
-            help="Also write a page about the run: people, quality before and after, what was skipped, pictures. "
-            "NAME.report.html beside the output, or `--report FILE.html`.",
-        ),
-    ] = False,
-    report_to: Annotated[Path | None, typer.Option("--report-to", metavar="FILE", help="As --report FILE.html.")] = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check input and options, say what would be written, stop.")
-    ] = False,
-    *,
-    overrides: Overrides,
+    context: typer.Context, files: Files, people: People, settings: RunSettings, part: Part, work: Work, messages: RunMessages
 ) -> None:
     """Restore the faces in a video.
 
@@ -115,68 +96,61 @@ def run(
 
       iconface-video run tape.mp4 --report
     """
-    settings = load_preset(preset).settings(overrides)
-    part = Part(optional_seconds(start), optional_seconds(end), None if preview is None else seconds(preview))
-    named = people(person or [])
-    photos = tuple(present(path, "reference photo") for path in reference or [])
-    present(input, _WHAT)
-    if people_file is not None:
-        present(people_file, "people file")
-
     from iconface_video.pipelines.finding import ReferenceChoice
     from iconface_video.video.output_plan import plan_output, usual_suffix
     from iconface_video.video.probe import probe
 
+    references = ReferenceChoice(people.reference, people.person, people.people_file)
     if part.preview is not None:
-        part, output = part.around(probe(input)), output or input.with_name(f"{input.stem}.preview{usual_suffix(input)}")
-    if dry_run:
-        return _dry_run(input, output, settings, ReferenceChoice(photos, named, people_file), part, force, work, as_json)
+        part = part.around(probe(files.input))
+        preview = files.input.with_name(f"{files.input.stem}.preview{usual_suffix(files.input)}")
+        files = replace(files, output=files.output or preview)
+    if messages.dry_run:
+        return _dry_run(files, references, settings, part, work, messages.as_json)
 
     from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
     from iconface_video.pipelines.restore import restore_video
 
-    observer = FaceObserver() if report or report_to is not None else None
-    page = report_to
+    observer = FaceObserver() if work.report or work.report_to is not None else None
+    page = work.report_to
     if observer is not None:
-        page = page or page_of(plan_output(probe(input), output, settings.encode, force=True).path)
-        check_page(page, force)
-    with stoppable(), make_display(quiet=quiet, as_json=as_json) as display:
+        page = page or page_of(plan_output(probe(files.input), files.output, settings.encode, force=True).path)
+        check_page(page, work.force)
+    with stoppable(), make_display(quiet=messages.quiet, as_json=messages.as_json) as display:
         done = restore_video(
-            input,
-            output,
+            files.input,
+            files.output,
             settings=settings,
-            references=ReferenceChoice(photos, named, people_file),
+            references=references,
             start=part.start,
             end=part.end,
-            force=force,
-            work=work,
-            keep_work=keep_work,
-            fresh=fresh,
+            force=work.force,
+            work=work.work,
+            keep_work=work.keep_work,
+            fresh=work.fresh,
             observer=observer,
             on_progress=display,
         )
     if observer is not None and page is not None:
         write_page(page, done, observer, settings, shlex.join(["iconface-video", *(context.obj or [])]))
-    if as_json:
+    if messages.as_json:
         print_json({**done.to_dict(), "page": page})
-    elif not quiet:
+    elif not messages.quiet:
         print_rows([*summary(done), *([("report", str(page))] if page else [])])
 
 
-def _dry_run(
-    input: Path,
-    output: Path | None,
-    settings: RunSettings,
-    references: ReferenceChoice,
-    part: Part,
-    force: bool,
-    work: Path | None,
-    as_json: bool,
-) -> None:
+def _dry_run(files: Files, references: ReferenceChoice, settings: RunSettings, part: Part, work: Work, as_json: bool) -> None:
     from iconface_video.pipelines.checks import dry_run
 
     found = dry_run(
-        input, output, settings=settings, references=references, start=part.start, end=part.end, force=force, work=work
+        files.input,
+        files.output,
+        settings=settings,
+        references=references,
+        start=part.start,
+        end=part.end,
+        force=work.force,
+        work=work.work,
     )
     if as_json:
         estimate = None if found.estimate is None else asdict(found.estimate)
@@ -204,28 +178,6 @@ def with_report_file(arguments: list[str]) -> list[str]:
         else:
             found.append(item.replace("--report=", "--report-to=", 1) if item.startswith("--report=") else item)
     return found
-
-
-@dataclass(frozen=True)
-class Part:
-    """What --start, --end and --preview ask for, in seconds."""
-
-    start: Fraction | None
-    end: Fraction | None
-    preview: Fraction | None
-
-    def __post_init__(self) -> None:
-        if self.preview is not None and self.end is not None:
-            raise UsageError("--preview and --end cannot be given together; use --start with either of them")
-        if self.preview is not None and self.preview <= 0:
-            raise UsageError("--preview must be more than 0 seconds")
-
-    def around(self, info: VideoInfo) -> Part:
-        """The previewed stretch, as start and end."""
-        wanted = self.preview or Fraction(0)
-        length = Fraction(info.duration_seconds or 0).limit_denominator(1000)
-        start = max(Fraction(0), (length - wanted) / 2) if self.start is None else self.start
-        return Part(start, start + wanted, None)
 
 
 def summary(report: RunReport) -> list[tuple[str, str]]:

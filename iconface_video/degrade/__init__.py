@@ -1,5 +1,7 @@
 """Synthetic damage: `degrade` for single pictures (the trainers' online mix), effects and presets for whole clips (`clip`, `film`, `codec`,
 `presets`), and both applied to files (`files`).
+
+Touch freely: new effects and presets. With care: what a strength means, since measurements at one strength are compared between releases.
 """
 
 from __future__ import annotations

@@ -12,9 +12,8 @@ import numpy as np
 
 from iconface_video.degrade import operations as op
 from iconface_video.errors import UsageError
+from iconface_video.settings import MAX_STRENGTH
 from iconface_video.types import UInt8
-
-MAX_STRENGTH = 20.0
 
 BUCKETS = ((0.0, 3.0), (3.0, 8.0), (8.0, 16.0))
 """Light, medium, severe: the paper's 0-3, 4-8, 9-16, closed up so that every strength can occur."""

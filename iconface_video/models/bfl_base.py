@@ -20,7 +20,8 @@ from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models import checkpoint_files as files
 from iconface_video.models.download import find_downloaded
 from iconface_video.models.hub import fetch
-from iconface_video.models.load_options import LoadOptions, quantization_config
+from iconface_video.models.load_options import quantization_config
+from iconface_video.settings import LoadSettings
 
 _PREFIX = "model.diffusion_model."
 _ROPE_AXES = 4
@@ -190,12 +191,12 @@ def described_base(folder: Path) -> Any:
         return checked_config(Flux2Transformer2DModel, config, folder)
 
 
-def load_base(folder: Path, dtype: torch.dtype, options: LoadOptions | None = None) -> Flux2Transformer2DModel:
+def load_base(folder: Path, dtype: torch.dtype, options: LoadSettings | None = None) -> Flux2Transformer2DModel:
     """A FLUX.2 backbone from diffusers' folder or BFL's file, every key checked beforehand."""
     if is_bfl_file(folder):
-        return _load_bfl(folder, dtype, options or LoadOptions())
+        return _load_bfl(folder, dtype, options or LoadSettings())
     check_base(folder)
-    quantization = quantization_config(options or LoadOptions(), dtype)
+    quantization = quantization_config(options or LoadSettings(), dtype)
     base: Any = Flux2Transformer2DModel.from_pretrained(
         str(folder), torch_dtype=dtype, use_safetensors=True, quantization_config=quantization
     )
@@ -203,7 +204,7 @@ def load_base(folder: Path, dtype: torch.dtype, options: LoadOptions | None = No
     return base
 
 
-def _load_bfl(path: Path, dtype: torch.dtype, options: LoadOptions) -> Flux2Transformer2DModel:
+def _load_bfl(path: Path, dtype: torch.dtype, options: LoadSettings) -> Flux2Transformer2DModel:
     if options.quantize != "none":
         raise UsageError(
             f"quantize={options.quantize} needs the base as diffusers writes it, {path} is one file: convert the LoRA with --fused"

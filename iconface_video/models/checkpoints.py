@@ -18,7 +18,7 @@ from functools import partial
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -34,12 +34,13 @@ from iconface_video.models.cascade import CascadeAutoencoder, CascadeSettings
 from iconface_video.models.conditioning import ConditioningSettings
 from iconface_video.models.download import PUBLISHED, prepared_folder
 from iconface_video.models.hub import fetch
-from iconface_video.models.load_options import LoadOptions, pick_device, pick_dtype, place
+from iconface_video.models.load_options import pick_device, pick_dtype, place
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder, PixelAutoencoderSettings
 from iconface_video.models.sampler import make_sigmas
 from iconface_video.models.traits import RestorerTraits
 from iconface_video.models.transformer import IConFaceTransformer
+from iconface_video.settings import LoadSettings
 from iconface_video.types import EMBEDDING_SIZE
 
 FORMAT_VERSION = 1
@@ -47,6 +48,10 @@ INDEX = "model_index.json"
 MODEL_CLASS = "IConFaceModel"
 ADAPTERS = Path("adapters") / "adapters.safetensors"
 T = TypeVar("T")
+
+
+LoraForm = Literal["fused", "apart"]
+"""A LoRA beside the backbone is added to its weights, or kept apart (training, peft)."""
 
 
 def embedded_folder() -> Path:
@@ -58,7 +63,8 @@ def load_model(
     source: str | Path = "embedded",
     device: str | torch.device = "cpu",
     dtype: str | None = None,
-    options: LoadOptions | None = None,
+    options: LoadSettings | None = None,
+    lora_form: LoraForm = "apart",
 ) -> IConFaceModel:
     """Load a model, in evaluation mode.
 
@@ -69,7 +75,7 @@ def load_model(
     Checksums are verified wherever the checkpoint comes with them (`save_model` writes them).
     Raises CheckpointError naming the file and the first wrong key.
     """
-    options = options or LoadOptions()
+    options = options or LoadSettings()
     if dtype is not None:
         options = dataclasses.replace(options, dtype=dtype)  # type: ignore[arg-type]
     target = pick_device(str(device))
@@ -80,7 +86,7 @@ def load_model(
     index = read_index(folder)
     traits = _from_json(RestorerTraits, index.get("traits"), folder / INDEX)
     number_format = pick_dtype(options.dtype, target, traits)
-    model = _assemble(folder, index, traits, options, number_format)
+    model = _assemble(folder, index, traits, options, number_format, lora_form)
     if not is_verified and not isinstance(model.autoencoder, LatentAutoencoder):
         _try_out(model, folder)
     return place(model, target, number_format, options)
@@ -167,7 +173,12 @@ def _from_json(kind: type[T], values: Any, path: Path) -> T:
 
 
 def _assemble(
-    folder: Path, index: Mapping[str, Any], traits: RestorerTraits, options: LoadOptions, dtype: torch.dtype
+    folder: Path,
+    index: Mapping[str, Any],
+    traits: RestorerTraits,
+    options: LoadSettings,
+    dtype: torch.dtype,
+    lora_form: LoraForm,
 ) -> IConFaceModel:
     base_folder = folder if index.get("base") is None else find_base(str(index["base"]), index.get("base_revision"))
     base_weights = base_folder if is_bfl_file(base_folder) else base_folder / "transformer"
@@ -179,7 +190,7 @@ def _assemble(
     transformer = IConFaceTransformer(base, conditioning)
     files.load_into(transformer.adapters, folder / ADAPTERS)
     if index.get("lora_rank"):
-        _load_lora(transformer, index, folder / "lora" / "lora.safetensors", options)
+        _load_lora(transformer, index, folder / "lora" / "lora.safetensors", options, lora_form)
     elif options.lora_scale != 1:
         raise UsageError(f"lora_scale is {options.lora_scale}, but model '{traits.name}' has no LoRA of its own: leave it out")
     own = folder / "autoencoder"
@@ -255,7 +266,9 @@ def _load_pixels(folder: Path, kind: Any) -> PixelAutoencoder | CascadeAutoencod
     return autoencoder
 
 
-def _load_lora(transformer: IConFaceTransformer, index: Mapping[str, Any], path: Path, options: LoadOptions) -> None:
+def _load_lora(
+    transformer: IConFaceTransformer, index: Mapping[str, Any], path: Path, options: LoadSettings, form: LoraForm
+) -> None:
     """Beside the backbone through peft, or added to its weights: the same function, faster, and peft is not needed."""
     rank, kinds = index["lora_rank"], index.get("lora_modules")
     alpha = index.get("lora_alpha") or rank
@@ -265,7 +278,7 @@ def _load_lora(transformer: IConFaceTransformer, index: Mapping[str, Any], path:
             f"{path}: holds LoRA of rank {sorted(ranks)}, {INDEX} says {rank!r}. They do not belong together."
         )
     targets = lora.TARGETS if kinds is None else lora.kinds_pattern(map(str, kinds))
-    is_fused = options.lora == "fused" and options.quantize == "none"
+    is_fused = form == "fused" and options.quantize == "none"
     expected = lora.expected_state(transformer, rank, targets)
     files.check_shapes(files.read_shapes(path), expected, path)
     state = files.read_tensors(path, expected)

@@ -1,10 +1,9 @@
-"""Memory and speed: what torch and diffusers offer, as one frozen set of options."""
+"""Memory and speed: `LoadSettings` applied with what torch and diffusers offer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -12,26 +11,9 @@ from iconface_video.errors import UsageError
 from iconface_video.models.autoencoder import LatentAutoencoder
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.traits import RestorerTraits
-from iconface_video.settings import Validated, setting
+from iconface_video.settings import LoadSettings, nearest
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-@dataclass(frozen=True)
-class LoadOptions(Validated):
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = setting("auto", help="Number format of the model.")
-    compile: bool = setting(False, help="torch.compile the transformer's blocks: slow first call, faster afterwards.")
-    compile_backend: str = setting("inductor", help="Backend of torch.compile.")
-    attention_backend: str | None = setting(None, help="diffusers' attention backend (native, flash, sage, xformers ...).")
-    offload: bool = setting(False, help="Keep the weights in main memory and bring each layer to the device when it is run.")
-    quantize: Literal["none", "int8", "nf4"] = setting(
-        "none", help="Backbone's weights in 8 bit (torchao) or 4 bit (bitsandbytes)."
-    )
-    lora: Literal["fused", "apart"] = setting(
-        "apart", help="A LoRA beside the backbone: added to its weights, or kept apart (training, peft)."
-    )
-    lora_scale: float = setting(1.0, low=0.0, high=2.0, help="How much of a model's LoRA acts.")
-    vae_tiling: bool = setting(False, help="Encode and decode latents in tiles (large crops in little memory).")
 
 
 def pick_device(name: str) -> torch.device:
@@ -74,7 +56,7 @@ def pick_dtype(name: str, device: torch.device, traits: RestorerTraits) -> torch
     return DTYPES[name]
 
 
-def quantization_config(options: LoadOptions, dtype: torch.dtype) -> Any:
+def quantization_config(options: LoadSettings, dtype: torch.dtype) -> Any:
     """For diffusers' `from_pretrained`; None without quantisation. UsageError where the package is missing."""
     if options.quantize == "none":
         return None
@@ -95,7 +77,7 @@ def quantization_config(options: LoadOptions, dtype: torch.dtype) -> Any:
         raise UsageError(f"quantize={options.quantize} needs the {package} package ({error}): pip install {package}") from None
 
 
-def place(model: IConFaceModel, device: torch.device, dtype: torch.dtype, options: LoadOptions) -> IConFaceModel:
+def place(model: IConFaceModel, device: torch.device, dtype: torch.dtype, options: LoadSettings) -> IConFaceModel:
     """Bring a loaded model to its device and number format and apply the other options."""
     model.compute_dtype = dtype
     is_latent = isinstance(model.autoencoder, LatentAutoencoder)
@@ -111,13 +93,21 @@ def place(model: IConFaceModel, device: torch.device, dtype: torch.dtype, option
         model.autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if options.vae_tiling:
         if not isinstance(model.autoencoder, LatentAutoencoder):
-            raise UsageError(f"model '{model.traits.name}' has no latent autoencoder: leave vae_tiling out")
+            raise UsageError(f"model '{model.traits.name}' has no latent autoencoder: leave `vae_tiling` out")
         model.autoencoder.vae.enable_tiling()
     if options.attention_backend:
         _set_attention_backend(model, options.attention_backend)
     if options.compile:
+        _check_backend(options.compile_backend)
         model.transformer.base.compile_repeated_blocks(backend=options.compile_backend, dynamic=True)
     return model.eval()
+
+
+def _check_backend(name: str) -> None:
+    """Now, and not when the first face is restored."""
+    known = torch.compiler.list_backends(exclude_tags=())
+    if name not in known:
+        raise UsageError(f"`compile_backend` is '{name}', which torch does not have here.{nearest(name, known)}")
 
 
 def _set_attention_backend(model: IConFaceModel, name: str) -> None:

@@ -31,8 +31,8 @@ from iconface_video.models import checkpoint_files as files
 from iconface_video.models.bfl_base import described_base, find_base, is_bfl_file
 from iconface_video.models.checkpoints import INDEX, find_checkpoint, read_index
 from iconface_video.models.conditioning import ConditioningSettings
-from iconface_video.models.load_options import LoadOptions
 from iconface_video.models.transformer import IConFaceTransformer
+from iconface_video.settings import LoadSettings
 
 
 @dataclass(frozen=True)
@@ -290,11 +290,11 @@ def _plain(config: Any) -> dict[str, Any]:
 class Fit:
     """How a model is loaded, and what a person is told of it."""
 
-    options: LoadOptions
+    options: LoadSettings
     note: str
 
 
-def fit(needs: Needs, options: LoadOptions, free_bytes: int, device: str) -> Fit:
+def fit(needs: Needs, options: LoadSettings, free_bytes: int, device: str) -> Fit:
     """Keep what was asked for where it fits; where nothing was asked for and it does not, keep the weights in main memory.
 
     UsageError where no way fits. The batch stays as it is: results depend on it.

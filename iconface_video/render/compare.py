@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from iconface_video.render.compare_settings import CompareSettings
 from iconface_video.render.fit import Canvas
-from iconface_video.settings import Validated, setting
 from iconface_video.types import Float32, Frame
 from iconface_video.video.color import blend_rgb, grow_box
 
@@ -95,24 +95,6 @@ _LEAST_TOLERANCE = Fraction(1, 1000)
 """Matroska counts milliseconds: a frame may seem to begin so much later than in the file that it was made from."""
 
 
-@dataclass(frozen=True)
-class CompareSettings(Validated):
-    """How two videos are shown together."""
-
-    mode: Literal["side", "stack", "wipe", "blink"] = setting(
-        "side", help="Beside each other, above each other, A left and B right of a divider, or in turns."
-    )
-    divider: float | None = setting(
-        None, low=0, high=1, help="Where the divider of a wipe stands (0 left, 1 right); it moves to and fro when not given."
-    )
-    period: float = setting(
-        4.0, low=0.1, high=600, help="Seconds in which the divider goes and returns, or A and B are shown once."
-    )
-    moments: int = setting(
-        6, low=1, high=60, help="Stills in the HTML page: of each of so many parts, where A and B differ most."
-    )
-
-
 class Pair(NamedTuple):
     """What is shown at one time."""
 
@@ -174,7 +156,7 @@ class Composer:
             return self._joined(self._labeled(a, 0), self._labeled(b, 1), axis=1 if mode == "side" else 0)
         if mode == "wipe":
             return self._wiped(a, b, self._divider_at(float(seconds)))
-        half = self._settings.period / 2
+        half = self._settings.period_seconds / 2
         which = int(float(seconds) / half + 1e-9) % 2
         return self._labeled(a, 0) if which == 0 else self._timed(self._labeled(b, 1), a)
 
@@ -194,7 +176,7 @@ class Composer:
         """Column, px, between chroma samples. It begins at the right, where A is seen alone, and rests a little at both ends."""
         share = self._settings.divider
         if share is None:
-            share = 0.5 + 0.5 * math.cos(2 * math.pi * seconds / self._settings.period)
+            share = 0.5 + 0.5 * math.cos(2 * math.pi * seconds / self._settings.period_seconds)
         across = 1 << self._canvas.layout.chroma_shift[0]
         return round(share * self._canvas.width / across) * across
 

@@ -16,7 +16,7 @@ import torch
 from iconface_video.models.autoencoder import LatentAutoencoder
 from iconface_video.models.checkpoints import checkpoint_traits, load_model
 from iconface_video.models.context import ReferenceContext
-from iconface_video.models.load_options import LoadOptions, pick_device, pick_dtype
+from iconface_video.models.load_options import pick_device, pick_dtype
 from iconface_video.models.memory_plan import Architecture, Fit, architecture_of, fit, restore_needs
 from iconface_video.models.model import IConFaceModel
 from iconface_video.restore.framing import Framing
@@ -37,7 +37,7 @@ def free_bytes(device: torch.device) -> int | None:
     return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else None
 
 
-def fitting_options(settings: RestoreSettings, options: LoadOptions) -> Fit | None:
+def fitting_options(settings: RestoreSettings) -> Fit | None:
     """How a full-size model is loaded on a GPU; None where there is nothing to plan. Raises UsageError where it cannot fit."""
     device = pick_device(settings.device)
     free = free_bytes(device)
@@ -45,7 +45,7 @@ def fitting_options(settings: RestoreSettings, options: LoadOptions) -> Fit | No
     if free is None or architecture is None:
         return None
     traits = checkpoint_traits(settings.model)
-    dtype = pick_dtype(options.dtype, device, traits)
+    dtype = pick_dtype(settings.dtype, device, traits)
     needs = restore_needs(
         architecture,
         size=settings.crop_size or max(traits.crop_sizes),
@@ -53,9 +53,9 @@ def fitting_options(settings: RestoreSettings, options: LoadOptions) -> Fit | No
         batch=settings.batch,
         guided=(settings.guidance_scale or traits.default_guidance) > 1,
         dtype=dtype,
-        quantize=options.quantize,
+        quantize=settings.quantize,
     )
-    return fit(needs, options, free, str(device))
+    return fit(needs, settings, free, str(device))
 
 
 @torch.inference_mode()
@@ -212,18 +212,12 @@ def _about(model: IConFaceModel, source: str) -> tuple[str, ...]:
 
 def load_face_model(settings: RestoreSettings) -> IConFaceRestorer:
     """Load what the settings name. Raises CheckpointError, or UsageError for a device or number format that is not there."""
-    options = LoadOptions(
-        settings.dtype,
-        compile=settings.compile,
-        quantize=settings.quantize,
-        offload=settings.offload,
-        lora="fused",
-        lora_scale=settings.lora_scale,
-    )
     start = None
     if settings.start_sigma < 1 and settings.start_from != INPUT:
         own = RestoreSettings(settings.start_from, seed=settings.seed, device=settings.device)
         start = IConFaceRestorer(load_model(settings.start_from, settings.device), own)
-    fitting = fitting_options(settings, options)  # before billions of weights are read
-    model = load_model(settings.model, settings.device, options=options if fitting is None else fitting.options)
+    fitting = fitting_options(settings)  # before billions of weights are read
+    model = load_model(
+        settings.model, settings.device, options=settings if fitting is None else fitting.options, lora_form="fused"
+    )
     return IConFaceRestorer(model, settings, start, () if fitting is None else (fitting.note,))

@@ -11,13 +11,12 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from iconface_video.settings import NoiseKind
 from iconface_video.types import Float32, Float64, TrackKey
 
-NoiseKind = Literal["independent", "fixed", "mixed", "progressive", "warped"]
 Shape = tuple[int, int, int]
 """(channels, height, width) of one frame's noise."""
 

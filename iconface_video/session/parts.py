@@ -14,7 +14,7 @@ from typing import Any
 from iconface_video.restore.model import FaceModel, ModelFacts
 from iconface_video.session.clip import Clip
 from iconface_video.session.fingerprint import hash_anchors, hash_file, hash_folder, hash_survey, library_versions
-from iconface_video.settings import AnchorSettings, ReadSettings, RestoreSettings, RunSettings
+from iconface_video.settings import AnchorSettings, ReadSettings, RestoreSettings, RunSettings, recorded
 from iconface_video.types import IdentityAnchor, Survey
 
 EMBEDDED = "embedded"
@@ -70,7 +70,7 @@ def restore_parts(
     settings: RestoreSettings,
 ) -> dict[str, Any]:
     """weights: hash of the model's files, where they are known. The model's `identity` is part of it, where it has one."""
-    wanted = {name: value for name, value in asdict(settings).items() if name not in _HOW_NOT_WHAT}
+    wanted = {name: value for name, value in recorded(settings).items() if name not in _HOW_NOT_WHAT}
     return {
         **source,
         "survey": hash_survey(survey),

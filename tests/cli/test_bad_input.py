@@ -175,6 +175,7 @@ LATE = [
     (["--device", "cuda:99"], "device 'cuda:99' is not there"),
     (["--device", "cpu,cpu", "--engine", "local"], "the local engine uses one device"),
     (["--model", "no/model"], "write hub:no/model"),
+    (["--vae-tiling"], "has no latent autoencoder: leave --vae-tiling out"),
     (["--crop-size", "100"], "takes multiples of 16 px, such as 96 or 112"),
     (["--dtype", "float16"], "was tested with float32"),
     (["--max-memory", "0"], "max_memory is '0'"),

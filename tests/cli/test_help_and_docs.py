@@ -56,7 +56,7 @@ def shell_lines(text: str) -> list[str]:
     return [call for call in calls if call.startswith("iconface-video ")]
 
 
-PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 DOCUMENTED = sorted({line for page in PAGES for line in shell_lines(page.read_text(encoding="utf-8"))})
 
 
@@ -93,3 +93,24 @@ def test_help_is_light():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+
+
+def test_three_hops_lead_to_the_line_that_decides():
+    """README -> docs/architecture.md -> a function -> a line: each is there, word for word."""
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    house = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert "docs/architecture.md" in README.read_text(encoding="utf-8").partition("## How it works")[2]
+    hops = re.findall(r"room \*\*(\w+)\*\* \| `(\S+)`, `(\w+)` \| `(.+?)` \|", guide)
+    assert len(hops) == 3
+    for room, file, function, line in hops:
+        (paragraph,) = (text for text in house.split("\n\n") if text.startswith(f"**{room}** "))
+        assert function in paragraph
+        body = (ROOT / file).read_text(encoding="utf-8").partition(f"def {function}(")[2]
+        assert line in body.partition("\ndef ")[0]
+
+
+def test_the_order_of_the_rooms_names_every_room():
+    house = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (order,) = (block for block in re.findall(r"```text\n(.*?)```", house, re.DOTALL) if "| lab" in block)
+    rooms = {path.parent.name for path in (ROOT / "iconface_video").glob("*/__init__.py")} - {"weights"}
+    assert set(order.replace("|", " ").split()) == rooms | {"configs", "pipelines"}

@@ -9,7 +9,7 @@ import pytest
 from iconface_video.cli.main import main
 from iconface_video.configs import load_preset, preset_names, to_yaml
 from iconface_video.errors import InputError, UsageError
-from iconface_video.settings import RunSettings
+from iconface_video.settings import RestoreSettings, RunSettings
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -55,6 +55,14 @@ def test_wrong_presets_name_file_and_remedy(text, sentence, tmp_path):
     with pytest.raises(UsageError, match=sentence) as caught:
         load_preset(str(path))
     assert str(path) in str(caught.value)
+
+
+def test_how_a_model_is_loaded_still_stands_under_restore(tmp_path):
+    """Its settings have a class of their own; files of the user's name them where they always were."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("restore:\n  dtype: float16\n  compile: true\n  quantize: int8\n  offload: true\n  lora_scale: 0.5\n")
+    chosen = load_preset(str(path)).settings().restore
+    assert chosen == RestoreSettings(dtype="float16", compile=True, quantize="int8", offload=True, lora_scale=0.5)
 
 
 def test_missing_preset_file(tmp_path):

@@ -8,15 +8,9 @@ import numpy as np
 import pytest
 
 from iconface_video.errors import UsageError
-from iconface_video.lab.evaluate.face_protocol import (
-    FaceEvaluation,
-    FaceProtocol,
-    Level,
-    load_held_out,
-    parse_levels,
-    parse_references,
-)
+from iconface_video.lab.evaluate.face_protocol import FaceProtocol, load_held_out
 from iconface_video.lab.evaluate.face_rows import TableRow, main_row
+from iconface_video.lab.evaluate.face_settings import FaceEvaluation, Level, parse_levels, parse_references
 
 
 @pytest.fixture

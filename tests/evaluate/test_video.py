@@ -66,9 +66,11 @@ def evaluate(clip: Path, out: Path, model: Inventor, *variants: str, seconds: st
         variants=parse_variants(variants),
         seconds=Fraction(seconds),
         size=128,
+        settings=SETTINGS,
+        against=against,
         identity="embedded",
     )
-    return evaluate_video(choice, out, settings=SETTINGS, model=model, embed=grey, against=against)
+    return evaluate_video(choice, out, model=model, embed=grey)
 
 
 @pytest.fixture(scope="module")

@@ -25,13 +25,13 @@ from iconface_video.models.checkpoints import load_model
 from iconface_video.models.conditioning import grid_positions, text_positions
 from iconface_video.models.convert import BaseChoice, Prompts, convert_lora
 from iconface_video.models.download import FACEIR_PROMPT
-from iconface_video.models.load_options import LoadOptions
 from iconface_video.models.prompt import encode_prompts
+from iconface_video.settings import LoadSettings
 from tests.models.published_form import lora_state, write_klein, write_lora
 from tests.models.tiny_models import TINY
 
-FUSED = LoadOptions(dtype="float32", lora="fused")
-APART = LoadOptions(dtype="float32", lora="apart")
+FUSED: dict[str, Any] = {"dtype": "float32", "lora_form": "fused"}
+APART: dict[str, Any] = {"dtype": "float32", "lora_form": "apart"}
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +113,10 @@ def test_bit_equal_to_diffusers_with_the_lora_merged(converted: Path, klein: Pat
     given = sequence(references)
     expected = by_diffusers(with_merged_lora(klein, lora), given)
     anchor = torch.nn.functional.normalize(torch.ones(2, 512))
-    model = load_model(converted, options=FUSED)
+    model = load_model(converted, **FUSED)
     assert torch.equal(by_ours(model, given, anchor), expected)  # the anchor is there, the pathway is not
     assert torch.equal(by_ours(model, given, None), expected)
-    torch.testing.assert_close(by_ours(load_model(converted, options=APART), given, anchor), expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(by_ours(load_model(converted, **APART), given, anchor), expected, rtol=1e-3, atol=1e-4)
     plain = by_diffusers(Flux2Transformer2DModel.from_pretrained(klein / "transformer"), given)
     assert not torch.allclose(plain, expected, atol=1e-3)
     assert model.transformer.settings.is_plain
@@ -128,7 +128,7 @@ def test_the_lora_acts_as_much_as_it_is_told_to(converted: Path, klein: Path, lo
     given = sequence(1)
     expected = by_diffusers(with_merged_lora(klein, lora, scale), given)
     for way in ("fused", "apart"):
-        model = load_model(converted, options=LoadOptions("float32", lora=way, lora_scale=scale))  # type: ignore[arg-type]
+        model = load_model(converted, options=LoadSettings(dtype="float32", lora_scale=scale), lora_form=way)  # type: ignore[arg-type]
         torch.testing.assert_close(by_ours(model, given, None), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -136,9 +136,9 @@ def test_alpha_scales(klein: Path, converted: Path, tmp_path: Path) -> None:
     lora = write_lora(tmp_path / "weak.safetensors", lora_state(TINY, alpha=2))
     prompts = Prompts(file=converted / "prompt_embedding.safetensors")
     convert_lora(lora, tmp_path / "weak", BaseChoice(str(klein)), prompts=prompts, dtype=torch.float32)
-    half = load_model(converted, options=LoadOptions("float32", lora="fused", lora_scale=0.5))
+    half = load_model(converted, options=LoadSettings(lora_scale=0.5), **FUSED)
     for options in (FUSED, APART):
-        found = load_model(tmp_path / "weak", options=options)
+        found = load_model(tmp_path / "weak", **options)
         torch.testing.assert_close(by_ours(found, sequence(0), None), by_ours(half, sequence(0), None), rtol=1e-4, atol=1e-5)
 
 
@@ -148,19 +148,19 @@ def test_one_file_of_a_base_gives_the_same_bits_as_its_folder(klein: Path, lora:
     convert_lora(lora, tmp_path / "model", BaseChoice(str(own / "flux-2-klein-base-tiny.safetensors")), dtype=torch.float32)
     for part in ("vae", "text_encoder", "tokenizer"):
         shutil.rmtree(own / part)  # the folder has its own autoencoder and prompt; the backbone alone is referred to
-    one, other = (load_model(folder, options=FUSED) for folder in (tmp_path / "model", converted))
+    one, other = (load_model(folder, **FUSED) for folder in (tmp_path / "model", converted))
     assert torch.equal(by_ours(one, sequence(1), None), by_ours(other, sequence(1), None))
     assert torch.equal(one.prompt, other.prompt)
     (own / "flux-2-klein-base-tiny.safetensors").unlink()
     with pytest.raises(
         CheckpointError, match=r"flux-2-klein-base-tiny\.safetensors: the base model of this checkpoint is not there"
     ):
-        load_model(tmp_path / "model", options=FUSED)
+        load_model(tmp_path / "model", **FUSED)
 
 
 def test_the_prompt_is_theirs_embedded_once(klein: Path, converted: Path) -> None:
     prompt, negative = encode_prompts(klein, (FACEIR_PROMPT, ""), "cpu")
-    model = load_model(converted, options=FUSED)
+    model = load_model(converted, **FUSED)
     assert torch.equal(model.prompt, prompt)
     assert model.negative_prompt is not None
     assert torch.equal(model.negative_prompt, negative)
@@ -177,8 +177,8 @@ def test_convert_on_the_command_line(way: str, klein: Path, lora: Path, converte
     assert result.exit_code == 0
     assert "no identity pathway" in result.output
     assert (folder / "transformer").is_dir() is (way == "--fused")
-    found = load_model(folder, options=FUSED if way == "--apart" else LoadOptions("float32"))
-    expected = load_model(converted, options=FUSED)
+    found = load_model(folder, **(FUSED if way == "--apart" else APART))
+    expected = load_model(converted, **FUSED)
     assert torch.equal(by_ours(found, sequence(1), None), by_ours(expected, sequence(1), None))
 
 
@@ -233,7 +233,7 @@ def test_a_base_of_the_hub_is_referred_to_by_name_and_its_text_encoder_fetched(
     convert_lora(lora, tmp_path / "model", BaseChoice("hub:someone/tiny-klein"), dtype=torch.float32)
     assert json.loads((tmp_path / "model" / "model_index.json").read_text())["base"] == "hub:someone/tiny-klein"
     assert len(asked) == 2  # weights, and what embedding the prompt takes
-    found, expected = (load_model(folder, options=FUSED) for folder in (tmp_path / "model", converted))
+    found, expected = (load_model(folder, **FUSED) for folder in (tmp_path / "model", converted))
     assert torch.equal(found.prompt, expected.prompt)
     assert torch.equal(by_ours(found, sequence(0), None), by_ours(expected, sequence(0), None))
 
@@ -242,4 +242,4 @@ def test_a_lora_scale_is_refused_where_there_is_no_lora(klein: Path, lora: Path,
     prompts = Prompts(file=converted / "prompt_embedding.safetensors")
     convert_lora(lora, tmp_path / "fused", BaseChoice(str(klein)), prompts=prompts, fused=True, dtype=torch.float32)
     with pytest.raises(UsageError, match="has no LoRA of its own"):
-        load_model(tmp_path / "fused", options=LoadOptions("float32", lora_scale=0.5))
+        load_model(tmp_path / "fused", options=LoadSettings(dtype="float32", lora_scale=0.5))

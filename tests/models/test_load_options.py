@@ -8,10 +8,11 @@ import torch
 
 from iconface_video.errors import UsageError
 from iconface_video.models.checkpoints import load_model
-from iconface_video.models.load_options import LoadOptions, has_fast_bfloat16, pick_device, pick_dtype
+from iconface_video.models.load_options import has_fast_bfloat16, pick_device, pick_dtype
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.saving import save_model
 from iconface_video.models.traits import RestorerTraits
+from iconface_video.settings import LoadSettings
 from tests.models.tiny_models import tiny_latent_model, tiny_pixel_model
 
 
@@ -41,23 +42,23 @@ def exact(latent: Path) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("options", "tolerance"),
     [
-        (LoadOptions(dtype="bfloat16"), 0.1),
-        (LoadOptions(dtype="float16"), 0.02),
-        (LoadOptions(dtype="float32", attention_backend="_native_math"), 1e-4),
-        (LoadOptions(dtype="float32", compile=True, compile_backend="eager"), 1e-4),
-        (LoadOptions(dtype="float32", offload=True), 1e-6),
+        (LoadSettings(dtype="bfloat16"), 0.1),
+        (LoadSettings(dtype="float16"), 0.02),
+        (LoadSettings(dtype="float32", attention_backend="_native_math"), 1e-4),
+        (LoadSettings(dtype="float32", compile=True, compile_backend="eager"), 1e-4),
+        (LoadSettings(dtype="float32", offload=True), 1e-6),
     ],
     ids=["bfloat16", "float16", "attention backend", "compile", "offload"],
 )
 def test_options_change_speed_and_memory_not_the_picture(
-    latent: Path, exact: torch.Tensor, options: LoadOptions, tolerance: float
+    latent: Path, exact: torch.Tensor, options: LoadSettings, tolerance: float
 ) -> None:
     out = restore(load_model(latent, options=options))
     assert (out - exact).norm() <= tolerance * exact.norm()
 
 
 def test_tiling_works_on_parts_of_the_picture(latent: Path, exact: torch.Tensor) -> None:
-    model = load_model(latent, options=LoadOptions(dtype="float32", vae_tiling=True))
+    model = load_model(latent, options=LoadSettings(dtype="float32", vae_tiling=True))
     sizes: list[int] = []
     model.autoencoder.vae.decoder.register_forward_pre_hook(lambda _, args: sizes.append(args[0].shape[-1]))
     out = restore(model)
@@ -68,7 +69,7 @@ def test_tiling_works_on_parts_of_the_picture(latent: Path, exact: torch.Tensor)
 
 def test_quantised_base_restores_about_the_same(latent: Path, exact: torch.Tensor) -> None:
     pytest.importorskip("torchao")
-    model = load_model(latent, options=LoadOptions(dtype="float32", quantize="int8"))
+    model = load_model(latent, options=LoadSettings(dtype="float32", quantize="int8"))
     kinds = {type(p.data).__name__ for p in model.transformer.base.parameters()}
     assert kinds != {"Tensor", "Parameter"}
     assert (restore(model) - exact).norm() < 0.1 * exact.norm()
@@ -76,14 +77,16 @@ def test_quantised_base_restores_about_the_same(latent: Path, exact: torch.Tenso
 
 def test_missing_packages_and_wrong_options_are_named(latent: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="attention_backend 'warp' cannot be used"):
-        load_model(latent, options=LoadOptions(attention_backend="warp"))
+        load_model(latent, options=LoadSettings(attention_backend="warp"))
     save_model(tiny_pixel_model(), tmp_path / "pixel")
     with pytest.raises(UsageError, match="has no latent autoencoder"):
-        load_model(tmp_path / "pixel", options=LoadOptions(vae_tiling=True))
+        load_model(tmp_path / "pixel", options=LoadSettings(vae_tiling=True))
     with pytest.raises(UsageError, match="tested with float32, bfloat16, not with float16"):
         load_model(tmp_path / "pixel", dtype="float16")
+    with pytest.raises(UsageError, match=r"`compile_backend` is 'inducter'.*Did you mean 'inductor'"):
+        load_model(latent, options=LoadSettings(compile=True, compile_backend="inducter"))
     with pytest.raises(UsageError, match="quantize is 'int3'"):
-        LoadOptions(quantize="int3")  # type: ignore[arg-type]
+        LoadSettings(quantize="int3")  # type: ignore[arg-type]
 
 
 def test_number_format_is_chosen_by_what_the_processor_does_fast(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,12 +11,11 @@ import torch
 from iconface_video.errors import UsageError
 from iconface_video.models.convert import TOKENS_ALONE, BaseChoice, Prompts, convert_lora
 from iconface_video.models.full_size import KLEIN_4B_BASE
-from iconface_video.models.load_options import LoadOptions
 from iconface_video.models.memory_plan import RESERVE, Architecture, architecture_of, cost_of, fit, restore_needs
 from iconface_video.restore import iconface
 from iconface_video.restore import iconface as expected
 from iconface_video.restore.iconface import expected_time, load_face_model, measured_speed
-from iconface_video.settings import RestoreSettings
+from iconface_video.settings import LoadSettings, RestoreSettings
 from tests.models.published_form import lora_state, write_klein, write_lora
 from tests.models.tiny_models import TINY, tiny_vae
 
@@ -71,13 +70,13 @@ def test_what_is_done_with_the_memory_that_is_free() -> None:
     needs = restore_needs(SMALL, size=64, batch=2)
     plain, offloaded = needs.bytes(False), needs.bytes(True)
     assert offloaded < plain
-    asked = LoadOptions()
+    asked = LoadSettings()
     assert fit(needs, asked, plain, "cuda:0").options == asked
     chosen = fit(needs, asked, offloaded, "cuda:0")
     assert chosen.options.offload
     assert "its weights stay in main memory" in chosen.note
     with pytest.raises(UsageError, match=r"at 2 faces per call, cuda:0 has .* free\. With --offload and --batch 1"):
-        fit(needs, LoadOptions(quantize="int8"), offloaded, "cuda:0")
+        fit(needs, LoadSettings(quantize="int8"), offloaded, "cuda:0")
     with pytest.raises(UsageError, match="Even --offload and --batch 1 take about"):
         fit(needs, asked, RESERVE, "cuda:0")
 

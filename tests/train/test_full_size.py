@@ -25,7 +25,6 @@ from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.models.checkpoints import load_model, read_index
 from iconface_video.models.convert import BaseChoice, Prompts, convert_lora
 from iconface_video.models.download import FACEIR_TRAITS
-from iconface_video.models.load_options import LoadOptions
 from iconface_video.models.model import IConFaceModel
 from tests.models.published_form import lora_state, write_klein, write_lora
 from tests.models.tiny_models import TINY
@@ -86,7 +85,7 @@ def restored(model: IConFaceModel) -> torch.Tensor:
 def test_new_pathways_change_nothing_until_they_are_trained(faceir: Path) -> None:
     start = load_start(str(faceir), "no")
     assert not start.transformer.settings.is_plain
-    plain = load_model(faceir, options=LoadOptions("float32", lora="apart"))
+    plain = load_model(faceir, dtype="float32")
     assert torch.equal(restored(start), restored(plain))
     trainable = {name for name, p in start.named_parameters() if p.requires_grad}
     assert {".adapters." in name or ".lora_" in name for name in trainable} == {True}

@@ -13,7 +13,7 @@ from iconface_video.faces.identity_encoder import load_identity_encoder
 from iconface_video.lab.train.data import FaceMixer, FaceSet, MixSettings
 from iconface_video.lab.train.pipeline import _freeze
 from iconface_video.lab.train.refiner import RefinerTask, Window
-from iconface_video.lab.train.restorer import RestorerTask
+from iconface_video.lab.train.restorer import RestorerTask, TaskParts
 from iconface_video.lab.train.trainer import Trainer, TrainSettings
 from iconface_video.lab.train.validation import ValidationSet
 from iconface_video.learn.loss_settings import LossSettings
@@ -64,12 +64,13 @@ def test_each_pass_learns_by_itself(faces: dict[str, FaceSet], tmp_path: Path, k
     mixer = FaceMixer(faces["train"], MixSettings(sizes=(size,), batches=(2,), reference_shares=(0.2, 0.8), pair_share=0.5))
     held_out = ValidationSet.build(faces["val"], size, 1, (6.0,))
     encoder = load_identity_encoder("embedded", "cpu")
+    parts = TaskParts(mixer, held_out, LOSSES, encoder, workers=0)
     task: RestorerTask
     if kind == "coarse":
-        task = RestorerTask(model, mixer, held_out, LOSSES, encoder, workers=0)
+        task = RestorerTask(model, parts)
         _freeze(model, ("transformer", "prompt", "autoencoder.coarse.encoder", "autoencoder.refiner"))
     else:
-        task = RefinerTask(model, mixer, held_out, LOSSES, encoder, workers=0, patch=64)
+        task = RefinerTask(model, parts, patch=64)
     networks = model.autoencoder
     assert isinstance(networks, CascadeAutoencoder)
     before = {name: weight.clone() for name, weight in model.state_dict().items()}

@@ -17,7 +17,7 @@ from iconface_video.faces.identity_encoder import load_identity_encoder
 from iconface_video.faces.pixels import to_tensor
 from iconface_video.lab.train.autoencoder import DOOR_RATE, SCALAR_RATE
 from iconface_video.lab.train.data import FaceMixer, FaceSet, FaceSettings, MixSettings
-from iconface_video.lab.train.restorer import RestorerTask
+from iconface_video.lab.train.restorer import RestorerTask, TaskParts
 from iconface_video.lab.train.trainer import Trainer, TrainSettings
 from iconface_video.lab.train.validation import ValidationSet
 from iconface_video.learn.loss_settings import LossSettings
@@ -71,7 +71,7 @@ def trained(
     held_out = ValidationSet.build(faces["val"], 32, 2, (6.0,))
     losses = LossSettings(stage=request.param, steps=2, identity=0.3, truth_identity=0.1, adversarial=0.01, steady=0.5)
     losses = replace(losses, spread=0.5 if losses.stage == "few_step" else 0.0)
-    task = RestorerTask(small_model(), mixer, held_out, losses, load_identity_encoder("embedded", "cpu"), workers=0)
+    task = RestorerTask(small_model(), TaskParts(mixer, held_out, losses, load_identity_encoder("embedded", "cpu"), workers=0))
     settings = TrainSettings(
         max_steps=STEPS,
         optimizer="muon",
@@ -179,7 +179,7 @@ def test_spread_teaches_to_listen_to_the_noise(faces: dict[str, FaceSet], tmp_pa
     settings = TrainSettings(max_steps=25, learning_rate=3e-3, warmup_steps=1, validate_every=99, precision="no", cpu=True)
     heard = []
     for spread in (0.0, 1.0):
-        task = RestorerTask(small_model(), mixer, held_out, LossSettings("few_step", spread=spread), None, workers=0)
+        task = RestorerTask(small_model(), TaskParts(mixer, held_out, LossSettings("few_step", spread=spread), None, workers=0))
         Trainer(task, settings, tmp_path / str(spread)).run()
         source, one = to_tensor(mixer.batch(1, 1).source), torch.Generator().manual_seed(1)
         noise, sigma = torch.randn(2, *source.shape, generator=one), torch.ones(len(source))

@@ -5,17 +5,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from iconface_video.cli.display import print_json, print_rows
+from iconface_video.cli.options import with_options
+from iconface_video.cli.shared_options import JsonFlag
+from iconface_video.errors import UsageError
+from iconface_video.settings import OptionForm, setting
 
 if TYPE_CHECKING:
     from iconface_video.lab.bench.pipeline import ClipBench, TrainingBench
     from iconface_video.lab.bench.stages import ModelBench, Speed
+
+COUNT = OptionForm(metavar="N")
 
 app = typer.Typer(help="How fast this machine is.", no_args_is_help=True)
 
@@ -25,22 +31,27 @@ def _group() -> None:
     """How fast this machine is."""
 
 
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model is measured, at what."""
+
+    source: str = setting(
+        "embedded",
+        form=OptionForm(metavar="[MODEL]", is_argument=True),
+        help="embedded, a checkpoint folder, or hub:owner/name.",
+    )
+    device: str = setting("auto", form=OptionForm(metavar="TEXT"), help="auto, cpu, cuda, cuda:N or mps.")
+    dtype: str = setting("auto", form=OptionForm(metavar="TEXT"), help="auto, float32, bfloat16 or float16.")
+    size: int | None = setting(None, form=COUNT, help="Crop size in px; the model's largest when not given.")
+    references: int = setting(3, low=0, high=16, form=COUNT, help="Reference pictures per face.")
+    batch: int = setting(4, low=1, high=256, form=COUNT, help="Faces per model call.")
+    steps: int | None = setting(None, low=1, high=100, form=COUNT, help="Sampler steps; the model's own number when not given.")
+    rounds: int = setting(5, low=1, high=1000, form=COUNT, help="How often each way is timed.")
+
+
 @app.command("model")
-def model(
-    source: Annotated[
-        str, typer.Argument(metavar="[MODEL]", help="embedded, a checkpoint folder, or hub:owner/name.")
-    ] = "embedded",
-    device: Annotated[str, typer.Option(metavar="TEXT", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(metavar="TEXT", help="auto, float32, bfloat16 or float16.")] = "auto",
-    size: Annotated[int | None, typer.Option(metavar="N", help="Crop size in px; the model's largest when not given.")] = None,
-    references: Annotated[int, typer.Option(metavar="N", min=0, max=16, help="Reference pictures per face.")] = 3,
-    batch: Annotated[int, typer.Option(metavar="N", min=1, max=256, help="Faces per model call.")] = 4,
-    steps: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=100, help="Sampler steps; the model's own number when not given.")
-    ] = None,
-    rounds: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="How often each way is timed.")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
-) -> None:
+@with_options()
+def model(options: ModelOptions, as_json: JsonFlag = False) -> None:
     """Measure how many faces a second a model restores, with cached references, without the cache, and without references.
 
     Examples:
@@ -53,8 +64,8 @@ def model(
     from iconface_video.models.checkpoints import load_model
     from iconface_video.models.load_options import pick_device
 
-    loaded = load_model(source, pick_device(device), dtype)
-    found = bench_model(loaded, size, references, batch, steps, rounds)
+    loaded = load_model(options.source, pick_device(options.device), options.dtype)
+    found = bench_model(loaded, options.size, options.references, options.batch, options.steps, options.rounds)
     if as_json:
         print_json({**asdict(found), "cache_gain": found.cache_gain})
     else:
@@ -81,7 +92,6 @@ _Clip = Annotated[
     Path, typer.Argument(metavar="CLIP", help="A video; what is measured depends on it, so choose one like yours.")
 ]
 _Rounds = Annotated[int, typer.Option(metavar="N", min=1, max=100, help="How often each is timed.")]
-_AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
 
 
 @app.command("stages")
@@ -89,7 +99,7 @@ def stages(
     clip: _Clip,
     frames: Annotated[int, typer.Option(metavar="N", min=2, max=1000, help="Frames, held in memory.")] = 60,
     rounds: _Rounds = 3,
-    as_json: _AsJson = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Measure each stage alone on the first frames of a clip: decode, shots, detect, embed, cut, paste, encode.
 
@@ -109,7 +119,7 @@ def pipeline(
         float | None, typer.Option(metavar="SECONDS", min=0.1, help="Only the first seconds; the whole clip when not given.")
     ] = None,
     rounds: _Rounds = 3,
-    as_json: _AsJson = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Measure whole passes over a clip beside the ffmpeg program's own transcode of it: a run without the model, the
     survey, and a run. The ratios mean the same on a fast and on a slow machine.
@@ -142,45 +152,52 @@ SMALL_SHARE = 0.002
 """Parts below it stand in one line; the JSON has them all."""
 
 
-def training(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Training config (YAML), see configs/training/.")],
-    data: Annotated[
-        list[Path] | None,
-        typer.Option("--data", metavar="FOLDER", help="Aligned faces with an index.csv; made-up pictures when not given."),
-    ] = None,
-    stage: Annotated[int, typer.Option(metavar="N", min=1, help="Which stage, where the config has several.")] = 1,
-    size: Annotated[int | None, typer.Option(metavar="PX", help="Crops of this size only.")] = None,
-    batch: Annotated[int | None, typer.Option(metavar="N", min=1, help="Faces a batch; the config's when not given.")] = None,
-    references: Annotated[
-        int | None, typer.Option(metavar="N", min=0, max=8, help="As many in every batch; the config's mix when not given.")
-    ] = None,
-    steps: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Steps on the clock.")] = 5,
-    warm_up: Annotated[int, typer.Option(metavar="N", min=0, max=100, help="Steps before that.")] = 2,
-    profiled: Annotated[int, typer.Option(metavar="N", min=1, max=10, help="Of these steps, repeated to tell the parts.")] = 2,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
-) -> None:
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Which stage's steps are measured, and how many."""
+
+    config: Path = setting(
+        form=OptionForm(metavar="CONFIG", is_argument=True), help="Training config (YAML), see configs/training/."
+    )
+    data: tuple[Path, ...] = setting(
+        (),
+        form=OptionForm(("--data",), "FOLDER"),
+        help="Aligned faces with an index.csv; made-up pictures when not given.",
+    )
+    stage: int = setting(1, low=1, form=COUNT, help="Which stage, where the config has several.")
+    size: int | None = setting(None, form=OptionForm(metavar="PX"), help="Crops of this size only.")
+    batch: int | None = setting(None, low=1, form=COUNT, help="Faces a batch; the config's when not given.")
+    references: int | None = setting(
+        None, low=0, high=8, form=COUNT, help="As many in every batch; the config's mix when not given."
+    )
+    steps: int = setting(5, low=1, high=1000, form=COUNT, help="Steps on the clock.")
+    warm_up: int = setting(2, low=0, high=100, form=COUNT, help="Steps before that.")
+    profiled: int = setting(2, low=1, high=10, form=COUNT, help="Of these steps, repeated to tell the parts.")
+
+
+@with_options()
+def training(options: TrainingOptions, as_json: JsonFlag = False) -> None:
     """Measure where a training step's processor time goes: data, the model's parts and each loss, forward and backward, the
     optimizers. Milliseconds a face; nothing is kept.
 
     Example: iconface-video bench training configs/training/embedded-noise.yaml --size 128 --references 2
     """
-    from iconface_video.errors import UsageError
     from iconface_video.lab.bench.pipeline import bench_training
     from iconface_video.lab.train.config import read_stages
 
-    stages = read_stages(config)
-    if stage > len(stages):
-        raise UsageError(f"{config}: has {len(stages)} stages, --stage is {stage}")
-    chosen = stages[stage - 1]
+    stages = read_stages(options.config)
+    if options.stage > len(stages):
+        raise UsageError(f"{options.config}: has {len(stages)} stages, --stage is {options.stage}")
+    chosen = stages[options.stage - 1]
     mix = chosen.mix
-    if size is not None:
-        place = mix.sizes.index(size) if size in mix.sizes else 0
-        mix = replace(mix, sizes=(size,), batches=(mix.batches[place],), size_shares=(1.0,))
-    if batch is not None:
-        mix = replace(mix, batches=(batch,) * len(mix.sizes))
-    if references is not None:
-        mix = replace(mix, reference_shares=(0.0,) * references + (1.0,))
-    found = bench_training(replace(chosen, mix=mix), data or (), steps, warm_up, profiled)
+    if options.size is not None:
+        place = mix.sizes.index(options.size) if options.size in mix.sizes else 0
+        mix = replace(mix, sizes=(options.size,), batches=(mix.batches[place],), size_shares=(1.0,))
+    if options.batch is not None:
+        mix = replace(mix, batches=(options.batch,) * len(mix.sizes))
+    if options.references is not None:
+        mix = replace(mix, reference_shares=(0.0,) * options.references + (1.0,))
+    found = bench_training(replace(chosen, mix=mix), options.data, options.steps, options.warm_up, options.profiled)
     if as_json:
         print_json({**asdict(found), "ms_a_face": found.times.whole})
     else:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from iconface_video.lab.evaluate.face_metrics import METRICS, FaceMetrics
-from iconface_video.lab.evaluate.face_protocol import EvaluationBatch, FaceEvaluation, FaceProtocol, Level, ReferenceKind
+from iconface_video.lab.evaluate.face_protocol import EvaluationBatch, FaceProtocol
 from iconface_video.lab.evaluate.face_rows import CLEAN, FaceModelRows, TableRow, sheet_columns
+from iconface_video.lab.evaluate.face_settings import FaceEvaluation, Level, ReferenceKind
 from iconface_video.types import Float64, Progress, UInt8
 
 OnProgress = Callable[[Progress], None]

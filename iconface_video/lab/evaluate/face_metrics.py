@@ -19,7 +19,8 @@ from scipy.special import gamma
 
 from iconface_video.errors import InputError
 from iconface_video.faces.detector import Detector
-from iconface_video.lab.evaluate.face_protocol import EvaluationBatch, FaceEvaluation
+from iconface_video.lab.evaluate.face_protocol import EvaluationBatch
+from iconface_video.lab.evaluate.face_settings import FaceEvaluation
 from iconface_video.lab.evaluate.identity_metrics import (
     DlibJudge,
     Gallery,

@@ -1,168 +1,18 @@
-"""What `evaluate faces` measures, as the user asked for it.
-
-Which faces are measured, what damages them, and which references stand beside them: all drawn from the seed, made batch by batch.
-"""
+"""Which faces `evaluate faces` measures, what damages them, and which references stand beside them: drawn from the seed, batch by batch."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
 
 from iconface_video.degrade import degrade
-from iconface_video.degrade.picture import MAX_STRENGTH
 from iconface_video.errors import InputError, UsageError
+from iconface_video.lab.evaluate.face_settings import FaceEvaluation, Level
 from iconface_video.lab.train.data import FaceSet, FaceSettings, jittered, relit
-from iconface_video.settings import nearest
 from iconface_video.types import UInt8
-
-SKIPPABLE: tuple[str, ...] = ("ssim", "lpips", "niqe", "identity", "landmarks", "unsharp", "sheets", "encoder")
-
-BUCKETS = ((4.0, 8.0), (9.0, 16.0))
-"""Strengths that are also reported together (IConFace's medium and severe bucket)."""
-
-MOST_IN_POOL = 64
-SHOWN_TO_COMPARE = 3
-"""Pictures of the "wrong" and "truth" rows, where so many right ones are not asked for either: the largest number asked for."""
-
-
-@dataclass(frozen=True)
-class Level:
-    """One strength of the degradation, or a range over which the faces are spread evenly."""
-
-    low: float
-    high: float
-
-    @property
-    def name(self) -> str:
-        """ "6" or "4-8"."""
-        return f"{self.low:g}" if self.low == self.high else f"{self.low:g}-{self.high:g}"
-
-    @property
-    def middle(self) -> float:
-        return (self.low + self.high) / 2
-
-    def is_in(self, bucket: tuple[float, float]) -> bool:
-        """Whether every strength of the level belongs to the bucket."""
-        return bucket[0] <= self.low and self.high <= bucket[1]
-
-
-@dataclass(frozen=True)
-class ReferenceKind:
-    """One row of the tables: how many references, of whom."""
-
-    kind: Literal["right", "wrong", "truth"]
-    count: int
-    pool: int = 0
-    """Photos that the program chooses them from; all of them make the anchor. 0: those that are shown."""
-
-    @property
-    def name(self) -> str:
-        if self.kind == "right":
-            named = {0: "no reference", 1: "1 reference"}.get(self.count, f"{self.count} references")
-            return f"{named}, the best of {self.pool}" if self.pool else named
-        return f"{self.count} of another person" if self.kind == "wrong" else f"the truth, {self.count} times jittered"
-
-    @property
-    def key(self) -> str:
-        """Short: "0", "3", "3of10", "wrong", "truth"."""
-        if self.kind != "right":
-            return self.kind
-        return f"{self.count}of{self.pool}" if self.pool else str(self.count)
-
-    @property
-    def photos(self) -> int:
-        """How many photos are needed."""
-        return self.pool or self.count
-
-
-@dataclass(frozen=True)
-class FaceEvaluation:
-    """All choices of one measurement."""
-
-    folders: tuple[str, ...]
-    """Aligned faces with an index.csv each."""
-    split: Literal["train", "val"] = "val"
-    count: int = 32
-    """Faces, spread over the people."""
-    size: int = 256
-    """px at which everything happens; smaller truth pictures are left out."""
-    levels: tuple[Level, ...] = (Level(6, 6), Level(12, 12))
-    references: tuple[ReferenceKind, ...] = (ReferenceKind("right", 0), ReferenceKind("right", 3))
-    model: str | None = "embedded"
-    """None: baselines only."""
-    steps: int | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    onnx: tuple[str, ...] = ()
-    """Files, each perhaps as NAME=FILE."""
-    onnx_weight: float = 0.7
-    """The second input of CodeFormer exports."""
-    identity: str = "dlib"
-    """dlib, embedded, or a folder of an identity encoder."""
-    skip: frozenset[str] = frozenset()
-    seed: int = 7
-    sheet_rows: int = 12
-    batch: int = 8
-
-    def __post_init__(self) -> None:
-        for word in self.skip:
-            if word not in SKIPPABLE:
-                raise UsageError(f"--skip is '{word}', must be among {', '.join(SKIPPABLE)}.{nearest(word, SKIPPABLE)}")
-        if not self.levels:
-            raise UsageError("no strength to measure: give --strengths, for example 6,12")
-        if self.size < 32 or self.size % 16:
-            raise UsageError(f"size is {self.size} px, must be a multiple of 16, at least 32")
-        if self.count < 1:
-            raise UsageError(f"count is {self.count}, must be at least 1")
-
-
-def parse_levels(text: str) -> tuple[Level, ...]:
-    """ "4,6,9-16" -> three levels. Raises UsageError."""
-    found = []
-    for word in _words(text):
-        low, dash, high = word.partition("-")
-        try:
-            level = Level(float(low), float(high if dash else low))
-        except ValueError:
-            raise UsageError(f"strength is '{word}', must be a number or a range like 4-8") from None
-        if not 0 <= level.low <= level.high <= MAX_STRENGTH:
-            raise UsageError(f"strength is '{word}', must be within 0 and {MAX_STRENGTH:g}, the smaller one first")
-        if level not in found:
-            found.append(level)
-    return tuple(found)
-
-
-def parse_references(text: str) -> tuple[ReferenceKind, ...]:
-    """ "0,1,3,3of10,wrong,truth" -> rows. "3of10": the best three of ten.
-
-    "wrong" and "truth" show 3 pictures, or the largest number asked for where 3 is not among them.
-    """
-    words = list(dict.fromkeys(_words(text)))
-    right = []
-    for word in words:
-        if found := re.fullmatch(r"(\d+)(?:of(\d+))?", word):
-            right.append(ReferenceKind("right", int(found[1]), int(found[2] or 0)))
-        elif word not in ("wrong", "truth"):
-            raise UsageError(f"references are '{word}', must be numbers, 3of10, wrong or truth, for example 0,1,3,5,wrong")
-    counts = [row.count for row in right]
-    if any(count > 16 for count in counts):
-        raise UsageError(f"references are {max(counts)}, must be at most 16")
-    for row in right:
-        if row.pool and not 0 < row.count < row.pool <= MOST_IN_POOL:
-            raise UsageError(f"references are '{row.key}', must be some of more, at most {MOST_IN_POOL}, as in 3of10")
-    shown = SHOWN_TO_COMPARE if SHOWN_TO_COMPARE in counts or not any(counts) else max(counts)
-    rows = sorted(right, key=lambda row: (row.count, row.pool))
-    rows += [ReferenceKind(kind, shown) for kind in ("wrong", "truth") if kind in words]
-    return tuple(rows)
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 @dataclass(frozen=True)

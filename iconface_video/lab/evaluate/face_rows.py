@@ -17,7 +17,8 @@ from iconface_video.errors import CheckpointError, InputError
 from iconface_video.faces.identity_encoder import IdentityEncoder, embed_crops, load_identity_encoder
 from iconface_video.faces.pixels import to_tensor, to_uint8
 from iconface_video.identity.anchors import aggregate, best_first
-from iconface_video.lab.evaluate.face_protocol import SHOWN_TO_COMPARE, EvaluationBatch, FaceEvaluation, ReferenceKind
+from iconface_video.lab.evaluate.face_protocol import EvaluationBatch
+from iconface_video.lab.evaluate.face_settings import SHOWN_TO_COMPARE, FaceEvaluation, ReferenceKind
 from iconface_video.models.checkpoints import load_model
 from iconface_video.models.context import ReferenceContext
 from iconface_video.models.load_options import pick_device

@@ -11,8 +11,8 @@ import numpy as np
 
 from iconface_video.lab.evaluate.face_measure import ANY_LEVEL, Example, FaceFigures
 from iconface_video.lab.evaluate.face_metrics import METRICS
-from iconface_video.lab.evaluate.face_protocol import BUCKETS, ReferenceKind
 from iconface_video.lab.evaluate.face_rows import CLEAN, Baseline, main_row, sheet_columns
+from iconface_video.lab.evaluate.face_settings import BUCKETS, ReferenceKind
 from iconface_video.pages.plots import Line, Plot, Row, Sheet
 from iconface_video.pages.tables import Cell, Note, Report, Section, Table, Value
 from iconface_video.types import Float64

@@ -17,8 +17,9 @@ from iconface_video.faces.identity_encoder import load_identity_encoder
 from iconface_video.identity.references import read_photo
 from iconface_video.lab.evaluate.face_measure import measure_faces
 from iconface_video.lab.evaluate.face_metrics import FaceMetrics
-from iconface_video.lab.evaluate.face_protocol import FaceEvaluation, FaceProtocol, Level, load_held_out
+from iconface_video.lab.evaluate.face_protocol import FaceProtocol, load_held_out
 from iconface_video.lab.evaluate.face_rows import FaceModelRows, table_rows
+from iconface_video.lab.evaluate.face_settings import FaceEvaluation, Level
 from iconface_video.lab.evaluate.faces_report import add_face_sections
 from iconface_video.lab.evaluate.networks import MATCH_OVERLAP, MIN_SCORE, YuNet, add_encoder_section, compare
 from iconface_video.lab.train.encoder_data import ValidationFaces, load_faces

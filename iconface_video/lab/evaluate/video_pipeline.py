@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -39,10 +39,10 @@ from iconface_video.pipelines.restore import restore_video
 from iconface_video.pipelines.survey import load_embedder, survey
 from iconface_video.restore.crop_store import CropStore, read_header
 from iconface_video.restore.model import FaceModel
-from iconface_video.session.clip import Clip, OnProgress, ShouldStop, Watch
+from iconface_video.session.clip import Clip, OnProgress, Watch
 from iconface_video.session.fingerprint import hash_file
 from iconface_video.session.work import CROPS
-from iconface_video.settings import EncodeSettings, RestoreSettings, RunSettings
+from iconface_video.settings import EncodeSettings, LoadSettings, RestoreSettings, RunSettings
 from iconface_video.types import Progress, Survey
 from iconface_video.video.output_plan import plan_output
 from iconface_video.video.reader import VideoReader
@@ -66,6 +66,10 @@ class VideoChoice:
     start: Fraction = Fraction(0)
     """Seconds into each clip."""
     seconds: Fraction = Fraction(3)
+    settings: RunSettings = field(default_factory=RunSettings)
+    """What the variants change."""
+    against: Path | None = None
+    """An earlier report's folder, of another release perhaps, to stand beside."""
     still: bool = False
     """The stretch's first frame stands for all: a face that does not move, so that all that moves is made up."""
     size: int = 256
@@ -89,30 +93,25 @@ def evaluate_video(
     choice: VideoChoice,
     out: Path,
     *,
-    settings: RunSettings | None = None,
     command: str = "",
     force: bool = False,
     model: FaceModel | None = None,
     embed: Embed | None = None,
-    against: Path | None = None,
     on_progress: OnProgress | None = None,
-    should_stop: ShouldStop | None = None,
 ) -> Report:
     """Measure and write the report into the folder `out`.
 
-    settings: what the variants change.  model: instead of the one that the settings name (its own sampler settings hold then).
-    embed: identity embeddings for restoring.  against: a report's folder, of another release perhaps, to stand beside.  Raises what `restore_video` raises; UsageError, OutputError.
+    model: instead of the one that the settings name (its own sampler settings hold then).  embed: identity embeddings for
+    restoring.  Raises what `restore_video` raises; UsageError, OutputError.
     """
     check_folder(out, force)
-    earlier = None if against is None else read_earlier(against)  # before it is written over, and before hours of work
-    settings = settings or RunSettings()
-    watch = Watch(on_progress, should_stop)
-    instruments, notes = _instruments(choice, settings)
-    work = _Work(choice, settings, model, embed or load_embedder(), instruments, watch, out)
+    # Before it is written over, and before hours of work.
+    earlier = None if choice.against is None else read_earlier(choice.against)
+    watch = Watch(on_progress, None)
+    instruments, notes = _instruments(choice)
+    work = _Work(choice, model, embed or load_embedder(), instruments, watch, out)
     cases = [work.case(clip, damage) for clip in choice.clips for damage in choice.damages]
-    report = Report(
-        "Steadiness of restored videos", command, choice.seed, _described(choice, settings), summary=_summary(choice)
-    )
+    report = Report("Steadiness of restored videos", command, choice.seed, _described(choice), summary=_summary(choice))
     names = [CLEAN, DEGRADED, *(variant.name for variant in choice.variants)]
     fill(report, cases, choice.variants[0].name, versions_to_show(names, choice.variants[0].name))
     report.sections[0].add(*(Note(text) for text in notes))
@@ -130,7 +129,7 @@ def _summary(choice: VideoChoice) -> str:
     )
 
 
-def _described(choice: VideoChoice, settings: RunSettings) -> dict[str, object]:
+def _described(choice: VideoChoice) -> dict[str, object]:
     return {
         "clips": [path.name for path in choice.clips],
         "damage": list(choice.damages),
@@ -140,14 +139,14 @@ def _described(choice: VideoChoice, settings: RunSettings) -> dict[str, object]:
         "still": choice.still,
         "identity": choice.identity,
         "size": choice.size,
-        "settings": asdict(settings),
+        "settings": asdict(choice.settings),
     }
 
 
-def _instruments(choice: VideoChoice, settings: RunSettings) -> tuple[Instruments, list[str]]:
+def _instruments(choice: VideoChoice) -> tuple[Instruments, list[str]]:
     lpips, lpips_note = find_lpips()
     embed, note = _identity(choice.identity)
-    detector = make_detector(replace(settings.survey, detection_size=max(160, choice.size)))
+    detector = make_detector(replace(choice.settings.survey, detection_size=max(160, choice.size)))
     return Instruments(embed, detector, lpips), [note, lpips_note]
 
 
@@ -212,7 +211,6 @@ class _Work:
     """All that the cases share."""
 
     choice: VideoChoice
-    settings: RunSettings
     model: FaceModel | None
     embed: Embed
     instruments: Instruments
@@ -220,8 +218,8 @@ class _Work:
     out: Path
     done: list[str] = field(default_factory=list)
     """Variants made so far."""
-    loaded: dict[tuple[str, str, str], Any] = field(default_factory=dict)
-    """Models, by checkpoint, device and number format."""
+    loaded: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    """Models, by checkpoint, device and how they are loaded."""
 
     @property
     def total(self) -> int:
@@ -232,8 +230,8 @@ class _Work:
         with tempfile.TemporaryDirectory(prefix="iconface-video-") as name:
             folder = Path(name)
             self.watch.check()
-            clean = _stretch(clip, folder / "clean.mp4", self.choice, self.settings)
-            found = survey(clean, settings=self.settings, embed=self.embed, should_stop=self.watch.should_stop)
+            clean = _stretch(clip, folder / "clean.mp4", self.choice)
+            found = survey(clean, settings=self.choice.settings, embed=self.embed)
             if not found.tracks:
                 raise InputError(f"{clip}: no face in the chosen stretch; choose another with --start and --seconds")
             degraded = degrade_clip(clean, folder / "degraded.mp4", effects_named(damage, []), self.choice.seed)
@@ -252,12 +250,12 @@ class _Work:
 
     def _version(self, variant: Variant, degraded: Path, folder: Path, runs: list[_Run]) -> Version:
         """Restore, or render from the store of a variant whose faces are the same."""
-        settings = replace(variant.settings(self.settings), encode=_LOSSLESS)
+        settings = replace(variant.settings(self.choice.settings), encode=_LOSSLESS)
         output, work = folder / f"{slug(variant.name)}.mp4", folder / f"{slug(variant.name)}.work"
         kin = [run for run in runs if run.finds_alike(settings)]
         twin = next((run for run in kin if run.settings.restore == settings.restore), None)
         if twin is not None:
-            render_store(twin.work, output, render=settings.render, encode=_LOSSLESS, should_stop=self.watch.should_stop)
+            render_store(twin.work, output, render=settings.render, encode=_LOSSLESS)
             return Version(output, _store(twin.work))
         if kin:
             shutil.copytree(kin[0].work, work)  # its journal has survey and anchors; the faces are restored anew
@@ -269,7 +267,6 @@ class _Work:
             keep_work=True,
             model=self._model(settings.restore),
             embed=self.embed,
-            should_stop=self.watch.should_stop,
         )
         spent = report.seconds.get("restore", 0.0) / max(1, report.faces_restored)
         runs.append(_Run(variant.name, settings, work, spent))
@@ -282,10 +279,11 @@ class _Work:
         from iconface_video.models.checkpoints import load_model
         from iconface_video.restore.iconface import IConFaceRestorer
 
-        place = (settings.model, settings.device, settings.dtype)
-        if place not in self.loaded:
-            self.loaded[place] = load_model(*place)
-        return IConFaceRestorer(self.loaded[place], settings)
+        loading = [getattr(settings, item.name) for item in fields(LoadSettings)]
+        key = (settings.model, settings.device, *loading)
+        if key not in self.loaded:
+            self.loaded[key] = load_model(settings.model, settings.device, options=settings, lora_form="fused")
+        return IConFaceRestorer(self.loaded[key], settings)
 
     def _measured(self, versions: dict[str, Version], found: Survey, title: str) -> tuple[Measurement, str]:
         shown = versions_to_show(list(versions), self.choice.variants[0].name)
@@ -299,7 +297,7 @@ class _Work:
                     writer.write(seconds, crops)  # type: ignore[arg-type]
 
             measurement = measure_versions(
-                versions, found, self.instruments, self.choice.size, self.settings.read, write, self.watch.check
+                versions, found, self.instruments, self.choice.size, self.choice.settings.read, write, self.watch.check
             )
         return measurement, str(video_stream)
 
@@ -313,10 +311,10 @@ class _Work:
         return figures
 
 
-def _stretch(clip: Path, out: Path, choice: VideoChoice, settings: RunSettings) -> Path:
+def _stretch(clip: Path, out: Path, choice: VideoChoice) -> Path:
     """The chosen seconds of a clean clip, without loss; with `still` its first frame again and again."""
     encode = replace(_LOSSLESS, encoder_threads=1)
-    with VideoReader(clip, settings.read) as reader:
+    with VideoReader(clip, choice.settings.read) as reader:
         part = Clip(reader, choice.start, choice.start + choice.seconds)
         plan = plan_output(reader.info, out, encode, force=False)
         first = None

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from iconface_video.degrade.picture import MAX_STRENGTH
 from iconface_video.errors import UsageError
 from iconface_video.files import read_mapping
 from iconface_video.lab.train.data import FaceSettings, MixSettings
 from iconface_video.lab.train.encoder import EncoderTaskSettings
 from iconface_video.lab.train.trainer import TrainSettings
 from iconface_video.learn.loss_settings import LossSettings
-from iconface_video.settings import Count, CountOrZero, Validated, Within, from_mapping
+from iconface_video.settings import MAX_STRENGTH, Count, CountOrZero, Validated, Within, from_mapping
 
 T = TypeVar("T")
 

@@ -21,6 +21,7 @@ from iconface_video.lab.train.data import FaceMixer
 from iconface_video.lab.train.encoder import EncoderTask
 from iconface_video.lab.train.encoder_data import ValidationFaces, load_faces
 from iconface_video.lab.train.full_size import FullSizeTask, Trainables, with_pathways
+from iconface_video.lab.train.restorer import TaskParts
 from iconface_video.lab.train.teacher import embed_folder
 from iconface_video.lab.train.trainer import Trainer
 from iconface_video.lab.train.validation import ValidationSet
@@ -28,7 +29,6 @@ from iconface_video.models import lora
 from iconface_video.models.checkpoint_files import read_tensors
 from iconface_video.models.checkpoints import find_checkpoint, load_model, read_index
 from iconface_video.models.download import PUBLISHED
-from iconface_video.models.load_options import LoadOptions
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.saving import save_model
 
@@ -117,7 +117,7 @@ def load_start(start_from: str, precision: str) -> IConFaceModel:
     if index.get("base") is None:
         raise UsageError(f"{folder}: its LoRA is merged into its base, so there is none to train: convert it with --apart")
     dtype = "bfloat16" if precision == "bf16" else "float32"
-    model = with_pathways(load_model(folder, options=LoadOptions(dtype=dtype, lora="apart")))  # type: ignore[arg-type]
+    model = with_pathways(load_model(folder, dtype=dtype))
     Trainables(model)  # float32 from here on
     lora.load_lora_state(model.transformer, read_tensors(folder / "lora" / "lora.safetensors"))  # not by way of bfloat16
     # Training faces stand in the FFHQ frame, so that is what the trained model is for.
@@ -130,7 +130,7 @@ def full_size_trainer(config: RestorerConfig, run_folder: Path, mixer: FaceMixer
     assert config.start_from is not None
     encoder = load_identity_encoder(config.identity_encoder) if config.identity_encoder else None
     model = load_start(config.start_from, config.trainer.mixed_precision())
-    task = FullSizeTask(model, mixer, validation, config.losses, encoder, config.workers)
+    task = FullSizeTask(model, TaskParts(mixer, validation, config.losses, encoder, config.workers))
     return Trainer(task, config.trainer, run_folder, {"config": asdict(config)})
 
 

@@ -12,13 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from iconface_video.errors import UsageError
-from iconface_video.faces.identity_encoder import IdentityEncoder
 from iconface_video.faces.pixels import to_tensor
-from iconface_video.lab.train.data import FaceBatch, FaceMixer
-from iconface_video.lab.train.restorer import RestorerTask
+from iconface_video.lab.train.data import FaceBatch
+from iconface_video.lab.train.restorer import RestorerTask, TaskParts
 from iconface_video.lab.train.trainer import Losses
-from iconface_video.lab.train.validation import ValidationSet
-from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.learn.losses import identity_loss
 from iconface_video.models import lora
 from iconface_video.models.conditioning import ConditioningSettings
@@ -70,20 +67,13 @@ def with_pathways(model: IConFaceModel, settings: ConditioningSettings | None = 
 class FullSizeTask(RestorerTask):
     """Trains adapters and LoRA of a model of velocity prediction on latents."""
 
-    def __init__(
-        self,
-        model: IConFaceModel,
-        mixer: FaceMixer,
-        validation: ValidationSet,
-        losses: LossSettings,
-        identity_encoder: IdentityEncoder | None,
-        workers: int = 1,
-    ) -> None:
+    def __init__(self, model: IConFaceModel, parts: TaskParts) -> None:
+        losses = parts.losses
         if losses.stage != "flow" or losses.adversarial or losses.perceptual:
             raise UsageError(
                 "the full size is trained by flow and identity losses alone: leave stage, adversarial, perceptual out"
             )
-        super().__init__(model, mixer, validation, losses, identity_encoder, workers)
+        super().__init__(model, parts)
         self.modules = {"trainables": Trainables(model)}
         model.transformer.base.enable_gradient_checkpointing()
 

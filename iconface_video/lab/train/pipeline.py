@@ -24,7 +24,7 @@ from iconface_video.lab.train.encoder_and_full_size import (
     is_run_of_full_size,
 )
 from iconface_video.lab.train.refiner import RefinerTask
-from iconface_video.lab.train.restorer import RestorerTask
+from iconface_video.lab.train.restorer import RestorerTask, TaskParts
 from iconface_video.lab.train.run_state import checkpoints, newest_stage
 from iconface_video.lab.train.trainer import Task, Trainer
 from iconface_video.lab.train.validation import ValidationSet
@@ -125,12 +125,12 @@ def make_trainer(config: RestorerConfig, run_folder: Path, faces: FaceSet, held_
         task = AutoencoderTask(_autoencoder(config, run_folder), mixer, validation, config.workers)
     else:
         encoder = load_identity_encoder(config.identity_encoder) if config.identity_encoder else None
+        parts = TaskParts(mixer, validation, config.losses, encoder, config.workers)
         model = _restorer(config, run_folder)
         if config.stage == "refiner":
-            task = RefinerTask(as_cascade(model), mixer, validation, config.losses, encoder, config.workers, config.patch)
+            task = RefinerTask(as_cascade(model), parts, config.patch)
         else:
-            kept = as_cascade(model) if config.stage == "coarse" else model
-            task = RestorerTask(kept, mixer, validation, config.losses, encoder, config.workers)
+            task = RestorerTask(as_cascade(model) if config.stage == "coarse" else model, parts)
     _freeze(next(iter(task.modules.values())), config.frozen)
     return Trainer(task, config.trainer, run_folder, {"config": asdict(config)})
 

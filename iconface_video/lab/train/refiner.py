@@ -11,11 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iconface_video.faces.identity_encoder import IdentityEncoder
-from iconface_video.lab.train.data import FaceMixer
-from iconface_video.lab.train.restorer import Attempt, RestorerTask, Shown
-from iconface_video.lab.train.validation import ValidationSet
-from iconface_video.learn.loss_settings import LossSettings
+from iconface_video.lab.train.restorer import Attempt, RestorerTask, Shown, TaskParts
 from iconface_video.models.cascade import CascadeAutoencoder, shrunk_state
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import STRIDE, Decoded, Guide
@@ -60,18 +56,9 @@ class Window:
 class RefinerTask(RestorerTask):
     """Trains the refiner of a cascade for one doubling of the size."""
 
-    def __init__(
-        self,
-        model: IConFaceModel,
-        mixer: FaceMixer,
-        validation: ValidationSet,
-        losses: LossSettings,
-        identity_encoder: IdentityEncoder | None,
-        workers: int = 1,
-        patch: int = 128,
-    ) -> None:
+    def __init__(self, model: IConFaceModel, parts: TaskParts, patch: int = 128) -> None:
         """patch: side in px, a multiple of 16."""
-        super().__init__(model, mixer, validation, losses, identity_encoder, workers)
+        super().__init__(model, parts)
         assert isinstance(model.autoencoder, CascadeAutoencoder)
         self.cascade, self.patch = model.autoencoder, patch
         for frozen in (model.transformer, self.cascade.coarse):

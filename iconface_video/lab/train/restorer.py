@@ -101,20 +101,25 @@ class Attempt:
     """(B, 3, P, P), restored from other noise."""
 
 
+@dataclass(frozen=True, eq=False)
+class TaskParts:
+    """What every way to train a restorer works with, beside the model."""
+
+    mixer: FaceMixer
+    validation: ValidationSet
+    losses: LossSettings
+    identity_encoder: IdentityEncoder | None
+    workers: int = 1
+    """Processes that make batches; 0: this one."""
+
+
 class RestorerTask(Task):
     """Trains an IConFaceModel of image prediction on paired faces."""
 
-    def __init__(
-        self,
-        model: IConFaceModel,
-        mixer: FaceMixer,
-        validation: ValidationSet,
-        losses: LossSettings,
-        identity_encoder: IdentityEncoder | None,
-        workers: int = 1,
-    ) -> None:
-        self.model, self.mixer, self.validation, self.weights = model, mixer, validation, losses
-        self.identity_encoder, self.workers = identity_encoder, workers
+    def __init__(self, model: IConFaceModel, parts: TaskParts) -> None:
+        losses, identity_encoder = parts.losses, parts.identity_encoder
+        self.model, self.mixer, self.validation, self.weights = model, parts.mixer, parts.validation, losses
+        self.identity_encoder, self.workers = identity_encoder, parts.workers
         self.modules: dict[str, nn.Module] = {"model": model}
         self.discriminator = PatchDiscriminator() if losses.adversarial else None
         if self.discriminator is not None:
