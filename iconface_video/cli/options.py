@@ -21,7 +21,7 @@ from iconface_video.errors import InputError, UsageError
 from iconface_video.settings import OptionForm, RunSettings, Validated, declared, nearest, plain_type
 
 Command = Callable[..., None]
-_SECTIONS = section_types()
+_SECTIONS: dict[str, Any] = dict(section_types())
 _PRESET = "preset"
 _PRESET_HELP = "Settings to start from; `config list` shows all, or a .yaml file."
 
@@ -157,7 +157,7 @@ def _short(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _record_parameter(record: type[Any], item: Field[Any]) -> inspect.Parameter:
+def _record_parameter(record: Any, item: Field[Any]) -> inspect.Parameter:
     """A field as typer wants it: type, flags, help, range."""
     form, hint = _form(item), _hints(record)[item.name]
     is_several = get_origin(hint) in (tuple, frozenset) and form.written is None  # else one text makes them all
