@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -137,12 +137,11 @@ def check_shapes(
             raise CheckpointError(f"{(files or {}).get(name, path)}: unexpected key '{name}'. It belongs to another model.")
 
 
-def load_into(module: torch.nn.Module, path: Path, ignore: Iterable[str] = ()) -> None:
-    """Load a safetensors file into a module, strictly. ignore: keys of the module that are stored elsewhere."""
-    left_out = set(ignore)
-    expected = {name: tensor for name, tensor in module.state_dict().items() if name not in left_out}
+def load_into(module: torch.nn.Module, path: Path) -> None:
+    """Load a safetensors file into a module, strictly."""
+    expected = module.state_dict()
     check_shapes(read_shapes(path), expected, path)
-    module.load_state_dict(read_tensors(path, expected), strict=not left_out)
+    module.load_state_dict(read_tensors(path, expected))
 
 
 def read_tensors(path: Path, expected: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:

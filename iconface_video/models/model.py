@@ -23,8 +23,6 @@ from iconface_video.types import EMBEDDING_SIZE, Float32, UInt8
 
 __all__ = ["Conditioning", "IConFaceModel", "ReferenceContext"]
 
-OnStep = Callable[[int, Tensor], None]
-
 
 class IConFaceModel(nn.Module):
     """Restores degraded face crops, with any number of references of the same person.
@@ -175,7 +173,6 @@ class IConFaceModel(nn.Module):
         steps: int | None = None,
         guidance_scale: float | None = None,
         start_sigma: float = 1.0,
-        on_step: OnStep | None = None,
         start: Tensor | None = None,
     ) -> Tensor:
         """Restore a batch: (B, 3, S, S) -> (B, 3, S, S).
@@ -198,7 +195,7 @@ class IConFaceModel(nn.Module):
                 begin = source if start is None else start
                 x = add_noise(self.state_from_picture(begin).float(), noise, sigmas[:1].to(noise).expand(len(noise)))
             velocity = self._guided(conditioning, scale)
-            return self.picture_from_state(sample_euler(velocity, x, sigmas, on_step)).float()
+            return self.picture_from_state(sample_euler(velocity, x, sigmas)).float()
 
     def _bound(self, conditioning: Conditioning, prompt: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         def velocity(x: Tensor, sigma: Tensor) -> Tensor:

@@ -18,18 +18,15 @@ Velocity = Callable[[Tensor, Tensor], Tensor]
 
 
 @torch.no_grad()
-def sample_euler(velocity: Velocity, x: Tensor, sigmas: Tensor, on_step: Callable[[int, Tensor], None] | None = None) -> Tensor:
+def sample_euler(velocity: Velocity, x: Tensor, sigmas: Tensor) -> Tensor:
     """Follow the flow from sigmas[0] to sigmas[-1].
 
     Args:
         x: (B, ...) state at sigmas[0].
         sigmas: (steps + 1,) falling; the last one 0, or where training takes over.
-        on_step: called after each step with its 0-based number and the state.
     """
-    for step, (sigma, following) in enumerate(pairwise(sigmas)):
+    for sigma, following in pairwise(sigmas):
         x = x + (following - sigma).to(x) * velocity(x, sigma.to(x).expand(len(x)))
-        if on_step:
-            on_step(step, x)
     return x
 
 

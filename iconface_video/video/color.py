@@ -296,13 +296,12 @@ def _decimated_rows(image: Float32, step: int, site: float) -> Float32:
     return result
 
 
-def blend_rgb(frame: Frame, box: Box, rgb: Float32, mask: Float32, *, luma_only: bool = False) -> Frame:
+def blend_rgb(frame: Frame, box: Box, rgb: Float32, mask: Float32) -> Frame:
     """A frame in which the box is blended towards `rgb`; every sample whose mask is 0 stays bit for bit.
 
     rgb: float32 (h, w, 3), 0..1; mask: float32 (h, w), 0 keeps the frame, 1 takes `rgb`. The box must lie inside the
     frame with its corners between chroma samples: see `grow_box`. The blend is done in the frame's own coding: the new
     colours become YCbCr values, mixed with the stored ones and rounded to nearest. Alpha is left alone.
-    luma_only: leave the chroma planes alone, too (without effect on RGB formats).
     """
     coding = coding_of(frame)
     x0, y0, x1, y1 = _inside(frame, box)
@@ -316,8 +315,6 @@ def blend_rgb(frame: Frame, box: Box, rgb: Float32, mask: Float32, *, luma_only:
     planes = list(frame.planes)
     for index, (values, weight) in enumerate(_coded(np.asarray(rgb, np.float32), mask, coding)):
         is_chroma = index in (1, 2) and not coding.layout.is_rgb
-        if is_chroma and luma_only:
-            continue
         across, down = coding.layout.chroma_shift if is_chroma else (0, 0)
         rows, columns = slice(y0 >> down, (y0 >> down) + values.shape[0]), slice(x0 >> across, (x0 >> across) + values.shape[1])
         planes[index] = _mixed(planes[index], rows, columns, values, weight, 2**coding.layout.depth - 1)

@@ -34,17 +34,15 @@ def test_euler_is_of_first_order_on_a_bent_flow() -> None:
     assert errors[0] / errors[1] == pytest.approx(2, rel=0.05)
 
 
-def test_each_step_is_reported_and_sees_its_sigma() -> None:
+def test_each_step_sees_its_sigma() -> None:
     seen: list[Tensor] = []
-    steps: list[int] = []
 
     def velocity(x: Tensor, sigma: Tensor) -> Tensor:
         seen.append(sigma)
         return x
 
     sigmas = make_sigmas(3, 64, EMBEDDED_SCHEDULER)
-    sample_euler(velocity, torch.ones(2, 1), sigmas, lambda step, x: steps.append(step))
-    assert steps == [0, 1, 2]
+    sample_euler(velocity, torch.ones(2, 1), sigmas)
     torch.testing.assert_close(torch.stack(seen), sigmas[:3, None].expand(-1, 2))
 
 
