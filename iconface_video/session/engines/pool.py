@@ -144,13 +144,14 @@ class Pool(ABC):
     def living(self) -> list[Worker]:
         return [worker for worker in self.workers if worker.state is not State.GIVEN_UP]
 
-    def end(self, workers: Sequence[Worker], state: State = State.STOPPED) -> None:
-        """All at once, then each is waited for. Who is stopped is started again for the next clip."""
+    def end(self, workers: Sequence[Worker]) -> None:
+        """All at once, then each is waited for. The next clip starts them again."""
         for worker in workers:
             worker.kill()
         for worker in workers:
             worker.join()
-            worker.rest(state if worker.state is not State.GIVEN_UP else State.GIVEN_UP)
+            if worker.state is not State.GIVEN_UP:
+                worker.rest(State.STOPPED)
 
     def poll(self) -> Iterator[tuple[Worker, int, SegmentDone | str]]:
         """What came of segments at work, (worker, segment, result or why its worker died); waits a moment for the first.
@@ -203,7 +204,8 @@ class Pool(ABC):
     def _give_up(self, worker: Worker, reason: str) -> None:
         worker.last_reason = f"{worker.name}: {reason}"
         self.notes.add(f"{worker.name} is not used: {reason}")
-        self.end([worker], State.GIVEN_UP)
+        self.end([worker])
+        worker.state = State.GIVEN_UP
 
     def _compare(self, worker: Worker, facts: ModelFacts) -> None:
         """All workers have to give the same bits: one that would not is not used."""

@@ -25,7 +25,7 @@ from iconface_video.files import PART, checksum, sync_path
 from iconface_video.restore.model import ModelFacts
 from iconface_video.restore.timeline import SegmentDone
 from iconface_video.session.engines.job import Check, RestoreJob, WorkerFailure, WorkerSetup
-from iconface_video.session.engines.pool import MOST_DEATHS_IN_A_ROW, Pool, State, Worker
+from iconface_video.session.engines.pool import MOST_DEATHS_IN_A_ROW, Pool, Worker
 from iconface_video.session.engines.ray_actor import SegmentActor
 
 PATIENCE_SECONDS = 300.0
@@ -80,7 +80,7 @@ class RayEngine(Pool):
         """Once in the object store for all workers."""
         yield job, [ray.put(pickle.dumps(job))]
 
-    def end(self, workers: Sequence[Worker], state: State = State.STOPPED) -> None:
+    def end(self, workers: Sequence[Worker]) -> None:
         """The last one on a machine tidies up there."""
         staying = {actor.machine for actor in self._actors if actor not in workers}
         leaving = {actor.machine: actor for actor in self._actors if actor.machine not in {"", *staying}}
@@ -88,7 +88,7 @@ class RayEngine(Pool):
         if promises:
             with contextlib.suppress(RayError):
                 ray.wait(promises, num_returns=len(promises), timeout=_LEAVE_SECONDS)
-        super().end(workers, state)
+        super().end(workers)
 
     def close(self) -> None:
         super().close()
