@@ -70,6 +70,8 @@ class LossSettings(Validated):
         if self.spread and self.stage != "few_step":
             raise UsageError("the losses' spread compares what comes of pure noise: it needs stage few_step")
         if self.transformer_every > 1 and (self.stage != "few_step" or self.steps > 1):
-            raise UsageError("the losses' transformer_every leaves steps without the transformer: it needs stage few_step, steps 1")
+            raise UsageError(
+                "the losses' transformer_every leaves steps without the transformer: it needs stage few_step, steps 1"
+            )
         if not self.pixel_scales or min(self.pixel_scales) < 0:
             raise UsageError(f"the losses' pixel_scales are one weight or more, none below 0, got {list(self.pixel_scales)}")
