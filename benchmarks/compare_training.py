@@ -61,7 +61,15 @@ def report(counted: dict[str, list[dict[str, float]]], batch: int, revisions: di
         "ratio": statistics.mean(ms["other"]) / statistics.mean(ms["this"]),
         "steps": len(ms["this"]),
         "batch": batch,
-        **{what: {"revision": revisions[what], "ms_a_face": statistics.mean(ms[what]), "each": ms[what]} for what in counted},
+        **{
+            what: {
+                "revision": revisions[what],
+                "ms_a_face": statistics.mean(ms[what]),
+                "each": ms[what],
+                "loss": counted[what][-1]["loss"],
+            }
+            for what in counted
+        },
     }
     if as_json:
         print(json.dumps(found))

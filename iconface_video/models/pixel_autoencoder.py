@@ -152,7 +152,7 @@ class PictureEncoder(nn.Module):
         return tuple(maps)
 
 
-def _enlarged(x: Tensor, conv: nn.Module) -> Tensor:
+def enlarged(x: Tensor, conv: nn.Module) -> Tensor:
     """`conv`, of 3 x 3, on x enlarged twice to the nearest value: (B, C, h, w) -> (B, C', 2 h, 2 w).
 
     As one transposed convolution of 4 x 4: each value of x then enters as often as it is seen, at 4/9 of the products.
@@ -185,7 +185,7 @@ class PictureDecoder(nn.Module):
 
     def enlarge(self, level: int, x: Tensor, skip: Tensor, state: Tensor | None = None) -> Tensor:
         """Bring level + 1 up to `level`, add its skip, and the sampler's state where there is a door."""
-        up = _enlarged(x, self.ups[level])
+        up = enlarged(x, self.ups[level])
         x = F.leaky_relu(up, 0.2) + self.skips[level](skip)
         return x if state is None or not len(self.doors) else self.doors[level](x, state)
 

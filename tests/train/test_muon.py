@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -59,3 +60,24 @@ def test_it_learns_and_a_reloaded_state_goes_on_to_the_bit() -> None:
     _train(half, second, 15, 40)
     for a, b in zip(whole.parameters(), half.parameters()):
         assert torch.equal(a, b)
+
+
+def test_matrices_that_move_in_every_second_step_go_twice_as_far() -> None:
+    net, often = _net(), _net()
+    optimizer, plain = (
+        Muon(net.parameters(), lr=5e-3, weight_decay=0.0, every=2),
+        Muon(often.parameters(), lr=5e-3, weight_decay=0.0),
+    )
+    matrix, bias = net[0].weight, net[0].bias
+    ways = []
+    for step in range(2):
+        before, bias_before = matrix.detach().clone(), bias.detach().clone()
+        for group in optimizer.param_groups:
+            group["moves"] = step % 2 == 0
+        _train(net, optimizer, step, step + 1)
+        ways.append(float((matrix.detach() - before).norm()))
+        assert not torch.equal(bias, bias_before)
+    begun = often[0].weight.detach().clone()
+    _train(often, plain, 0, 1)
+    assert ways[1] == 0
+    assert ways[0] == pytest.approx(2 * float((often[0].weight.detach() - begun).norm()), rel=1e-4)
