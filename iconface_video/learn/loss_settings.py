@@ -47,6 +47,11 @@ class LossSettings(Validated):
     perceptual_every: Count = 1
     identity_every: Count = 1
     adversarial_every: Count = 1
+    transformer_every: Count = 1
+    """Of how many steps one runs (and trains) the transformer; in the others the convolutions learn without what it adds."""
+    reference_gradient_every: Count = 1
+    """Of how many steps one lets gradients from references into the encoder that looks at them; without any it never learns what to
+    show of them."""
     damage: float = 0.0
     """Weight of what a cascade's passes get wrong about how much is wrong at each place."""
     harm: float = 0.0
@@ -64,5 +69,9 @@ class LossSettings(Validated):
             raise UsageError(f"the losses' spread must be within [0, 1], got {self.spread}")
         if self.spread and self.stage != "few_step":
             raise UsageError("the losses' spread compares what comes of pure noise: it needs stage few_step")
+        if self.transformer_every > 1 and (self.stage != "few_step" or self.steps > 1):
+            raise UsageError(
+                "the losses' transformer_every leaves steps without the transformer: it needs stage few_step, steps 1"
+            )
         if not self.pixel_scales or min(self.pixel_scales) < 0:
             raise UsageError(f"the losses' pixel_scales are one weight or more, none below 0, got {list(self.pixel_scales)}")

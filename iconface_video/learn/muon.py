@@ -40,7 +40,7 @@ def orthogonalised(stack: Tensor) -> Tensor:
     x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).to(held)
     for _ in range(_ITERATIONS):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return (x.mT if tall else x).float()
 
 
@@ -54,9 +54,15 @@ class Muon(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.99),
         weight_decay: float = 0.01,
         momentum: float = 0.95,
+        every: int = 1,
     ) -> None:
-        """weights: all of them, or groups as torch's optimizers take them.  betas: AdamW's, for what is no matrix."""
-        super().__init__(weights, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "momentum": momentum})
+        """weights: all of them, or groups as torch's optimizers take them.  betas: AdamW's, for what is no matrix.
+
+        every: of how many steps one moves the matrices, that many times as far (momentum hardly turns meanwhile, and most of the
+        work is to orthogonalise it): the steps before which the groups' "moves" is true.
+        """
+        defaults = {"lr": lr, "betas": betas, "weight_decay": weight_decay, "momentum": momentum, "every": every, "moves": True}
+        super().__init__(weights, defaults)
         self.param_groups = [
             {**group, "params": chosen, "matrices": matrices}
             for group in self.param_groups
@@ -77,7 +83,7 @@ class Muon(torch.optim.Optimizer):
                 self._step_adamw(weights, group)
 
     def _step_matrices(self, weights: list[Tensor], group: dict[str, Any]) -> None:
-        rate, momentum = group["lr"], group["momentum"]
+        rate, momentum = group["every"] * group["lr"], group["momentum"]
         alike: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
         for weight in weights:
             assert weight.grad is not None
@@ -85,6 +91,8 @@ class Muon(torch.optim.Optimizer):
             if not state:
                 state["momentum"] = torch.zeros_like(weight)
             state["momentum"].lerp_(weight.grad, 1 - momentum)
+            if not group["moves"]:
+                continue
             update = weight.grad.lerp(state["momentum"], momentum).flatten(1)
             alike.setdefault((update.shape[0], update.shape[1]), []).append((weight, update))
         for shape, pairs in alike.items():

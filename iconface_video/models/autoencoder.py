@@ -68,14 +68,15 @@ class Autoencoder(Protocol):
 
     def decode(
         self,
-        features: Tensor,
+        features: Tensor | None,
         source: Any,
         reference_maps: tuple[Tensor, ...] | None = None,
         reference_mask: Tensor | None = None,
         state: Tensor | None = None,
         sigma: Tensor | None = None,
     ) -> Tensor:
-        """The transformer's output (B, N, out_channels) -> prediction (B, C, h, w) in the state's space.
+        """The transformer's output (B, N, out_channels) -> prediction (B, C, h, w) in the state's space; None: without it, where
+        the network around it can.
 
         reference_maps: (B, R, C, h, w) each; reference_mask: (B, R) bool, True where there is a reference, None: everywhere.
         state: (B, C, h, w) that the transformer looked at, where the decoder wants to see it as well; sigma: (B,) its noise level.

@@ -76,14 +76,17 @@ class IConFaceModel(nn.Module):
 
     # ---- what the network sees
 
-    def encode_references(self, pictures: Tensor, size: int) -> ReferenceContext:
-        """Look at R references (R, 3, S, S) once, for all frames and steps of crops of `size` px."""
+    def encode_references(self, pictures: Tensor, size: int, with_transformer: bool = True) -> ReferenceContext:
+        """Look at R references (R, 3, S, S) once, for all frames and steps of crops of `size` px.
+
+        with_transformer: False for a context that it will never see.
+        """
         self.traits.check_size(size)
         seen = self.coder.encode_references(pictures)
         tokens = seen.tokens.to(self._token_dtype(seen.tokens))
         grid = (seen.grid, seen.grid)
         cells = self.coder.scene_cells(size)
-        causal = self.transformer.settings.causal_references
+        causal = with_transformer and self.transformer.settings.causal_references
         cache = self.transformer.encode_references(tokens, grid, (cells, cells)) if causal else None
         return ReferenceContext(tokens, grid, seen.maps, cache, size)
 
@@ -126,14 +129,16 @@ class IConFaceModel(nn.Module):
         )
         return features
 
-    def decode_parts(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> list[Decoded]:
+    def decode_parts(
+        self, x: Tensor, sigma: Tensor, conditioning: Conditioning, with_transformer: bool = True
+    ) -> list[Decoded]:
         """What every pass of a cascade makes of the state x (B, 3, S, S) at noise level sigma (B,), coarsest first.
 
         Gradients flow. TypeError for a model that is no cascade.
         """
         if not isinstance(self.autoencoder, CascadeAutoencoder):
             raise TypeError(f"model '{self.traits.name}' has no passes: it is no cascade")
-        features = self._features(x, sigma, conditioning, self.prompt)
+        features = self._features(x, sigma, conditioning, self.prompt) if with_transformer else None
         references = conditioning.references
         maps, mask = (None, None) if references is None else (references.maps, references.mask)
         return self.autoencoder.decode_parts(features, conditioning.source, maps, mask, x, sigma)
@@ -142,8 +147,13 @@ class IConFaceModel(nn.Module):
         """x (B, C, h, w) at noise level sigma (B,) -> velocity noise - clean, the same shape. Gradients flow."""
         return self.parametrisation.velocity(self._output(x, sigma, conditioning, self.prompt), x, sigma)
 
-    def predict_clean(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
-        """x (B, C, h, w) at noise level sigma (B,) -> clean estimate, the same shape. Gradients flow."""
+    def predict_clean(self, x: Tensor, sigma: Tensor, conditioning: Conditioning, with_transformer: bool = True) -> Tensor:
+        """x (B, C, h, w) at noise level sigma (B,) -> clean estimate, the same shape. Gradients flow.
+
+        with_transformer: False for what the networks around it make on their own (image prediction only).
+        """
+        if not with_transformer:
+            return self.parametrisation.clean(self._decoded(None, x, sigma, conditioning), x, sigma)
         return self.parametrisation.clean(self._output(x, sigma, conditioning, self.prompt), x, sigma)
 
     def state_from_picture(self, picture: Tensor) -> Tensor:
@@ -221,7 +231,7 @@ class IConFaceModel(nn.Module):
 
         return velocity
 
-    def _decoded(self, features: Tensor, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+    def _decoded(self, features: Tensor | None, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
         """Features of one pass -> the network's prediction (B, C, h, w), float32."""
         references = conditioning.references
         maps = None if references is None else references.maps

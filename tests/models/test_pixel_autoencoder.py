@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from iconface_video.models.local_attention import ReferenceAttention
-from iconface_video.models.pixel_autoencoder import PixelAutoencoder
+from iconface_video.models.pixel_autoencoder import PixelAutoencoder, enlarged
 
 
 def plain_attention(
@@ -88,3 +88,9 @@ def test_patches_and_back() -> None:
 def test_sides_that_are_no_multiple_of_16_are_refused() -> None:
     with pytest.raises(ValueError, match="multiples of 16"):
         PixelAutoencoder().encode_source(torch.zeros(1, 3, 100, 96))
+
+
+def test_enlarged_is_the_convolution_of_the_nearest_values() -> None:
+    torch.manual_seed(0)
+    conv, x = torch.nn.Conv2d(6, 4, 3, padding=1), torch.randn(2, 6, 5, 3)
+    torch.testing.assert_close(enlarged(x, conv), conv(F.interpolate(x, scale_factor=2, mode="nearest")), atol=1e-5, rtol=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
@@ -87,3 +88,24 @@ def test_a_state_written_before_torchs_adamw_was_used_goes_on() -> None:
     expected = 0.6 * (1 - 0.1 * 0.01) - 0.1 * (mean / (1 - 0.9**3)) / ((square / (1 - 0.99**3)) ** 0.5 + 1e-8)
     torch.testing.assert_close(weight.detach(), torch.full((2,), expected), rtol=1e-6, atol=0)
     assert set(optimizer_state(optimizer, {"bias": weight})) == set(old)
+
+
+def test_matrices_that_move_in_every_second_step_go_twice_as_far() -> None:
+    net, often = _net(), _net()
+    optimizer, plain = (
+        Muon(net.parameters(), lr=5e-3, weight_decay=0.0, every=2),
+        Muon(often.parameters(), lr=5e-3, weight_decay=0.0),
+    )
+    matrix, bias = net[0].weight, net[0].bias
+    ways = []
+    for step in range(2):
+        before, bias_before = matrix.detach().clone(), bias.detach().clone()
+        for group in optimizer.param_groups:
+            group["moves"] = step % 2 == 0
+        _train(net, optimizer, step, step + 1)
+        ways.append(float((matrix.detach() - before).norm()))
+        assert not torch.equal(bias, bias_before)
+    begun = often[0].weight.detach().clone()
+    _train(often, plain, 0, 1)
+    assert ways[1] == 0
+    assert ways[0] == pytest.approx(2 * float((often[0].weight.detach() - begun).norm()), rel=1e-4)

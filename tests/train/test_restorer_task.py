@@ -216,3 +216,34 @@ def test_soft_truths_are_soft_and_only_filmed_ones(faces: dict[str, FaceSet]) ->
     assert all(a <= b for a, b in zip(soft, sharp))
     assert min(a / b for a, b in zip(soft, sharp)) < 0.9
     assert detail(target_blur_probability=1.0) == detail()
+
+
+def test_steps_without_the_transformer_and_without_gradients_from_references_leave_those_alone(
+    faces: dict[str, FaceSet],
+) -> None:
+    mixer = FaceMixer(faces["train"], MixSettings(sizes=(32,), batches=(2,), reference_shares=(0.0, 1.0)))
+    held_out = ValidationSet.build(faces["val"], 32, 2, (6.0,))
+    losses = LossSettings("few_step", adversarial=0.1, transformer_every=2, reference_gradient_every=2)
+    parts = TaskParts(mixer, held_out, losses, load_identity_encoder("embedded", "cpu"), workers=0)
+    task = RestorerTask(small_model(), parts)
+    assert task.discriminator is not None
+    moved = {}
+    for step in (0, 1):
+        task.model.zero_grad()
+        _, loss, _ = next(task.losses(mixer.batch(1, 0), step))
+        loss.backward()
+        moved[step] = {name for name, weight in task.model.named_parameters() if weight.grad is not None}
+    assert all(weight.grad is None for weight in task.discriminator.parameters())
+    assert all(weight.requires_grad for weight in task.discriminator.parameters())
+    left = {name for name in moved[0] - moved[1] if not name.startswith(("transformer.", "prompt"))}
+    assert left == {
+        *(f"autoencoder.{name}" for name in ("to_tokens.weight", "to_tokens.bias", "decoder.fuse_features.weight")),
+        *(f"autoencoder.attention.{n}.to_{what}.weight" for n in (0, 1) for what in ("key", "value")),
+        *(f"autoencoder.attention.0.to_{what}.weight" for what in ("detail",)),
+    }
+    assert not any(name.startswith("transformer.") for name in moved[1])
+    restored = task.restore(to_tensor(mixer.batch(1, 0).source), None)
+    assert task.with_transformer
+    assert restored.shape == (2, 3, 32, 32)
+    with pytest.raises(UsageError, match="transformer_every"):
+        LossSettings("few_step", steps=2, transformer_every=2)

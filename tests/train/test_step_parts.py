@@ -101,6 +101,8 @@ def train_restorer(config, run_folder, on_log):
         while time.process_time() < end:
             pass
         on_log(step, {{"loss": 1 / step}})
+        if step % config["trainer"]["validate_every"] == 0:
+            on_log(step, {{"gain_none@6": 10 / step, "score": 1}})
 """
 
 
@@ -128,6 +130,11 @@ def test_two_revisions_train_in_turn_each_with_its_own_code(tmp_path: Path) -> N
     assert found["ratio"] == pytest.approx(2, rel=0.3)
     assert found["other"]["ms_a_face"] == pytest.approx(50, rel=0.3)
     assert found["this"]["loss"] == found["other"]["loss"] == 1 / 4
+    options = [*options[:-1], "--validate-every", "2"]
+    done = subprocess.run([sys.executable, script, slow, *options], capture_output=True, text=True, timeout=120)
+    for what in ("other", "this"):
+        assert f"{what:6} 4 faces  gain_none@6 5.000" in done.stdout
+        assert f"{what:6} 8 faces  gain_none@6 2.500" in done.stdout
     done = subprocess.run([sys.executable, script, tmp_path, *options], capture_output=True, text=True, timeout=120)
     assert done.returncode != 0
     assert "not a checkout of this project" in done.stderr

@@ -74,7 +74,8 @@ class RefinerTask(RestorerTask):
         maps: tuple[Tensor, ...] | None = None
         if shown.references is not None:
             encoded = self.cascade.refiner.encode_references(window.cut_references(shown.references))
-            maps = tuple(m.unflatten(0, shown.references.shape[:2]) for m in encoded.maps)
+            kept = encoded.maps if self.reference_gradient else tuple(m.detach() for m in encoded.maps)
+            maps = tuple(m.unflatten(0, shown.references.shape[:2]) for m in kept)
         decoded = self._refined(before, seen, maps, window.cut(shown.noise))
         other: Tensor | None = None
         if with_other:
@@ -100,6 +101,6 @@ class RefinerTask(RestorerTask):
         level = shown.noise.new_ones(len(shown.noise))
         state, _ = shrunk_state(shown.noise, level, 2)
         conditioning = self.condition(small, references, shown.anchor)
-        coarse = self.model.decode_parts(state, level, conditioning)[-1]
+        coarse = self.model.decode_parts(state, level, conditioning, self.with_transformer)[-1]
         start, guide = self.cascade.enlarged(coarse, small, shown.source)
         return start.float(), guide

@@ -140,6 +140,9 @@ class RestorerTask(Task):
             return [*faster_parts(networks.coarse), *faster_parts(networks.refiner)]
         return faster_parts(networks) if isinstance(networks, PixelAutoencoder) else []
 
+    with_transformer = reference_gradient = True
+    """Whether the step at hand has them, see `LossSettings.transformer_every`; what is only restored has all."""
+
     def to(self, device: torch.device) -> None:
         super().to(device)
         for helper in (self.perceptual, self.identity_encoder):
@@ -152,13 +155,16 @@ class RestorerTask(Task):
     # ---- one step
 
     def losses(self, batch: FaceBatch, step: int) -> Losses:
+        self.with_transformer = step % self.weights.transformer_every == 0
+        self.reference_gradient = step % self.weights.reference_gradient_every == 0
         truth, source = to_tensor(batch.truth, self.device), to_tensor(batch.source, self.device)
         references = to_tensor(batch.references, self.device) if batch.references.shape[1] else None
         generator = torch.Generator().manual_seed(step)
         noise = torch.randn(truth.shape, generator=generator).to(self.device)
         if len(batch.moves) and self.weights.spread:
             noise = noise[: len(noise) // 2].repeat(2, 1, 1, 1)  # a track's frames share it
-        shown = Shown(truth, source, references, self.anchor(source, references), noise)
+        looks = self.with_transformer or self._is_due("identity", step)  # else nobody asks for the anchor
+        shown = Shown(truth, source, references, self.anchor(source, references) if looks else None, noise)
         moves = torch.from_numpy(batch.moves).to(self.device)
         attempt = self.attempt(shown, moves, generator, with_other=self._is_due("spread", step))
         look = ViewJitter.draw(generator)
@@ -227,9 +233,10 @@ class RestorerTask(Task):
             parts["perceptual"] = weights.perceptual_every * weights.perceptual * distance.mean()
         if self.discriminator is not None and self._is_due("adversarial", step):
             known = (weights.texture_error / damage).clamp(max=1) if weights.texture_error else None
-            parts["adversarial"] = (
-                weights.adversarial_every * weights.adversarial * hinge_restorer(self.discriminator(restored, source), known)
-            )
+            self.discriminator.requires_grad_(False)  # its own gradients of this loss would be thrown away
+            liked = hinge_restorer(self.discriminator(restored, source), known)
+            self.discriminator.requires_grad_(True)
+            parts["adversarial"] = weights.adversarial_every * weights.adversarial * liked
         parts.update(self._confidence_parts(attempt, figures))
         if self.identity_encoder is not None and self._is_due("identity", step):
             anchor = shown.anchor if shown.references is not None else None
@@ -279,8 +286,8 @@ class RestorerTask(Task):
     def _predict(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> tuple[Tensor, Decoded | None]:
         """The clean estimate, float32, and how a cascade's last pass came to it."""
         if not isinstance(self.model.autoencoder, CascadeAutoencoder):
-            return self.model.predict_clean(x, sigma, conditioning), None
-        decoded = self.model.decode_parts(x, sigma, conditioning)[-1]
+            return self.model.predict_clean(x, sigma, conditioning, self.with_transformer), None
+        decoded = self.model.decode_parts(x, sigma, conditioning, self.with_transformer)[-1]
         return decoded.picture.float(), decoded
 
     def _sampled(self, noise: Tensor, conditioning: Conditioning, sigmas: Tensor) -> Tensor:
@@ -321,7 +328,9 @@ class RestorerTask(Task):
             return self.model.condition(source, anchor, [None] * len(source))
         count = references.shape[1]
         flat = references.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        contexts = self.model.encode_references(flat, source.shape[-1])
+        contexts = self.model.encode_references(flat, source.shape[-1], self.with_transformer)
+        if not self.reference_gradient:
+            contexts = contexts.detached()
         per_sample = [contexts[i * count : (i + 1) * count] for i in range(len(source))]
         return self.model.condition(source, anchor, per_sample)
 
@@ -329,6 +338,7 @@ class RestorerTask(Task):
 
     def restore(self, source: Tensor, references: Tensor | None) -> Tensor:
         """As the sampler does it, with fixed noise."""
+        self.with_transformer = True
         noise = torch.randn(source.shape, generator=torch.Generator().manual_seed(5)).to(source.device)
         conditioning = self.condition(source, references, self.anchor(source, references))
         return self._sampled(noise, conditioning, torch.linspace(1, 0, self.weights.steps + 1))

@@ -42,6 +42,8 @@ class TrainSettings(Validated):
     """End after this much wall time, interruptions not counted, the learning rate falling in step; 0: no limit."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """Of the first module; the others (heads, judges) have AdamW."""
+    muon_every: Count = 1
+    """Of how many steps one moves Muon's matrices, that many times as far: it costs that much less."""
     learning_rate: NonNegative = 2e-4
     weight_decay: NonNegative = 0.01
     betas: tuple[Share, Share] = (0.9, 0.99)
@@ -152,7 +154,7 @@ class Trainer:
         decay = settings.weight_decay
         groups = [{"params": w, "factor": factor, "weight_decay": decay / factor} for factor, w in by_factor.items()]
         if settings.optimizer == "muon" and name == self.main:
-            return Muon(groups, rate, settings.betas, settings.weight_decay)
+            return Muon(groups, rate, settings.betas, settings.weight_decay, every=settings.muon_every)
         return torch.optim.AdamW(groups, lr=rate, betas=settings.betas, weight_decay=settings.weight_decay)
 
     @property
@@ -235,8 +237,10 @@ class Trainer:
         optimizer, rate = self.optimizers[name], self._rate()
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         norm = nn.utils.clip_grad_norm_(parameters, self.settings.gradient_clip)
+        moves = self.step // self.settings.accumulation % self.settings.muon_every == 0  # not every nth of a resumed run
         for group in optimizer.param_groups:
             group["lr"] = self.base_rates[name] * rate * group["factor"]
+            group["moves"] = moves
         optimizer.step()
         for every in self.optimizers.values():  # one player's loss also leaves gradients on the other's weights
             every.zero_grad(set_to_none=True)
