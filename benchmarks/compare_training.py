@@ -137,10 +137,11 @@ def drive(options: argparse.Namespace) -> None:
     """Train with the revision that PYTHONPATH names; each step waits for a line on standard input."""
     import yaml
 
-    try:
+    # By the checkout, not by trying: another one that is installed for editing would lend its modules.
+    if (options.other / "iconface_video" / "lab").is_dir():
         from iconface_video.lab.train.config import RestorerConfig, read_config
         from iconface_video.lab.train.pipeline import train_restorer
-    except ModuleNotFoundError:  # a revision from before there was a lab
+    else:
         from iconface_video.pipelines.train import train_restorer  # type: ignore[no-redef, import-not-found]
         from iconface_video.train.config import RestorerConfig, read_config  # type: ignore[no-redef, import-not-found]
 

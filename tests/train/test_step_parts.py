@@ -106,12 +106,13 @@ def train_restorer(config, run_folder, on_log):
 """
 
 
-def checkout(folder: Path, seconds: float) -> Path:
-    """What the comparison asks of a revision, with steps that take so long."""
+def checkout(folder: Path, seconds: float, config: str, trainer: str) -> Path:
+    """What the comparison asks of a revision, with steps that take so long; where its parts lie."""
     files = {
         "iconface_video/__init__.py": "",
-        "iconface_video/lab/train/config.py": "import yaml\nRestorerConfig = dict\ndef read_config(kind, path):\n    return yaml.safe_load(path.read_text())\n",
-        "lab/train/pipeline.py": TRAINER.format(seconds=seconds),
+        "pipelines/__init__.py": "",
+        config: "import yaml\nRestorerConfig = dict\ndef read_config(kind, path):\n    return yaml.safe_load(path.read_text())\n",
+        trainer: TRAINER.format(seconds=seconds),
         "configs/training/embedded-noise.yaml": "stage: restorer\nlosses: {}\ntrainer: {}\n",
     }
     for name, text in files.items():
@@ -121,7 +122,8 @@ def checkout(folder: Path, seconds: float) -> Path:
 
 
 def test_two_revisions_train_in_turn_each_with_its_own_code(tmp_path: Path) -> None:
-    slow, fast = checkout(tmp_path / "slow", 0.1), checkout(tmp_path / "fast", 0.05)
+    slow = checkout(tmp_path / "slow", 0.1, "iconface_video/train/config.py", "pipelines/train.py")  # before there was a lab
+    fast = checkout(tmp_path / "fast", 0.05, "iconface_video/lab/train/config.py", "iconface_video/lab/train/pipeline.py")
     script = ROOT / "benchmarks" / "compare_training.py"
     options = ["--this", fast, "--data", tmp_path, "--batch", "2", "--warm-up", "1", "--steps", "3", "--json"]
     done = subprocess.run([sys.executable, script, slow, *options], capture_output=True, text=True, timeout=120)
