@@ -11,10 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from iconface_video.identity.people import ReferenceChoice
     from iconface_video.models.checkpoints import load_model
     from iconface_video.pipelines.batch import BatchOptions, restore_batch
     from iconface_video.pipelines.compare import CompareRequest, compare_videos
-    from iconface_video.pipelines.finding import ReferenceChoice
     from iconface_video.pipelines.image import restore_faces
     from iconface_video.pipelines.people import FoundPeople, find_people
     from iconface_video.pipelines.render import render_store
@@ -56,7 +56,7 @@ _HOMES = {
     "BatchOptions": "iconface_video.pipelines.batch",
     "CompareRequest": "iconface_video.pipelines.compare",
     "FoundPeople": "iconface_video.pipelines.people",
-    "ReferenceChoice": "iconface_video.pipelines.finding",
+    "ReferenceChoice": "iconface_video.identity.people",
     "RunSettings": "iconface_video.settings",
     "compare_videos": "iconface_video.pipelines.compare",
     "find_people": "iconface_video.pipelines.people",

@@ -28,9 +28,8 @@ from iconface_video.errors import UsageError
 
 if TYPE_CHECKING:
     from iconface_video.pipelines.estimate import Estimate
-    from iconface_video.pipelines.finding import ReferenceChoice
+    from iconface_video.session.clip_faces import ClipRequest
     from iconface_video.session.report import RunReport
-    from iconface_video.settings import RunSettings
     from iconface_video.types import VideoInfo
 
 _WHAT = "video"
@@ -123,14 +122,17 @@ def run(
     if people_file is not None:
         present(people_file, "people file")
 
-    from iconface_video.pipelines.finding import ReferenceChoice
+    from iconface_video.identity.people import ReferenceChoice
     from iconface_video.video.output_plan import plan_output, usual_suffix
     from iconface_video.video.probe import probe
 
     if part.preview is not None:
         part, output = part.around(probe(input)), output or input.with_name(f"{input.stem}.preview{usual_suffix(input)}")
     if dry_run:
-        return _dry_run(input, output, settings, ReferenceChoice(photos, named, people_file), part, force, work, as_json)
+        from iconface_video.session.clip_faces import ClipRequest
+
+        references = ReferenceChoice(photos, named, people_file)
+        return _dry_run(ClipRequest(input, output, settings, references, part.start, part.end, force, work), as_json)
 
     from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
     from iconface_video.pipelines.restore import restore_video
@@ -163,21 +165,10 @@ def run(
         print_rows([*summary(done), *([("report", str(page))] if page else [])])
 
 
-def _dry_run(
-    input: Path,
-    output: Path | None,
-    settings: RunSettings,
-    references: ReferenceChoice,
-    part: Part,
-    force: bool,
-    work: Path | None,
-    as_json: bool,
-) -> None:
-    from iconface_video.pipelines.checks import dry_run
+def _dry_run(request: ClipRequest, as_json: bool) -> None:
+    from iconface_video.pipelines.estimate import dry_run
 
-    found = dry_run(
-        input, output, settings=settings, references=references, start=part.start, end=part.end, force=force, work=work
-    )
+    found = dry_run(request)
     if as_json:
         estimate = None if found.estimate is None else asdict(found.estimate)
         return print_json({"output": found.output.path, "notes": list(found.notes), "estimate": estimate})
