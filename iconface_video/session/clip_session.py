@@ -49,6 +49,7 @@ class ClipSession(ClipFaces):
         super().__init__(clip, request, networks, watch, self.memory.apply(prepared))
         self.target, self.folder = target, folder
         self._restored: Restored | None = None
+        self._is_rendered = False
         self._left: RunReport | None = None
         """Of a run that was killed when its output was whole: nothing is left to be done."""
         _ = self.provenance.output
@@ -56,7 +57,8 @@ class ClipSession(ClipFaces):
     @classmethod
     @contextmanager
     def open(cls, request: ClipRequest, networks: Networks | None = None, watch: Watch | None = None) -> Iterator[ClipSession]:
-        """Alone to write output and work folder while the block runs.
+        """Alone to write output and work folder while the block runs. A block that does not render leaves what it made in the
+        work folder, for a later session with the same request.
 
         Raises InputError, OutputError, ReferencePhotoError, CheckpointError or UsageError for what is refused.
         """
@@ -75,6 +77,7 @@ class ClipSession(ClipFaces):
                 with folder:
                     session._begin(is_left)
                     yield session
+                    folder.is_unfinished = not session._is_rendered
 
     def _begin(self, is_left: bool) -> None:
         self._left = self.folder.journal.report if is_left else None
@@ -94,6 +97,7 @@ class ClipSession(ClipFaces):
         observer: looks at the faces while they are written.
         """
         if self._left is not None:
+            self._is_rendered = True
             return replace(self._left, work=self._kept)
         found, anchors = self.survey(), self.anchors()
         if observer is not None and found.survey.tracks:
@@ -111,6 +115,7 @@ class ClipSession(ClipFaces):
                 self.folder.journal.finish_output(self.target.path, hash_file(path), self._report(frames, rendering.clip))
 
             report = self._report(rendering.finish(on_whole), rendering.clip)
+        self._is_rendered = True
         return replace(report, work=self._kept)
 
     @property

@@ -308,6 +308,18 @@ def test_a_folder_of_the_first_releases_stays_good(folder, two_people, tmp_path)
         find_people(other, folder, settings=SETTINGS, embed=never_embed)
 
 
+@pytest.mark.parametrize("libraries", [None, {"torch": "0.1"}])
+def test_releases_of_libraries_make_no_new_survey(libraries, folder, two_people):
+    """Nor do the first releases, which did not note them."""
+    (place,) = folder.glob("survey-*")
+    made_from = json.loads((place / "made-from.json").read_text())
+    assert made_from.pop("libraries")["torch"]
+    (place / "made-from.json").write_text(json.dumps({**made_from, **({"libraries": libraries} if libraries else {})}))
+    before = (folder / "people.yaml").read_bytes()
+    find_people(two_people, folder, settings=SETTINGS, embed=never_embed)
+    assert (folder / "people.yaml").read_bytes() == before
+
+
 def test_starting_over_twice_loses_nothing_of_what_was_written(two_people, folder):
     edit(folder, lambda people, _: people[2].update(name="Greta"))
     (folder / "survey-summer").mkdir()
