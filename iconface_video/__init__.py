@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from iconface_video.pipelines.render import render_store
     from iconface_video.pipelines.restore import restore_video
     from iconface_video.pipelines.survey import survey
+    from iconface_video.session.clip_faces import ClipRequest
+    from iconface_video.session.clip_session import ClipSession
     from iconface_video.settings import RunSettings
     from iconface_video.video.probe import probe
 
@@ -36,6 +38,8 @@ for _name, _value in {
 
 __all__ = [
     "BatchOptions",
+    "ClipRequest",
+    "ClipSession",
     "CompareRequest",
     "FoundPeople",
     "ReferenceChoice",
@@ -54,6 +58,8 @@ __all__ = [
 
 _HOMES = {
     "BatchOptions": "iconface_video.pipelines.batch",
+    "ClipRequest": "iconface_video.session.clip_faces",
+    "ClipSession": "iconface_video.session.clip_session",
     "CompareRequest": "iconface_video.pipelines.compare",
     "FoundPeople": "iconface_video.pipelines.people",
     "ReferenceChoice": "iconface_video.identity.people",
