@@ -18,6 +18,7 @@ from iconface_video.lock import working_in
 from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
 from iconface_video.restore.model import FaceModel
 from iconface_video.session.batch import Batch, BatchJob, BatchRecord, BatchRow, Decision, decide, find_inputs, name_jobs, stems
+from iconface_video.session.checks import check_settings
 from iconface_video.session.clip import OnProgress, ShouldStop, Watch
 from iconface_video.session.clip_session import ClipRequest, ClipSession
 from iconface_video.session.fingerprint import hash_file, read_restoration_marks
@@ -74,7 +75,8 @@ def restore_batch(
     one file stands in its row.
     """
     networks = Networks(model, embed=embed, keep_engine=True)
-    networks.prepared(options.settings)
+    if model is None:
+        check_settings(options.settings)
     if not dry_run:
         _make_folder(out)
     with nullcontext() if dry_run else working_in(out):  # two calls would lose each other's record

@@ -24,6 +24,7 @@ from iconface_video.models.hub import model_index
 from iconface_video.restore.crop_store import estimate_bytes
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import make_plan
+from iconface_video.session.checks import check_settings
 from iconface_video.session.clip import Clip
 from iconface_video.session.clip_faces import ClipRequest
 from iconface_video.session.engines.devices import cores
@@ -76,8 +77,8 @@ def dry_run(request: ClipRequest) -> DryRun:
 
     Raises what the run would raise. Nothing is written.
     """
-    settings, references, networks = request.settings, request.references, Networks()
-    networks.prepared(settings)
+    settings, references = request.settings, request.references
+    check_settings(settings)
     with VideoReader(request.input, settings.read) as reader:
         clip = Clip(reader, request.start, request.end)
         target = plan_output(reader.info, request.output, settings.encode, force=request.force)
@@ -90,7 +91,7 @@ def dry_run(request: ClipRequest) -> DryRun:
                 raise ReferencePhotoError(f"{folder}: no usable reference photo of '{name}': {why_none(folder)}")
         people: tuple[str, ...] = ()
         if references.file is not None:
-            made_from = Provenance(settings, settings, references, networks).people(clip)
+            made_from = Provenance(settings, settings, references, Networks()).people(clip)
             people = check_people(references.file, clip, made_from)
         estimate = estimate_run(clip, target, memory.apply(settings), bool(references))
     return DryRun(target, (*target.notes, *memory.notes, *people), estimate)
