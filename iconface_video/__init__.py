@@ -11,15 +11,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from iconface_video.identity.people import ReferenceChoice
     from iconface_video.models.checkpoints import load_model
     from iconface_video.pipelines.batch import BatchOptions, restore_batch
     from iconface_video.pipelines.compare import CompareRequest, compare_videos
-    from iconface_video.pipelines.finding import ReferenceChoice
     from iconface_video.pipelines.image import restore_faces
     from iconface_video.pipelines.people import FoundPeople, find_people
     from iconface_video.pipelines.render import render_store
     from iconface_video.pipelines.restore import restore_video
     from iconface_video.pipelines.survey import survey
+    from iconface_video.session.clip_faces import ClipRequest
+    from iconface_video.session.clip_session import ClipSession
     from iconface_video.settings import RunSettings
     from iconface_video.video.probe import probe
 
@@ -36,6 +38,8 @@ for _name, _value in {
 
 __all__ = [
     "BatchOptions",
+    "ClipRequest",
+    "ClipSession",
     "CompareRequest",
     "FoundPeople",
     "ReferenceChoice",
@@ -54,9 +58,11 @@ __all__ = [
 
 _HOMES = {
     "BatchOptions": "iconface_video.pipelines.batch",
+    "ClipRequest": "iconface_video.session.clip_faces",
+    "ClipSession": "iconface_video.session.clip_session",
     "CompareRequest": "iconface_video.pipelines.compare",
     "FoundPeople": "iconface_video.pipelines.people",
-    "ReferenceChoice": "iconface_video.pipelines.finding",
+    "ReferenceChoice": "iconface_video.identity.people",
     "RunSettings": "iconface_video.settings",
     "compare_videos": "iconface_video.pipelines.compare",
     "find_people": "iconface_video.pipelines.people",

@@ -1,4 +1,4 @@
-"""Many videos: `restore_video` for each, through one engine (so one model, one pool of workers), skipping what is finished."""
+"""Many videos: a session for each, with the same networks (so one model, one pool of workers), skipping what is finished."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from iconface_video.errors import InputError, OutputError
+from iconface_video.identity.people import ReferenceChoice
 from iconface_video.identity.references import Embed
 from iconface_video.lock import working_in
-from iconface_video.pipelines.checks import check_settings
-from iconface_video.pipelines.people import FILE, folder_of
-from iconface_video.pipelines.record import made_of, mark_differences
 from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
-from iconface_video.pipelines.restore import ReferenceChoice, restore_video
-from iconface_video.pipelines.survey import load_embedder
 from iconface_video.restore.model import FaceModel
 from iconface_video.session.batch import Batch, BatchJob, BatchRecord, BatchRow, Decision, decide, find_inputs, name_jobs, stems
-from iconface_video.session.clip import OnProgress, ShouldStop
-from iconface_video.session.engines.engine import Engine, make_engine
+from iconface_video.session.checks import check_settings
+from iconface_video.session.clip import OnProgress, ShouldStop, Watch
+from iconface_video.session.clip_session import ClipRequest, ClipSession
 from iconface_video.session.fingerprint import hash_file, read_restoration_marks
+from iconface_video.session.networks import Networks
+from iconface_video.session.people_folder import FILE, folder_of
+from iconface_video.session.provenance import Provenance
 from iconface_video.session.report import RunReport
 from iconface_video.settings import RunSettings
 from iconface_video.video.output_plan import plan_output
@@ -74,6 +74,7 @@ def restore_batch(
     receiver of one file's progress.  Raises InputError (nothing found), OutputError (`out`), Cancelled. What goes wrong with
     one file stands in its row.
     """
+    networks = Networks(model, embed=embed, keep_engine=True)
     if model is None:
         check_settings(options.settings)
     if not dry_run:
@@ -82,13 +83,13 @@ def restore_batch(
         record = BatchRecord(out)
         known = record.names()
         jobs = tuple(name_jobs(find_inputs(patterns, out, known, recursive=options.recursive), out, known))
-        work = _Work(options, jobs, record, model, embed, should_stop)
+        work = _Work(options, jobs, record, networks, should_stop)
         on_start(jobs)
         batch = Batch(out, jobs, record, work.decide, work.parts, None if dry_run else work.restore)
         try:
             batch.run(on_row, on_progress, time.perf_counter)
         finally:
-            work.close()
+            networks.close()
         return batch.rows
 
 
@@ -100,27 +101,20 @@ def _make_folder(out: Path) -> None:
 
 
 class _Work:
-    """What is done with one file; what several files need is loaded once, when the first one needs it."""
+    """What is done with one file; networks are loaded once, when the first file needs them."""
 
     def __init__(
         self,
         options: BatchOptions,
         jobs: Sequence[BatchJob],
         record: BatchRecord,
-        model: FaceModel | None,
-        embed: Embed | None,
+        networks: Networks,
         should_stop: ShouldStop | None,
     ) -> None:
         self._options, self._record = options, record
         self._inputs = {job.input.resolve() for job in jobs}
         self._owners = {_key(job.output): job.input for job in jobs}
-        self._model, self._embed, self._should_stop = model, embed, should_stop
-        self._engine: Engine | None = None
-
-    def close(self) -> None:
-        """Let workers go."""
-        if self._engine is not None:
-            self._engine.close()
+        self._networks, self._should_stop = networks, should_stop
 
     def decide(self, job: BatchJob) -> Decision:
         """Raises InputError, OutputError: no video, or something else's file in the way."""
@@ -149,10 +143,11 @@ class _Work:
 
     def parts(self, job: BatchJob) -> dict[str, Any]:
         """What an output depends on."""
-        return {"input": hash_file(job.input), **self._made_of(job)}
+        return {"input": hash_file(job.input), **self._provenance(job).output}
 
-    def _made_of(self, job: BatchJob) -> dict[str, Any]:
-        return made_of(self._options.settings, self._references(job), *self._options.part(job.input), self._model)
+    def _provenance(self, job: BatchJob) -> Provenance:
+        settings = self._options.settings
+        return Provenance(settings, settings, self._references(job), self._networks, *self._options.part(job.input))
 
     def _references(self, job: BatchJob) -> ReferenceChoice:
         file = folder_of(job.input) / FILE
@@ -165,39 +160,26 @@ class _Work:
     def restore(self, job: BatchJob, decision: Decision, on_progress: OnProgress | None) -> RunReport:
         options = self._options
         start, end = options.part(job.input)
-        if self._needs_model and self._model is None and self._engine is None:
-            self._engine = make_engine(options.settings)
-        if self._needs_model and self._embed is None:
-            self._embed = load_embedder()
-        references = self._references(job)
-        observer = FaceObserver() if options.pages else None
-        page = page_of(decision.output)
-        if observer is not None:
-            check_page(page, options.force or decision.is_ours)
-        done = restore_video(
+        request = ClipRequest(
             job.input,
             decision.output,
-            settings=options.settings,
-            references=references,
-            start=start,
-            end=end,
+            options.settings,
+            self._references(job),
+            start,
+            end,
             force=options.force or decision.is_ours,
             keep_work=options.keep_work,
             fresh=options.fresh,
-            model=self._model,
-            engine=self._engine,
-            embed=self._embed,
-            observer=observer,
-            on_progress=on_progress,
-            should_stop=self._should_stop,
         )
+        observer = FaceObserver() if options.pages else None
+        page = page_of(decision.output)
+        if observer is not None:
+            check_page(page, request.force)
+        with ClipSession.open(request, self._networks, Watch(on_progress, self._should_stop)) as session:
+            done = session.render(observer)
         if observer is not None:
             write_page(page, done, observer, options.settings)
         return done
-
-    @property
-    def _needs_model(self) -> bool:
-        return self._options.settings.render.strength > 0 or bool(self._options.references)
 
     def _mark_differences(self, job: BatchJob, output: Path) -> list[str] | None:
         """How an output's own mark differs from what is wanted; None where it has no mark, or is no video."""
@@ -205,9 +187,7 @@ class _Work:
             marks = read_restoration_marks(probe(output).metadata)
         except InputError:
             return None
-        if not marks:
-            return None
-        return mark_differences(marks[-1], self._options.settings, self._made_of(job))
+        return self._provenance(job).mark_differences(marks[-1]) if marks else None
 
 
 def _key(path: Path) -> str:

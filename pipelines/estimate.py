@@ -1,4 +1,5 @@
-"""What a run will take: a few short pieces of the clip go through its own stages, and what they cost is multiplied.
+"""What a run would do and will take: all its checks without its work, then a few short pieces of the clip go through its own stages,
+and what they cost is multiplied.
 
 How fast the model is on this machine is measured once and remembered (`SpeedMemory`); the rest depends on the clip.
 """
@@ -16,16 +17,23 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import platformdirs
 
+from iconface_video.errors import ReferencePhotoError
 from iconface_video.files import write_whole
+from iconface_video.identity.references import photos_in, read_photo, why_none
 from iconface_video.models.hub import model_index
-from iconface_video.pipelines.survey import load_embedder
 from iconface_video.restore.crop_store import estimate_bytes
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import make_plan
+from iconface_video.session.checks import check_settings
 from iconface_video.session.clip import Clip
+from iconface_video.session.clip_faces import ClipRequest
 from iconface_video.session.engines.engine import cores
 from iconface_video.session.fingerprint import fingerprint, library_versions
-from iconface_video.session.memory import usual_memory
+from iconface_video.session.memory import plan_memory, usual_memory
+from iconface_video.session.networks import Networks, load_embedder
+from iconface_video.session.people_folder import check_people
+from iconface_video.session.provenance import Provenance
+from iconface_video.session.work import WorkFolder, work_folder_of
 from iconface_video.settings import RestoreSettings, RunSettings
 from iconface_video.tracking.survey import run_survey
 from iconface_video.types import EMBEDDING_SIZE, Frame, IdentityAnchor, Survey, Timestamp
@@ -52,6 +60,41 @@ class Estimate:
     disk_bytes: int
     """Of the output and, while working, of the restored faces."""
     memory_bytes: int
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a run would do."""
+
+    output: OutputPlan
+    notes: tuple[str, ...]
+    estimate: Estimate | None
+    """None: the file does not say how long it is."""
+
+
+def dry_run(request: ClipRequest) -> DryRun:
+    """All that a run checks, without its work: settings, input, range, output, memory, work folder, photos and people.yaml.
+
+    Raises what the run would raise. Nothing is written.
+    """
+    settings, references = request.settings, request.references
+    check_settings(settings)
+    with VideoReader(request.input, settings.read) as reader:
+        clip = Clip(reader, request.start, request.end)
+        target = plan_output(reader.info, request.output, settings.encode, force=request.force)
+        memory = plan_memory(settings, reader.info)
+        WorkFolder(request.work or work_folder_of(target.path), keep=False).check()
+        for photo in references.photos:
+            read_photo(photo)
+        for name, folder in references.people:
+            if not photos_in(folder):
+                raise ReferencePhotoError(f"{folder}: no usable reference photo of '{name}': {why_none(folder)}")
+        people: tuple[str, ...] = ()
+        if references.file is not None:
+            made_from = Provenance(settings, settings, references, Networks()).people(clip)
+            people = check_people(references.file, clip, made_from)
+        estimate = estimate_run(clip, target, memory.apply(settings), bool(references))
+    return DryRun(target, (*target.notes, *memory.notes, *people), estimate)
 
 
 def estimate_run(clip: Clip, target: OutputPlan, settings: RunSettings, with_photos: bool = False) -> Estimate | None:

@@ -15,13 +15,12 @@ from iconface_video.faces.detector import Detector
 from iconface_video.files import write_whole
 from iconface_video.identity.anchors import make_anchor, self_anchor
 from iconface_video.identity.references import Embed, find_faces, load_photo, photo_detector
-from iconface_video.pipelines.restore import load_restorer
-from iconface_video.pipelines.survey import load_embedder
 from iconface_video.render.match import match_color
 from iconface_video.render.paste import crop_mask, warp_back
 from iconface_video.restore.framing import Framing, framing_of
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.noise import NoiseKey, fixed_noise
+from iconface_video.session.networks import load_embedder, load_restorer
 from iconface_video.settings import RunSettings
 from iconface_video.types import Float32, Float64, IdentityAnchor, TrackKey, UInt8
 from iconface_video.video.pictures import read_picture

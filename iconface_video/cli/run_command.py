@@ -16,7 +16,7 @@ from iconface_video.settings import OptionForm, RunSettings, setting
 
 if TYPE_CHECKING:
     from iconface_video.pipelines.estimate import Estimate
-    from iconface_video.pipelines.finding import ReferenceChoice
+    from iconface_video.session.clip_faces import ClipRequest
     from iconface_video.session.report import RunReport
 
 SECTIONS = ("render", "encode", "restore", "anchors", "survey", "read", "engine")
@@ -96,7 +96,8 @@ def run(
 
       iconface-video run tape.mp4 --report
     """
-    from iconface_video.pipelines.finding import ReferenceChoice
+    from iconface_video.identity.people import ReferenceChoice
+    from iconface_video.session.clip_faces import ClipRequest
     from iconface_video.video.output_plan import plan_output, usual_suffix
     from iconface_video.video.probe import probe
 
@@ -106,7 +107,8 @@ def run(
         preview = files.input.with_name(f"{files.input.stem}.preview{usual_suffix(files.input)}")
         files = replace(files, output=files.output or preview)
     if messages.dry_run:
-        return _dry_run(files, references, settings, part, work, messages.as_json)
+        request = ClipRequest(files.input, files.output, settings, references, part.start, part.end, work.force, work.work)
+        return _dry_run(request, messages.as_json)
 
     from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
     from iconface_video.pipelines.restore import restore_video
@@ -139,19 +141,10 @@ def run(
         print_rows([*summary(done), *([("report", str(page))] if page else [])])
 
 
-def _dry_run(files: Files, references: ReferenceChoice, settings: RunSettings, part: Part, work: Work, as_json: bool) -> None:
-    from iconface_video.pipelines.checks import dry_run
+def _dry_run(request: ClipRequest, as_json: bool) -> None:
+    from iconface_video.pipelines.estimate import dry_run
 
-    found = dry_run(
-        files.input,
-        files.output,
-        settings=settings,
-        references=references,
-        start=part.start,
-        end=part.end,
-        force=work.force,
-        work=work.work,
-    )
+    found = dry_run(request)
     if as_json:
         estimate = None if found.estimate is None else asdict(found.estimate)
         return print_json({"output": found.output.path, "notes": list(found.notes), "estimate": estimate})

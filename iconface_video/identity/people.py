@@ -1,12 +1,12 @@
 """Who is who: tracks of one person, grouped across shots.
 
-The photos of a run whose people the user has named: from people.yaml and from the command line, each for its person.
+What a user says of the people in a clip: photos, from people.yaml and from the command line, each for its person.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +28,9 @@ from iconface_video.identity.references import (
     match_person,
     match_references,
     merge_matches,
+    photo_detector,
 )
-from iconface_video.settings import AnchorSettings, nearest
+from iconface_video.settings import AnchorSettings, RunSettings, nearest
 from iconface_video.types import Float32, Survey, Track
 
 _CANNOT_LINK = 1e6
@@ -94,6 +95,32 @@ def _by_screen_time(groups: Sequence[int], tracks: Sequence[Track]) -> list[int]
     return [order[group] for group in groups]
 
 
+@dataclass(frozen=True, eq=False)
+class DecidedPeople:
+    """Who is who, decided over a survey of the whole clip by whoever calls, with photos that were read already."""
+
+    chosen: ChosenPeople
+    photos: Mapping[int, Sequence[ReferencePhoto]] = field(default_factory=dict)
+    """Person -> photos of that person, on the user's word."""
+
+
+@dataclass(frozen=True)
+class ReferenceChoice:
+    """What a user says of the people in a clip, and the photos of them."""
+
+    photos: tuple[Path, ...] = ()
+    """Of whoever they show; matched by likeness."""
+    people: tuple[tuple[str, Path], ...] = ()
+    """(name, folder of photos) for each person."""
+    file: Path | None = None
+    """A people.yaml (of `find_people`) that says who is who, who is skipped, and gives photos of its own."""
+    decided: DecidedPeople | None = None
+    """The same as such a file says, from a caller that has it in memory."""
+
+    def __bool__(self) -> bool:
+        return bool(self.photos or self.people or self.file or self.decided)
+
+
 _CLEARLY = 0.1
 """Cosine by which photos must be more like somebody else before the user is told."""
 
@@ -122,6 +149,21 @@ def load_people_photos(
     return found, notes
 
 
+def load_photos(references: ReferenceChoice, settings: RunSettings, embed: Embed) -> tuple[list[ReferencePhoto], list[str]]:
+    """The photos that are given one by one and by name, and notes for people. Raises ReferencePhotoError."""
+    if not (references.photos or references.people):
+        return [], []
+    detector, scale = photo_detector(settings.survey), settings.anchors.picture_scale
+    photos = [load_photo(path, detector, embed, scale=scale) for path in references.photos]
+    notes: list[str] = []
+    for name, path in references.people:
+        more, skipped = load_folder(name, path, detector, embed, scale)
+        photos += more
+        notes += skipped
+    notes += [f"{photo.path.name}: {note}" for photo in photos for note in photo.notes]
+    return photos, notes
+
+
 def _load(
     name: str, path: Path, detector: Detector, embed: Embed, scale: float | None
 ) -> tuple[list[ReferencePhoto], list[str]]:
@@ -141,7 +183,7 @@ def check_names(names: Sequence[str], chosen: ChosenPeople) -> None:
 
 def match_chosen(
     chosen: ChosenPeople,
-    own: dict[int, list[ReferencePhoto]],
+    own: Mapping[int, Sequence[ReferencePhoto]],
     others: Sequence[ReferencePhoto],
     settings: AnchorSettings,
 ) -> tuple[list[Match], list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -43,6 +43,19 @@ class ChosenPeople:
             for track in self.survey.tracks
             if track.person is not None and track.person in self.skipped
         }
+
+    @property
+    def restored(self) -> Survey:
+        """The survey without those who are skipped."""
+        return self._of(lambda track: track.person not in self.skipped)
+
+    @property
+    def passed_over(self) -> Survey:
+        """The survey of those who are skipped."""
+        return self._of(lambda track: track.person in self.skipped)
+
+    def _of(self, belongs: Callable[[Track], bool]) -> Survey:
+        return replace(self.survey, tracks=tuple(track for track in self.survey.tracks if belongs(track)))
 
 
 def track_number(track: Track) -> int:

@@ -19,7 +19,8 @@ from typing import Any, Literal
 from iconface_video.errors import Cancelled, IconFaceError, InputError, OutputError, notes_of
 from iconface_video.files import write_whole
 from iconface_video.session.clip import OnProgress
-from iconface_video.session.fingerprint import differences, hash_file, plain
+from iconface_video.session.fingerprint import hash_file, plain
+from iconface_video.session.provenance import changes, other_releases
 from iconface_video.session.report import RunReport
 from iconface_video.video.output_plan import usual_suffix
 from iconface_video.video.suffixes import VIDEO_SUFFIXES
@@ -232,9 +233,11 @@ def decide(
     if known.get("parts") and known.get("output") == output.name:
         if known["hash"] != hash_file(output):
             return Decision(output, "the output was changed since")
-        changed = differences(known["parts"], parts)
+        changed = changes(known["parts"], parts)
         if not changed:
-            return Decision(output, "finished before", is_finished=True, is_ours=True)
+            releases = other_releases(known["parts"], parts)
+            with_others = f", with other releases of libraries: {_listed(releases)}" if releases else ""
+            return Decision(output, f"finished before{with_others}", is_finished=True, is_ours=True)
         return Decision(output, f"made again, what it depends on has changed: {_listed(changed)}", is_ours=True)
     changed_mark = made_with(output)
     if changed_mark is None:

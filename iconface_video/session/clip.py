@@ -172,3 +172,27 @@ class Watch:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
         self.check()
+
+
+class Notes:
+    """What a person should know: said as soon as it is known, and again in the report; or there alone."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self._said: list[str] = []
+        self._added: list[str] = []
+
+    def say(self, *notes: str) -> None:
+        """At once, and in the report."""
+        for note in notes:
+            self._said.append(note)
+            self._watch.report(Progress("survey", 0, None, message=note))
+
+    def add(self, *notes: str) -> None:
+        """In the report alone, after those that were said."""
+        self._added += notes
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """For the report."""
+        return (*self._said, *self._added)

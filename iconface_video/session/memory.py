@@ -116,8 +116,8 @@ class Need:
     """About how many."""
     what: str
     """ "the output"."""
-    option: str
-    """By which the user puts it elsewhere."""
+    option: str = ""
+    """By which the user puts it elsewhere; empty: that cannot be."""
 
 
 def check_space(needs: Sequence[Need]) -> None:
@@ -129,10 +129,11 @@ def check_space(needs: Sequence[Need]) -> None:
         free = shutil.disk_usage(_existing(together[0].path)).free
         if free < sum(need.bytes for need in together) + _SPARE_BYTES:
             wanted = " and ".join(f"{gigabytes(need.bytes)} for {need.what}" for need in together)
-            options = " or ".join(need.option for need in together)
+            options = " or ".join(need.option for need in together if need.option)
+            or_elsewhere = f", or choose another place with {options}" if options else ""
             raise OutputError(
                 f"{together[0].path}: about {wanted} are needed, and {gigabytes(_SPARE_BYTES)} to spare, but only {gigabytes(free)} are free there. "
-                f"Free some space, or choose another place with {options}."
+                f"Free some space{or_elsewhere}."
             )
 
 

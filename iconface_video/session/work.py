@@ -65,6 +65,8 @@ class WorkFolder:
         """keep: after success, too.  fresh: forget what an earlier run left here."""
         self.path = path
         self.keep = keep
+        self.is_unfinished = False
+        """Left on purpose before its end: all stays, as after an interrupt."""
         self._fresh = fresh
         self._lock = FolderLock(path)
         self._marker = _Marker(made_folder=False)
@@ -160,6 +162,8 @@ class WorkFolder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
+            if error is None and self.is_unfinished:
+                return
             if error is None and self.keep:
                 self._write_marker(replace(self._marker, kept=True))
                 self.journal.complete()

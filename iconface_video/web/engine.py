@@ -8,9 +8,9 @@ from pathlib import Path
 from iconface_video.errors import ReferencePhotoError
 from iconface_video.faces.detector import Detector
 from iconface_video.identity.references import Embed, ReferencePhoto, find_faces, load_photo, photo_detector, read_photo
-from iconface_video.pipelines.restore import load_restorer
-from iconface_video.pipelines.survey import load_embedder
 from iconface_video.restore.model import FaceModel
+from iconface_video.session.engines.engine import engine_kind, make_engine
+from iconface_video.session.networks import EMBEDDED, Networks, load_embedder, load_restorer
 from iconface_video.settings import RunSettings, SurveySettings
 
 _RIVAL = 0.5
@@ -43,6 +43,12 @@ class Engine:
                 self._restorer = None  # two large models need not be held at once
                 self._restorer = settings.restore, load_restorer(settings)
             return self._restorer[1]
+
+    def networks(self, settings: RunSettings) -> Networks:
+        """For one job. Workers, where the settings want some, load a model of their own."""
+        is_local = engine_kind(settings) == "local"
+        engine = make_engine(settings, self.restorer(settings)) if is_local else None
+        return Networks(engine=engine, embed=self.embed, encoder=EMBEDDED)
 
     def warm_up(self, settings: RunSettings) -> None:
         """Load in the background, so that the first job need not wait. Faults show when a job needs the models."""

@@ -51,6 +51,8 @@ class Job:
         """A progress event of a recipe."""
         if event.message and event.message not in self.notes:
             self.notes.append(event.message)
+        if event.message and not event.done and event.total is None:
+            return  # a note alone says nothing of the stage
         self.step(event.stage, event.done, event.total, event.unit)
 
     def step(self, stage: str, done: int, total: int | None, unit: str = "frames") -> None:

@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from iconface_video.faces.align import crop_from_display, crop_to_show
 from iconface_video.identity.evidence import DisplayAt
-from iconface_video.identity.people import people_directions
+from iconface_video.identity.people import DecidedPeople, people_directions
 from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.identity.people_summary import Moment, PersonSummary, summarise_people
 from iconface_video.identity.references import ReferencePhoto, match_person
@@ -107,18 +107,15 @@ def take_over(old: Sequence[Person], new: Sequence[Person]) -> None:
             other.name, other.skip, other.photos = one.name, one.skip, one.photos
 
 
-def chosen_people(survey: Survey, people: Sequence[Person]) -> ChosenPeople:
-    """What the user decided, for the recipe."""
-    return ChosenPeople(
+def decided_people(survey: Survey, people: Sequence[Person]) -> DecidedPeople:
+    """What the user decided, for a session."""
+    chosen = ChosenPeople(
         survey,
         names={person.index: person.name for person in people if person.name},
         skipped=frozenset(person.index for person in people if person.skip),
     )
-
-
-def photos_of(people: Sequence[Person]) -> dict[int, list[ReferencePhoto]]:
-    """Person -> photos, for the recipe."""
-    return {person.index: [photo.reference for photo in person.photos] for person in people if person.photos}
+    photos = {person.index: [photo.reference for photo in person.photos] for person in people if person.photos}
+    return DecidedPeople(chosen, photos)
 
 
 def describe_photo(reference: ReferencePhoto, person: Person, people: Sequence[Person], settings: AnchorSettings) -> Photo:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
-from iconface_video.identity.people_choice import ChosenPeople
+from iconface_video.identity.people import DecidedPeople, ReferenceChoice
 from iconface_video.pipelines.survey import survey
-from iconface_video.pipelines.surveyed import Photos, restore_surveyed, restored_part, restored_stretch
-from iconface_video.session.clip import Clip, DisplayPictures
+from iconface_video.session.clip import Clip, DisplayPictures, Watch
+from iconface_video.session.clip_faces import ClipFaces
+from iconface_video.session.clip_session import ClipRequest, ClipSession
+from iconface_video.session.preview import restored_stretch
 from iconface_video.session.report import RunReport
 from iconface_video.settings import RunSettings
 from iconface_video.types import Survey, VideoInfo
@@ -31,13 +34,19 @@ BEFORE, AFTER, FILM = "before.jpg", "after.jpg", "film.mp4"
 class Wanted:
     """What is to be restored, as it was decided when the job was asked for."""
 
-    chosen: ChosenPeople
-    photos: Photos
+    people: DecidedPeople
     settings: RunSettings
 
     @property
     def survey(self) -> Survey:
-        return self.chosen.survey
+        return self.people.chosen.survey
+
+    def request(self, output: Path | None = None, work: Path | None = None) -> ClipRequest:
+        """Of the whole clip. What is restored stays in `work`: another strength of the same faces takes no model."""
+        references = ReferenceChoice(decided=self.people)
+        return ClipRequest(
+            self.survey.info.path, output, self.settings, references, work=work, keep_work=True, places_are_fixed=True
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,18 +89,19 @@ def make_preview(wanted: Wanted, kind: PreviewKind, pts: int, folder: Path, engi
     found, settings = wanted.survey, wanted.settings
     first, last = _stretch(wanted, pts) if kind == "stretch" else _frame(wanted, pts)
     job.step("load", 0, None)
-    with restored_stretch(
-        wanted.chosen,
-        first,
-        last,
-        photos=wanted.photos,
-        settings=settings,
-        model=engine.restorer(settings),
-        embed=engine.embed,
-        work=folder,
-        on_progress=job.report,
-        should_stop=job.should_stop,
-    ) as pairs:
+    networks, model = engine.networks(settings), engine.restorer(settings)
+    watch = Watch(job.report, job.should_stop)
+    with (
+        VideoReader(found.info.path, settings.read) as reader,
+        TemporaryDirectory(dir=folder, prefix="crops-") as crops,
+        restored_stretch(
+            ClipFaces(Clip(reader), wanted.request(), networks, watch, networks.prepared(settings)),
+            model,
+            first,
+            last,
+            Path(crops),
+        ) as pairs,
+    ):
         if kind == "frame":
             before, after = next(pairs)
             (folder / BEFORE).write_bytes(jpeg(shown(before, found.info), 95))
@@ -99,7 +109,7 @@ def make_preview(wanted: Wanted, kind: PreviewKind, pts: int, folder: Path, engi
         else:
             write_comparison(folder / FILM, pairs, found.info, on_frame=lambda done: job.step("compare", done, None))
     seconds, length = (float(ticks * found.info.time_base) for ticks in (first - found.first_pts, last - first))
-    return Preview(job.id, kind, seconds, length, folder, close_ups(restored_part(wanted.chosen), first, last))
+    return Preview(job.id, kind, seconds, length, folder, close_ups(wanted.people.chosen.restored, first, last))
 
 
 def _frame(wanted: Wanted, pts: int) -> tuple[int, int]:
@@ -117,23 +127,18 @@ def _stretch(wanted: Wanted, pts: int) -> tuple[int, int]:
     return first, min(first + length - 1, found.last_pts)
 
 
-def make_result(wanted: Wanted, preset: str, folder: Path, engine: Engine, job: Job) -> Result:
-    """The restored video in ``folder/out`` and a film to compare beside it."""
+def make_result(wanted: Wanted, preset: str, folder: Path, work: Path, engine: Engine, job: Job) -> Result:
+    """The restored video in ``folder/out`` and a film to compare beside it.
+
+    work: folder in which restored faces stay; what a cancelled or failed job left there is gone on from.
+    """
     found = wanted.survey
     out = folder / "out"
     out.mkdir()
     job.step("load", 0, None)
-    report = restore_surveyed(
-        wanted.chosen,
-        out,
-        photos=wanted.photos,
-        settings=wanted.settings,
-        model=engine.restorer(wanted.settings),
-        embed=engine.embed,
-        work=folder,
-        on_progress=job.report,
-        should_stop=job.should_stop,
-    )
+    networks, watch = engine.networks(wanted.settings), Watch(job.report, job.should_stop)
+    with ClipSession.open(wanted.request(out, work), networks, watch) as session:
+        report = session.render()
 
     def on_frame(done: int) -> None:
         job.check()
@@ -142,5 +147,5 @@ def make_result(wanted: Wanted, preset: str, folder: Path, engine: Engine, job: 
     with VideoReader(found.info.path, wanted.settings.read) as before, VideoReader(report.output) as after:
         pairs = zip(before.frames(), after.frames())
         write_comparison(folder / FILM, pairs, found.info, with_sound=True, on_frame=on_frame)
-    places = close_ups(restored_part(wanted.chosen), found.first_pts, found.last_pts)
+    places = close_ups(wanted.people.chosen.restored, found.first_pts, found.last_pts)
     return Result(job.id, report, wanted.settings.render.strength, preset, folder, report.output.stat().st_size, places)

@@ -24,7 +24,7 @@ from iconface_video.video.random_access import RandomAccess
 from iconface_video.web.engine import Engine
 from iconface_video.web.facts import clip_facts, preview_facts, result_facts
 from iconface_video.web.jobs import Job, JobQueue, Kind
-from iconface_video.web.people import Person, Photo, chosen_people, describe_photo, photos_of, take_over
+from iconface_video.web.people import Person, Photo, decided_people, describe_photo, take_over
 from iconface_video.web.requests import sentence
 from iconface_video.web.viewing import fitted
 from iconface_video.web.work import Preview, PreviewKind, Result, Wanted, look_for_people, make_preview, make_result
@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 _MOST_PHOTOS = 24
 _NAME_LENGTH = 60
+_WORK = "work"
+"""What was restored of the clip, in the page's folder."""
 
 
 @dataclass(eq=False)
@@ -116,6 +118,7 @@ class Workspace:
             self.clip, self.clip_bytes, self.survey, self.people = info, info.path.stat().st_size, None, []
             self._forget_preview()
             self._forget_result()
+            shutil.rmtree(self.folder / _WORK, ignore_errors=True)
             if old is not None:
                 shutil.rmtree(old.path.parent, ignore_errors=True)
             self._start("survey", self._look_for_people)
@@ -209,7 +212,7 @@ class Workspace:
         with self._lock:
             found = self._must_be_surveyed("A preview cannot be made")
             pts = self._pts_at(seconds, found.info)
-            wanted = Wanted(chosen_people(found, self.people), photos_of(self.people), self.settings)
+            wanted = Wanted(decided_people(found, self.people), self.settings)
             self._start("preview", lambda job: self._preview(job, wanted, kind, pts))
 
     def start_run(self, strength: float) -> None:
@@ -217,7 +220,7 @@ class Workspace:
         settings = load_preset(self.preset).settings({"render": {"strength": strength}})
         with self._lock:
             found = self._must_be_surveyed("The video cannot be restored")
-            wanted = Wanted(chosen_people(found, self.people), photos_of(self.people), settings)
+            wanted = Wanted(decided_people(found, self.people), settings)
             preset = self.preset
             self._start("run", lambda job: self._run(job, wanted, preset))
 
@@ -280,7 +283,7 @@ class Workspace:
 
     def _run(self, job: Job, wanted: Wanted, preset: str) -> None:
         with self._job_folder() as folder:
-            result = make_result(wanted, preset, folder, self.engine, job)
+            result = make_result(wanted, preset, folder, self.folder / _WORK, self.engine, job)
             with self._lock:
                 job.check()
                 self._forget_result()

@@ -190,7 +190,7 @@ LATE = [
 @pytest.mark.parametrize(("arguments", "sentence"), LATE)
 def test_what_cannot_work_is_found_before_any_work(arguments, sentence, dry, face_clip, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
-        "iconface_video.pipelines.finding.run_survey", lambda *given, **named: pytest.fail("the survey was run")
+        "iconface_video.session.clip_faces.run_survey", lambda *given, **named: pytest.fail("the survey was run")
     )
     options = [*arguments, *(["--dry-run"] if dry else [])]
     assert sentence in refused(capsys, tmp_path, "run", face_clip, "-o", tmp_path / "out.mp4", *options)
@@ -198,7 +198,7 @@ def test_what_cannot_work_is_found_before_any_work(arguments, sentence, dry, fac
 
 def test_settings_are_checked_without_torch():
     code = (
-        "import sys; from iconface_video.pipelines.checks import check_settings; from iconface_video.settings import RunSettings; "
+        "import sys; from iconface_video.session.checks import check_settings; from iconface_video.settings import RunSettings; "
         "check_settings(RunSettings()); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

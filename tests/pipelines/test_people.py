@@ -17,7 +17,7 @@ import yaml
 from iconface_video import find_people
 from iconface_video.cli.main import main
 from iconface_video.errors import IconFaceError, ReferencePhotoError, StoreError, UsageError
-from iconface_video.pipelines.finding import ReferenceChoice
+from iconface_video.identity.people import ReferenceChoice
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.restore.crop_store import SegmentCrops, read_header
 from iconface_video.settings import EncodeSettings, RestoreSettings, RunSettings, SurveySettings
@@ -266,9 +266,8 @@ def test_stopping_leaves_what_the_user_wrote(two_people, folder):
 
 
 def test_the_commands_from_the_first_look_to_the_obeyed_file(two_people, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("iconface_video.pipelines.people.load_embedder", lambda: light_embed)
-    monkeypatch.setattr("iconface_video.pipelines.finding.load_embedder", lambda: light_embed)
-    monkeypatch.setattr("iconface_video.pipelines.restore.load_restorer", lambda settings: Sharpener())
+    monkeypatch.setattr("iconface_video.session.networks.load_embedder", lambda: light_embed)
+    monkeypatch.setattr("iconface_video.session.networks.load_restorer", lambda settings: Sharpener())
     folder, options = tmp_path / "who", ["--detection-size", "256", "--min-track-seconds", "0.1"]
     assert main(["people", str(two_people), "-o", str(folder), "--json", *options]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -307,6 +306,18 @@ def test_a_folder_of_the_first_releases_stays_good(folder, two_people, tmp_path)
     other.write_bytes(data + b"\0\0\0\x08free")
     with pytest.raises(UsageError, match="does not fit"):
         find_people(other, folder, settings=SETTINGS, embed=never_embed)
+
+
+@pytest.mark.parametrize("libraries", [None, {"torch": "0.1"}])
+def test_releases_of_libraries_make_no_new_survey(libraries, folder, two_people):
+    """Nor do the first releases, which did not note them."""
+    (place,) = folder.glob("survey-*")
+    made_from = json.loads((place / "made-from.json").read_text())
+    assert made_from.pop("libraries")["torch"]
+    (place / "made-from.json").write_text(json.dumps({**made_from, **({"libraries": libraries} if libraries else {})}))
+    before = (folder / "people.yaml").read_bytes()
+    find_people(two_people, folder, settings=SETTINGS, embed=never_embed)
+    assert (folder / "people.yaml").read_bytes() == before
 
 
 def test_starting_over_twice_loses_nothing_of_what_was_written(two_people, folder):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 
 from iconface_video.cli.main import main
-from iconface_video.pipelines import finding, restore
+from iconface_video.session import networks
 from tests.pipelines.conftest import Sharpener, grey_embed
 
-finding.load_embedder = restore.load_embedder = lambda: grey_embed
-restore.load_restorer = lambda settings: Sharpener()
-restore._weights = lambda settings: "none"
+networks.load_embedder = lambda: grey_embed
+networks.load_restorer = lambda settings: Sharpener()
 
 if __name__ == "__main__":
     sys.exit(main())

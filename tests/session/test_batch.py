@@ -139,6 +139,16 @@ def test_what_is_finished_is_known_by_its_parts_and_content(tmp_path):
     assert decide(output, known, PARTS, nothing).reason == "the output is gone"
 
 
+def test_other_releases_of_libraries_are_told_and_make_nothing_again(tmp_path):
+    (output,) = files(tmp_path, "x.restored.mp4")
+    known = known_of(output, BatchRecord(tmp_path), {**PARTS, "libraries": {"torch": "2.6"}})
+    found = decide(output, known, {**PARTS, "libraries": {"torch": "2.7"}}, nothing)
+    assert found.is_finished
+    assert found.reason == "finished before, with other releases of libraries: torch (2.6 -> 2.7)"
+    earlier = known_of(output, BatchRecord(tmp_path))  # of a release that did not note them
+    assert decide(output, earlier, {**PARTS, "libraries": {"torch": "2.7"}}, nothing).reason == "finished before"
+
+
 def test_without_a_record_the_mark_in_the_output_tells(tmp_path):
     (output,) = files(tmp_path, "x.restored.mp4")
     assert decide(output, {}, PARTS, lambda path: []).is_finished

@@ -18,10 +18,10 @@ import pytest
 
 from iconface_video.errors import OutputError
 from iconface_video.files import aside, left_aside, write_whole
+from iconface_video.identity.people import ReferenceChoice
 from iconface_video.lock import working_in, writing
 from iconface_video.pipelines.batch import BatchOptions, restore_batch
 from iconface_video.pipelines.compare import CompareRequest, compare_videos
-from iconface_video.pipelines.finding import ReferenceChoice
 from iconface_video.pipelines.people import find_people
 from iconface_video.pipelines.render import render_store
 from iconface_video.settings import EncodeSettings, RunSettings

@@ -93,3 +93,12 @@ def test_time_left_follows_the_pace_of_the_stage(monkeypatch):
     job.report(Progress("restore", 0, 40, unit="faces"))
     assert job.seconds_left() is None
     assert job.snapshot(0)["unit"] == "faces"
+
+
+def test_a_note_is_kept_once_and_does_not_change_the_stage():
+    job = Job("run", lambda job: None)
+    job.report(Progress("restore", 3, 10, unit="faces"))
+    for _ in range(2):
+        job.report(Progress("survey", 0, None, message="the container is changed"))
+    assert job.notes == ["the container is changed"]
+    assert (job.stage, job.done, job.total) == ("restore", 3, 10)

@@ -23,10 +23,11 @@ from iconface_video.lab.bench.training_step import StepTimes, measure_steps
 from iconface_video.lab.train.config import RestorerConfig, ValidationSettings
 from iconface_video.lab.train.data import FaceSet
 from iconface_video.lab.train.pipeline import make_trainer
-from iconface_video.pipelines.restore import load_restorer, restore_video
-from iconface_video.pipelines.survey import load_embedder, survey
+from iconface_video.pipelines.restore import restore_video
+from iconface_video.pipelines.survey import survey
 from iconface_video.render.paste import FacePatch, paste
 from iconface_video.restore.framing import cut_from_frame
+from iconface_video.session.networks import load_embedder, load_restorer
 from iconface_video.settings import RunSettings
 from iconface_video.tracking.survey import detection_picture
 from iconface_video.types import Float64, Frame, Survey, UInt8, VideoInfo

@@ -36,11 +36,12 @@ from iconface_video.lab.evaluate.video_variants import USUAL, SideBySide, Varian
 from iconface_video.pages.tables import Note, Report, check_folder, write_report
 from iconface_video.pipelines.render import render_store
 from iconface_video.pipelines.restore import restore_video
-from iconface_video.pipelines.survey import load_embedder, survey
+from iconface_video.pipelines.survey import survey
 from iconface_video.restore.crop_store import CropStore, read_header
 from iconface_video.restore.model import FaceModel
 from iconface_video.session.clip import Clip, OnProgress, Watch
 from iconface_video.session.fingerprint import hash_file
+from iconface_video.session.networks import load_embedder
 from iconface_video.session.work import CROPS
 from iconface_video.settings import EncodeSettings, LoadSettings, RestoreSettings, RunSettings
 from iconface_video.types import Progress, Survey

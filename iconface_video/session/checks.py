@@ -1,29 +1,15 @@
-"""What can be told to fail before anything is read: settings that this machine or the model cannot follow, and a whole dry run."""
+"""What can be told to fail before anything is read: settings that this machine or the model cannot follow."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from fractions import Fraction
 from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from iconface_video.errors import ReferencePhotoError, UsageError
-from iconface_video.identity.references import photos_in, read_photo, why_none
+from iconface_video.errors import UsageError
 from iconface_video.models.hub import check_source, model_index
-from iconface_video.pipelines.finding import ReferenceChoice
-from iconface_video.pipelines.people import check_people
-from iconface_video.session.clip import Clip
 from iconface_video.session.engines.engine import engine_kind, split_devices
-from iconface_video.session.memory import parse_size, plan_memory
-from iconface_video.session.work import WorkFolder, work_folder_of
+from iconface_video.session.memory import parse_size
 from iconface_video.settings import RestoreSettings, RunSettings
-from iconface_video.video.output_plan import OutputPlan, plan_output
-from iconface_video.video.reader import VideoReader
-
-if TYPE_CHECKING:
-    from iconface_video.pipelines.estimate import Estimate
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _NEED_NO_LOOK = ("auto", "cpu")
@@ -80,46 +66,3 @@ def _check_devices(settings: RunSettings) -> None:
             from iconface_video.models.load_options import pick_device
 
             pick_device(name)
-
-
-@dataclass(frozen=True)
-class DryRun:
-    """What a run would do."""
-
-    output: OutputPlan
-    notes: tuple[str, ...]
-    estimate: Estimate | None
-    """None: the file does not say how long it is."""
-
-
-def dry_run(
-    input: Path,
-    output: Path | None,
-    *,
-    settings: RunSettings,
-    references: ReferenceChoice,
-    start: Fraction | None = None,
-    end: Fraction | None = None,
-    force: bool = False,
-    work: Path | None = None,
-) -> DryRun:
-    """All that a run checks, without its work: settings, input, range, output, memory, work folder, photos and people.yaml.
-
-    Raises what the run would raise. Nothing is written.
-    """
-    check_settings(settings)
-    with VideoReader(input, settings.read) as reader:
-        clip = Clip(reader, start, end)
-        target = plan_output(reader.info, output, settings.encode, force=force)
-        memory = plan_memory(settings, reader.info)
-        WorkFolder(work or work_folder_of(target.path), keep=False).check()
-        for photo in references.photos:
-            read_photo(photo)
-        for name, folder in references.people:
-            if not photos_in(folder):
-                raise ReferencePhotoError(f"{folder}: no usable reference photo of '{name}': {why_none(folder)}")
-        people = () if references.file is None else check_people(references.file, clip, settings)
-        from iconface_video.pipelines.estimate import estimate_run
-
-        estimate = estimate_run(clip, target, memory.apply(settings), bool(references))
-    return DryRun(target, (*target.notes, *memory.notes, *people), estimate)

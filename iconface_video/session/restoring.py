@@ -1,0 +1,125 @@
+"""What the third step hands on: which faces stand in the crop store, restored with what; and the store's header that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from iconface_video.errors import StoreError
+from iconface_video.restore.crop_store import STORE_FILE, StoreHeader, read_header, write_header
+from iconface_video.restore.model import FaceModel
+from iconface_video.restore.plan import RestorePlan
+from iconface_video.restore.timeline import TimelineCounts
+from iconface_video.session.clip import Clip
+from iconface_video.session.engines.job import ModelFacts
+from iconface_video.session.rendering import Rendering
+from iconface_video.session.work import CROPS
+from iconface_video.types import IdentityAnchor, Segment
+
+_PLACES = ("start_pts", "end_pts", "frames")
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """Faces in the crop store."""
+
+    segments: tuple[Segment, ...]
+    """Of the whole clip."""
+    made_from: str
+    """Fingerprint of all that the faces depend on."""
+    restored_with: Mapping[str, Any] = field(default_factory=dict)
+    """For the mark in the output's metadata; empty where no face is restored."""
+    left_alone: Mapping[str, int] = field(default_factory=dict)
+    """Faces (track frames) that the model does not touch, by reason."""
+    counts: TimelineCounts = field(default_factory=TimelineCounts)
+
+    def begin(self, rendering: Rendering, there: Collection[int] | None = None) -> None:
+        """there: indices of the segments that stand in the store already; None: all."""
+        standing = [segment.index for segment in self.segments] if there is None else there
+        rendering.begin(self.segments, standing, self.restored_with)
+
+
+def restored_with(
+    plan: RestorePlan, anchors: Collection[IdentityAnchor], mark: Mapping[str, Any], model: FaceModel | ModelFacts
+) -> dict[str, Any]:
+    """What restores the faces, in plain values; empty where none is restored. mark: of `Provenance.faces_mark`."""
+    if not plan.crops_by_size():
+        return {}
+    helped = len({anchor.direction.tobytes() for anchor in anchors if anchor.origin == "user"})
+    return {
+        "model": model.name,
+        **mark,
+        "crop_sizes": sorted(plan.crops_by_size()),
+        "people_with_photos": helped,
+    }
+
+
+def write_store_header(crops: Path, clip: Clip, restored: Restored, frames: int, seed: int) -> None:
+    """What rendering again needs to know of the clip and of the faces that are about to stand in the store."""
+    facts = {
+        "model": restored.restored_with.get("model"),
+        "seed": seed,
+        "deinterlace": clip.reader.settings.deinterlace,
+        "start_pts": None if clip.start is None else clip.start.pts,
+        "end_pts": None if clip.end is None else clip.end.pts,
+        "frames": frames,
+        "content": clip.reader.file.identity(),
+        "restored_with": dict(restored.restored_with),
+    }
+    write_header(crops, StoreHeader(restored.made_from, str(clip.info.path.absolute()), restored.segments, facts))
+
+
+@dataclass(frozen=True)
+class KeptFaces:
+    """A kept store, as its header tells of it."""
+
+    crops: Path
+    header: StoreHeader
+
+    @classmethod
+    def read(cls, work: Path) -> KeptFaces:
+        """work: a work folder, or the store in it. Raises StoreError where there is none, or it is damaged."""
+        crops = work / CROPS if (work / CROPS).is_dir() else work
+        header = read_header(crops)
+        missing = [name for name in ("deinterlace", *_PLACES) if name not in header.facts]
+        places = [header.facts.get(name) for name in _PLACES]
+        if missing or any(place is not None and type(place) is not int for place in places):
+            raise StoreError(f"{crops / STORE_FILE}: damaged: what it says of the clip is incomplete")
+        return cls(crops, header)
+
+    @property
+    def input(self) -> Path:
+        """Where the video was."""
+        return Path(self.header.input)
+
+    @property
+    def content(self) -> str | None:
+        """The video's identity; a store of the first releases does not tell."""
+        return self.header.facts.get("content")
+
+    @property
+    def deinterlace(self) -> Literal["auto", "on", "off"]:
+        return self.header.facts["deinterlace"]
+
+    @property
+    def part(self) -> tuple[int | None, int | None]:
+        """PTS, [start, end); None: the file's own."""
+        return self.header.facts["start_pts"], self.header.facts["end_pts"]
+
+    @property
+    def frames(self) -> int | None:
+        return self.header.facts["frames"]
+
+    @property
+    def restored(self) -> Restored:
+        with_what = self.header.facts.get("restored_with") or {}
+        return Restored(self.header.segments, self.header.fingerprint, with_what)
+
+
+def expected_time(model: FaceModel | ModelFacts, plan: RestorePlan) -> tuple[str, ...]:
+    """What a large model in this process says of the work before it; nothing of others."""
+    expected = getattr(model, "expected_time", None)
+    said = None if expected is None else expected(plan.crops_by_size())
+    return () if said is None else (said,)
