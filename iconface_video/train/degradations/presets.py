@@ -8,6 +8,7 @@ from iconface_video.errors import UsageError
 from iconface_video.settings import nearest
 from iconface_video.train.degradations import clip, codec, film
 from iconface_video.train.degradations.clip import ClipEffect
+from iconface_video.train.degradations.media import MEDIA
 
 EFFECTS: dict[str, Callable[[], ClipEffect]] = {
     "bandwidth": clip.Bandwidth,
@@ -58,6 +59,7 @@ PRESETS: dict[str, tuple[ClipEffect, ...]] = {
         film.Dust(),
         codec.Codec("mpeg2", 0.25),
     ),
+    **MEDIA,
 }
 """Name -> effects in the order in which the damage happened."""
 
