@@ -11,7 +11,13 @@ import typer
 def degrade(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A clip, or a folder of pictures.")],
     out: Annotated[Path, typer.Option("--output", "-o", help="The damaged clip, or a folder for the damaged pictures.")],
-    preset: Annotated[str | None, typer.Option("--preset", help="light, medium, heavy, vhs or film.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            help="light, medium, heavy, vhs, film, or a medium: hi8, video8, vhs-sp, vhs-lp, vhs-ep, vhs-copy, 16mm, 16mm-bw, super8, 8mm, super8-faded, dv, phone, broadcast.",
+        ),
+    ] = None,
     effect: Annotated[
         list[str] | None,
         typer.Option("--effect", help="One more effect on top; may be given several times. An unknown name lists all."),

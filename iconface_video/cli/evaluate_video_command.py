@@ -23,7 +23,9 @@ def video(
     damage: Annotated[
         list[str] | None,
         typer.Option(
-            "--damage", metavar="NAME", help="light, medium, heavy, vhs or film; may be given more than once. (medium, heavy)"
+            "--damage",
+            metavar="NAME",
+            help="A preset of `degrade`: light, medium, heavy, vhs-sp, super8 ...; may be given more than once. (medium, heavy)",
         ),
     ] = None,
     variant: Annotated[

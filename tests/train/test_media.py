@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from dataclasses import replace
 
 import cv2
@@ -239,7 +240,7 @@ def test_dirt_has_both_signs_and_dust_is_in_one_frame_alone():
     off = [out[..., 1].astype(int) - base[..., 1] for out in outs]
     assert sum((o > 40).sum() for o in off) > 30
     assert sum((o < -40).sum() for o in off) > 30
-    both = sum(((abs(a) > 40) & (abs(b) > 40)).sum() for a, b in zip(off, off[1:]))
+    both = sum(((abs(a) > 40) & (abs(b) > 40)).sum() for a, b in itertools.pairwise(off))
     assert both < 0.05 * sum((abs(o) > 40).sum() for o in off)
 
 
@@ -247,10 +248,10 @@ def test_film_of_18_frames_repeats_some_of_25():
     rng = np.random.default_rng(0)
     frames = [np.full((96, 144, 3), v, np.uint8) for v in rng.integers(40, 220, 50)]
     outs = run(frames, FilmReel(SUPER_8), clip=ClipFormat(144, 96, 25.0))
-    repeats = sum(np.array_equal(a, b) for a, b in zip(outs, outs[1:]))
+    repeats = sum(np.array_equal(a, b) for a, b in itertools.pairwise(outs))
     assert repeats == 14
     outs = run(frames, FilmReel(FILM_16), clip=ClipFormat(144, 96, 24.0))
-    assert not any(np.array_equal(a, b) for a, b in zip(outs, outs[1:]))
+    assert not any(np.array_equal(a, b) for a, b in itertools.pairwise(outs))
 
 
 def test_cyan_that_faded_leaves_a_red_picture():

@@ -1,0 +1,143 @@
+"""What a recording's picture tells of its medium: numbers from a few short runs of neighbouring frames.
+
+Every measure has a control beside it where one is at hand: rows against columns, the bottom against the middle, one frame
+against its neighbours; so that what the scene shows cancels out. Lengths are told in px of a picture 720 px wide or 576 lines
+high, so that a threshold means the same at every size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from iconface_video.types import Float32, UInt8
+from iconface_video.video.kind_defects import defects_of
+from iconface_video.video.kind_lines import lines_of
+
+BLOCK = 16
+_FLAT_SHARE = 0.2
+"""Of the blocks: there the picture itself hardly changes, and what does is noise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Neighbouring frames."""
+
+    light: Float32
+    """(n, h, w) luma, 0..255."""
+    color: Float32
+    """(n, h, w, 2) color differences around 0."""
+
+    @property
+    def across(self) -> float:
+        """px of the picture per px of one 720 px wide."""
+        return self.light.shape[2] / 720
+
+    @property
+    def down(self) -> float:
+        return self.light.shape[1] / 576
+
+
+def run_of(pictures: list[UInt8]) -> Run:
+    """Of RGB pictures (h, w, 3)."""
+    ycc = np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb) for picture in pictures]).astype(np.float32)
+    return Run(np.ascontiguousarray(ycc[..., 0]), ycc[..., 1:] - 128)
+
+
+def measures_of(run: Run) -> dict[str, float]:
+    """All measures of one run of at least three frames."""
+    return {**_noise(run), **_motion(run), **_tone(run), **_codec(run), **lines_of(run.light, run.color), **defects_of(run.light)}
+
+
+def _noise(run: Run) -> dict[str, float]:
+    """Deviation and correlation of what changes in flat blocks from frame to frame."""
+    light, color = [], []
+    for t in range(0, len(run.light) - 1, 2):
+        flat = _flat_blocks(run.light[t])
+        change = (run.light[t + 1] - run.light[t]) / np.float32(np.sqrt(2))
+        tint = (run.color[t + 1] - run.color[t]) / np.float32(np.sqrt(2))
+        light.append(_blocks(change)[flat])
+        color += [_blocks(np.ascontiguousarray(tint[..., k]))[flat] for k in (0, 1)]
+    grains, tints = (np.concatenate(part) for part in (light, color))
+    grains, tints = (part - part.mean(axis=(1, 2), keepdims=True) for part in (grains, tints))
+    return {
+        "noise": float(np.median(grains.std(axis=(1, 2)))),
+        "noise_across": _correlation(grains, 1, 2),
+        "noise_down": _correlation(grains, 1, 1),
+        "noise_down_2": _correlation(grains, 2, 1),
+        "color_noise": float(np.median(tints.std(axis=(1, 2)))),
+        "color_noise_across": _correlation(tints, 4, 2),
+        "color_noise_down": _correlation(tints, 4, 1),
+        "frozen": float((grains.std(axis=(1, 2)) < 0.15).mean()),
+    }
+
+
+def _flat_blocks(picture: Float32) -> UInt8:
+    """(rows, columns) mask of the flattest blocks that are neither black nor white."""
+    smooth = cv2.GaussianBlur(picture, (0, 0), 2.0)
+    slope = _blocks(cv2.magnitude(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))).mean(axis=(2, 3))
+    level = _blocks(smooth).mean(axis=(2, 3))
+    slope = np.where((level > 24) & (level < 232), slope, slope.max() + 1 + slope)
+    return np.asarray(slope <= np.quantile(slope, _FLAT_SHARE))
+
+
+def _blocks(plane: Float32) -> Float32:
+    """(h, w) -> (rows, columns, BLOCK, BLOCK)."""
+    rows, columns = plane.shape[0] // BLOCK, plane.shape[1] // BLOCK
+    cut = plane[: rows * BLOCK, : columns * BLOCK]
+    return np.asarray(cut.reshape(rows, BLOCK, columns, BLOCK).swapaxes(1, 2))
+
+
+def _correlation(blocks: Float32, lag: int, axis: int) -> float:
+    """Of noise with itself `lag` px further along `axis` (1: down, 2: across)."""
+    ahead = np.take(blocks, range(lag, BLOCK), axis)
+    behind = np.take(blocks, range(BLOCK - lag), axis)
+    return float((ahead * behind).mean() / max(float((blocks**2).mean()), 1e-6))
+
+
+def _motion(run: Run) -> dict[str, float]:
+    """How the whole picture moves: unsteady from frame to frame (not merely panned), and repeated."""
+    height, width = run.light.shape[1:]
+    fields = [np.ascontiguousarray(picture[0::2]) for picture in run.light]
+    window = cv2.createHanningWindow((width, fields[0].shape[0]), cv2.CV_32F)
+    shifts = np.array([cv2.phaseCorrelate(a, b, window)[0] for a, b in zip(fields, fields[1:])])
+    shifts = shifts * [720 / width, 2 * 576 / height]
+    shake = np.abs(np.diff(shifts, axis=0)) if len(shifts) > 1 else np.zeros((1, 2))
+    small = [cv2.resize(picture, (width // 4, height // 4), interpolation=cv2.INTER_AREA) for picture in run.light]
+    change = np.array([float(cv2.absdiff(a, b).mean()) for a, b in zip(small, small[1:])])
+    return {
+        "weave": float(np.median(shake[:, 0])),
+        "jump": float(np.median(shake[:, 1])),
+        "repeats": float((change < 0.2 * np.quantile(change, 0.8)).mean()) if change.max() > 0.3 else 0.0,
+        "change": float(np.median(change)),
+    }
+
+
+def _tone(run: Run) -> dict[str, float]:
+    """Light and color of the whole, and how its brightness flickers."""
+    cells = np.stack([cv2.resize(picture, (24, 16), interpolation=cv2.INTER_AREA) for picture in run.light])
+    ratios = np.log(np.maximum(cells[1:], 8) / np.maximum(cells[:-1], 8))
+    gain = np.median(ratios.reshape(len(ratios), -1), axis=1)
+    color = np.stack([cv2.resize(picture, (24, 16), interpolation=cv2.INTER_AREA) for picture in run.color])
+    deep = cells < np.quantile(cells, 0.15)
+    return {
+        "flicker": float(np.median(np.abs(gain - np.median(gain)))) * 100,
+        "tint": float(np.sqrt(((color - np.median(color, axis=(0, 1, 2))) ** 2).sum(axis=-1).mean())),
+        "cast": float(np.linalg.norm(color[deep].mean(axis=0))) if deep.any() else 0.0,
+        "black": float(np.quantile(run.light[::2, ::4, ::4], 0.01)),
+        "level": float(np.median(run.light[::2, ::4, ::4])),
+    }
+
+
+def _codec(run: Run) -> dict[str, float]:
+    """Steps at the edges of blocks of 8 px, against those beside them."""
+    steps = []
+    for picture in run.light[:: max(1, len(run.light) // 3)]:
+        for plane in (picture, picture.T):
+            jump = np.abs(np.diff(plane, axis=1))
+            bend = np.minimum(jump[:, 1:-1], 24) - (np.minimum(jump[:, :-2], 24) + np.minimum(jump[:, 2:], 24)) / 2
+            at = (np.arange(bend.shape[1]) + 2) % 8 == 0  # bend[k] belongs to the edge before px k + 2
+            steps.append(float(bend[:, at].mean() - bend[:, ~at].mean()))
+    return {"blocks": float(np.median(steps))}
