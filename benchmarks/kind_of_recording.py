@@ -22,7 +22,8 @@ import numpy as np
 from iconface_video.train.degradations.clip import ClipFormat, degrade_frames
 from iconface_video.train.degradations.presets import PRESETS
 from iconface_video.types import UInt8
-from iconface_video.video.kind import KINDS, judge, measures_of_runs
+from iconface_video.video.kind import KINDS, judge
+from iconface_video.video.kind_measures import measures_of_runs
 
 TRUTH = {
     "light": "camera", "medium": "camera", "heavy": "camera", "dv": "camera", "phone": "camera",
@@ -32,8 +33,8 @@ TRUTH = {
 }  # fmt: skip
 """What each preset stands for; light, medium and heavy are what codecs and poor lenses leave of a camera's picture."""
 SIZE, ENLARGED, MOST_LINES = (512, 384), 1.4, 576
-FRAMES = 31
-RUNS = (slice(3, 12), slice(20, 29))
+FRAMES = 22
+RUNS = (slice(3, 12), slice(12, 21))
 """Of the damaged frames: what is looked at."""
 
 Clip = tuple[str, float, list[UInt8]]

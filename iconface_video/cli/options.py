@@ -35,6 +35,16 @@ PresetName = Annotated[
     str,
     typer.Option("--preset", "-p", metavar="NAME", help="Settings to start from; `config list` shows all, or a .yaml file."),
 ]
+PresetOrLook = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        "-p",
+        metavar="NAME",
+        help="Settings to start from; `config list` shows all, or a .yaml file. Without it the recording is looked at "
+        "(`probe --kind`), and the preset that suits it is taken.",
+    ),
+]
 PersonFolders = Annotated[
     list[str] | None,
     typer.Option("--person", metavar="NAME=FOLDER", help="A folder of photos of one person; once for each person."),

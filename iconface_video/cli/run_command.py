@@ -15,7 +15,7 @@ from iconface_video.cli.options import (
     AsJson,
     Overrides,
     PersonFolders,
-    PresetName,
+    PresetOrLook,
     Quiet,
     optional_seconds,
     people,
@@ -23,8 +23,8 @@ from iconface_video.cli.options import (
     seconds,
     settings_options,
 )
+from iconface_video.cli.preset_choice import preset_for
 from iconface_video.cli.stopping import stoppable
-from iconface_video.configs import DEFAULTS, load_preset
 from iconface_video.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def run(
             "--people", metavar="FILE", help="A people.yaml that `people` wrote and you edited: who is who, who is skipped."
         ),
     ] = None,
-    preset: PresetName = DEFAULTS.name,
+    preset: PresetOrLook = None,
     start: Annotated[str | None, typer.Option(metavar="TIME", help="Begin here: seconds or h:mm:ss.")] = None,
     end: Annotated[str | None, typer.Option(metavar="TIME", help="Stop here: seconds or h:mm:ss.")] = None,
     preview: Annotated[
@@ -116,13 +116,13 @@ def run(
 
       iconface-video run tape.mp4 --report
     """
-    settings = load_preset(preset).settings(overrides)
     part = Part(optional_seconds(start), optional_seconds(end), None if preview is None else seconds(preview))
     named = people(person or [])
     photos = tuple(present(path, "reference photo") for path in reference or [])
     present(input, _WHAT)
     if people_file is not None:
         present(people_file, "people file")
+    settings = preset_for(input, preset, quiet or as_json).settings(overrides)
 
     from iconface_video.pipelines.finding import ReferenceChoice
     from iconface_video.video.output_plan import plan_output, usual_suffix

@@ -9,7 +9,10 @@ from iconface_video.types import Float32, Float64
 
 _LATEST_PX = 24
 """Of a 720 px wide picture: how late color is looked for, to both sides."""
-_TEAR_PX = 22
+
+
+_LEAST_MOTION = 5000.0
+"""Sum of squared changes below which nothing moves that fields could be told by."""
 
 
 def lines_of(light: Float32, color: Float32) -> dict[str, float]:
@@ -23,8 +26,9 @@ def lines_of(light: Float32, color: Float32) -> dict[str, float]:
         "light_narrow": _narrowness(light[..., None], max(1, round(2 * across)), 2),
         "line_noise": _line_noise(light),
         "line_jitter": _line_jitter(light),
-        "comb": _comb(light),
-        "torn": _torn(light, across),
+        "fields": _fields(light),
+        "overshoot": _overshoot(light, across),
+        "torn": _torn(light),
     }
 
 
@@ -109,46 +113,44 @@ def _displaced(change: Float32, picture: Float32) -> float:
     return float(np.median(rough)) if rough.size > 20 else 0.0
 
 
-def _comb(light: Float32) -> float:
-    """log2 of how much rows differ from the next over how much they do from the next but one, where the picture moves.
+def _fields(light: Float32) -> float:
+    """How much later than even rows odd ones are, in frames: 0 for whole frames, about +-0.5 for fields (odd ones later: top first).
 
-    Rows that are nearer are more alike, unless they are of another moment.
+    What an odd row differs from the mean of its neighbours is regressed on how its px change in time, where they do. Noise of
+    the frame itself is in the first alone, structure of the scene is as often this way as that.
     """
-    near = far = 1.0
-    for before, picture in zip(light[:-1:2], light[1::2]):
-        change = cv2.absdiff(picture, before)
-        moving = cv2.blur(change, (15, 15))[1:-1] > max(4.0, 2 * float(np.median(change)))
-        near += float((((picture[1:-1] - picture[2:]) ** 2) * moving).sum())
-        far += float((((picture[:-2] - picture[2:]) ** 2) * moving).sum())
-    return float(np.log2(near / far))
+    product = power = 1e-3
+    for before, here, after in zip(light[:-2:2], light[1:-1:2], light[2::2]):
+        rate = (after - before)[1:-1:2] / 2
+        smooth = cv2.blur(rate, (5, 1))
+        later = here[1:-1:2] - (here[0:-2:2] + here[2::2])[: len(rate)] / 2
+        usable = (np.abs(smooth) > 3) & (np.abs(later) < 60)
+        product += float((later * smooth)[usable].sum())
+        power += float((smooth**2)[usable].sum())
+    return product / power if power > _LEAST_MOTION else 0.0
 
 
-def _torn(light: Float32, across: float) -> float:
-    """Share of the lowest lines that lie aside of the lines above them, less the same share in the middle."""
+def _overshoot(light: Float32, across: float) -> float:
+    """How much edges along the lines overshoot more than edges down do: gradients that are followed by their opposite."""
+    lags = range(max(2, round(2 * across)), round(9 * across) + 2)
+    found = []
+    for picture in light[:: max(1, len(light) // 3)]:
+        lowest = []
+        for plane in (picture, picture.T):
+            slope = np.diff(cv2.blur(plane, (1, 3)), axis=1)
+            slope = np.where(cv2.dilate(np.abs(slope), np.ones((1, 2 * len(lags) + 1))) > 12, slope, 0)
+            power = float((slope**2).sum()) + 1e-3
+            lowest.append(min(float((slope[:, lag:] * slope[:, :-lag]).sum()) / power for lag in lags))
+        found.append(lowest[1] - lowest[0])
+    return float(np.median(found))
+
+
+def _torn(light: Float32) -> float:
+    """log2 of how much the lowest lines change from frame to frame over how much those somewhat above do."""
     height = light.shape[1]
-    rows = max(6, round(20 * height / 576))
-    reach = max(3, round(_TEAR_PX * across))
-    least = max(2, round(3 * across))
-    low, middle = [], []
-    for picture in light[:: max(1, len(light) // 4)]:
-        for start, into in ((height - rows, low), (height // 2, middle)):
-            upper = picture[start - rows : start]
-            into.append(_aside(picture[start : start + rows], upper, reach, least))
-    return float(np.mean(low) - np.mean(middle))
-
-
-def _aside(lines: Float32, above: Float32, reach: int, least: int) -> float:
-    """Share of `lines` that fit the mean of those `above` clearly better when moved sideways by `least` px or more."""
-    model = _fine(above[-8:].mean(axis=0)[None])[0]
-    moved = np.lib.stride_tricks.sliding_window_view(model, len(model) - 2 * reach)
-    inner = _fine(lines)[:, reach:-reach]
-    power = np.linalg.norm(inner, axis=1)[:, None] * np.linalg.norm(moved, axis=1)[None]
-    scores = inner @ moved.T / (power + 1e-6)
-    best = scores.argmax(axis=1)
-    fit = scores.max(axis=1)
-    return float(((np.abs(best - reach) >= least) & (fit > 0.5) & (fit > scores[:, reach] + 0.15)).mean())
-
-
-def _fine(lines: Float32) -> Float32:
-    """Without the slow course along a line."""
-    return lines - cv2.blur(lines, (31, 1))
+    low, above = max(2, round(0.012 * height)), max(6, round(0.08 * height))
+    found = []
+    for before, after in zip(light[:-1:2], light[1::2]):
+        change = cv2.absdiff(after, before).mean(axis=1)
+        found.append((float(change[-low:].mean()) + 0.3) / (float(np.median(change[-above : -2 * low])) + 0.3))
+    return float(np.log2(np.median(found)))

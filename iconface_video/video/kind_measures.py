@@ -7,18 +7,92 @@ high, so that a threshold means the same at every size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
 
-from iconface_video.types import Float32, UInt8
+from iconface_video.types import Float32, Float64, UInt8
 from iconface_video.video.kind_defects import defects_of
 from iconface_video.video.kind_lines import lines_of
 
 BLOCK = 16
 _FLAT_SHARE = 0.2
 """Of the blocks: there the picture itself hardly changes, and what does is noise."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Medians over the runs. px are those of a picture 720 wide or 576 high; logarithms are of base 2, of a measure over its control."""
+
+    noise: float
+    """rms in flat blocks, grey levels."""
+    noise_across: float
+    """Correlation with the next px along the line; down: with the one below, and the one in the same field's next line."""
+    noise_down: float
+    noise_down_2: float
+    color_noise: float
+    """rms of a color difference."""
+    color_noise_across: float
+    """Correlation over 4 px, as below."""
+    color_noise_down: float
+    frozen: float
+    """Share of flat blocks that do not change at all."""
+    weave: float
+    """px by which the whole picture's motion sideways changes from frame to frame."""
+    jump: float
+    """The same up and down."""
+    rebound: float
+    """How much of a jump the next one takes back: 0.5 where each frame has a place of its own, below 0 in motion."""
+    repeats: float
+    """Share of frames that are shown again."""
+    change: float
+    """Mean difference of neighbouring frames, grey levels."""
+    flicker: float
+    """Median change of the light from frame to frame, percent."""
+    tint: float
+    """rms by which color differs over the picture."""
+    cast: float
+    """Color of the shadows, grey levels."""
+    black: float
+    """The darkest hundredth."""
+    level: float
+    """The median light."""
+    blocks: float
+    """Grey levels by which steps at edges of blocks of 8 px are larger than those beside."""
+    color_lag: float
+    """px by which color lies to the right of light."""
+    color_agreement: float
+    """Correlation of their edges there."""
+    color_narrow: float
+    """Logarithm of color's detail down over that across."""
+    light_narrow: float
+    line_noise: float
+    """Logarithm of how whole rows flicker over how columns do."""
+    line_jitter: float
+    """Logarithm of how single rows move sideways over how columns move up and down."""
+    fields: float
+    """How much later odd rows are than even ones, frames."""
+    overshoot: float
+    """Of edges along the lines, more than of those down: correlation."""
+    torn: float
+    """Logarithm of how the lowest lines change over how those above do."""
+    streaks: float
+    """Streaks along a line, in one frame alone, a frame."""
+    specks: float
+    """Compact defects in one frame alone, a frame."""
+    scratch: float
+    """By how much the most upright thin line stands out."""
+    rate: float
+    """Frames a second as the file says; 0: it does not."""
+
+
+def measures_of_runs(runs: Sequence[list[UInt8]], rate: float) -> Measures:
+    """Medians over runs of RGB pictures (h, w, 3)."""
+    each = [measures_of(run_of(pictures)) for pictures in runs]
+    return Measures(**{name: float(np.median([found[name] for found in each])) for name in each[0]}, rate=rate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +122,14 @@ def run_of(pictures: list[UInt8]) -> Run:
 
 def measures_of(run: Run) -> dict[str, float]:
     """All measures of one run of at least three frames."""
-    return {**_noise(run), **_motion(run), **_tone(run), **_codec(run), **lines_of(run.light, run.color), **defects_of(run.light)}
+    return {
+        **_noise(run),
+        **_motion(run),
+        **_tone(run),
+        **_codec(run),
+        **lines_of(run.light, run.color),
+        **defects_of(run.light),
+    }
 
 
 def _noise(run: Run) -> dict[str, float]:
@@ -102,17 +183,28 @@ def _motion(run: Run) -> dict[str, float]:
     height, width = run.light.shape[1:]
     fields = [np.ascontiguousarray(picture[0::2]) for picture in run.light]
     window = cv2.createHanningWindow((width, fields[0].shape[0]), cv2.CV_32F)
-    shifts = np.array([cv2.phaseCorrelate(a, b, window)[0] for a, b in zip(fields, fields[1:])])
+    shifts = np.array([cv2.phaseCorrelate(a, b, window)[0] for a, b in pairwise(fields)])
     shifts = shifts * [720 / width, 2 * 576 / height]
-    shake = np.abs(np.diff(shifts, axis=0)) if len(shifts) > 1 else np.zeros((1, 2))
     small = [cv2.resize(picture, (width // 4, height // 4), interpolation=cv2.INTER_AREA) for picture in run.light]
-    change = np.array([float(cv2.absdiff(a, b).mean()) for a, b in zip(small, small[1:])])
+    change = np.array([float(cv2.absdiff(a, b).mean()) for a, b in pairwise(small)])
+    is_repeat = (change < 0.2 * np.quantile(change, 0.8)) & (change.max() > 0.3)
+    new = shifts[~is_repeat]
+    shake = np.abs(np.diff(new, axis=0)) if len(new) > 2 else np.zeros((1, 2))
     return {
         "weave": float(np.median(shake[:, 0])),
         "jump": float(np.median(shake[:, 1])),
-        "repeats": float((change < 0.2 * np.quantile(change, 0.8)).mean()) if change.max() > 0.3 else 0.0,
+        "rebound": _rebound(new[:, 1]),
+        "repeats": float(is_repeat.mean()),
         "change": float(np.median(change)),
     }
+
+
+def _rebound(shifts: Float64) -> float:
+    """How much each shift is taken back by the next: about 0.5 where every frame has a place of its own, below 0 in motion."""
+    if len(shifts) < 3:
+        return 0.0
+    own = shifts - np.median(shifts)
+    return float(-(own[1:] * own[:-1]).sum() / max(float((own**2).sum()), 0.05))
 
 
 def _tone(run: Run) -> dict[str, float]:
