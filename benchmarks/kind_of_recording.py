@@ -32,7 +32,7 @@ TRUTH = {
     "broadcast": "broadcast",
 }  # fmt: skip
 """What each preset stands for; light, medium and heavy are what codecs and poor lenses leave of a camera's picture."""
-SIZE, ENLARGED, MOST_LINES = (512, 384), 1.4, 576
+SIZE, ENLARGED, MOST_LINES = (512, 384), 1.4, 432
 FRAMES = 22
 RUNS = (slice(3, 12), slice(12, 21))
 """Of the damaged frames: what is looked at."""
@@ -61,7 +61,7 @@ def moving_crop(photo: UInt8, rng: np.random.Generator) -> tuple[float, list[UIn
 
 
 def stretch(path: Path, start: float) -> tuple[float, list[UInt8]]:
-    """Frames of a clip from `start` seconds on, at most as many lines as television has."""
+    """Frames of a clip from `start` seconds on, of at most MOST_LINES lines."""
     with av.open(str(path)) as source:
         film = source.streams.video[0]
         rate = float(film.average_rate or 25)
@@ -109,6 +109,7 @@ def main() -> None:
                 damaged = list(degrade_frames(iter(frames), PRESETS[preset] if preset else (), clip, seed))
                 begun = time.process_time()
                 found = measures_of_runs([damaged[run] for run in RUNS], rate)
+                assert found is not None  # there are two runs
                 verdict = judge(found)
                 spent.append(time.process_time() - begun)
                 row = {"clip": name, "preset": preset, "kind": verdict.kind, "why": verdict.sentence, **asdict(found)}

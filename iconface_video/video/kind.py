@@ -6,6 +6,7 @@ is clearly ahead the answer is "unknown", and the settings stay the defaults.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import get_args
 
@@ -70,9 +71,10 @@ def kind_of(info: VideoInfo) -> Verdict:
     return kind_of_runs(runs_of(info), float(info.average_rate or 0))
 
 
-def kind_of_runs(runs: list[list[UInt8]], rate: float) -> Verdict:
+def kind_of_runs(runs: Iterable[list[UInt8]], rate: float) -> Verdict:
     """The same of runs of neighbouring RGB pictures, at least three in each, `rate` a second (0: not known)."""
-    return judge(measures_of_runs(runs, rate)) if runs else Verdict("unknown", {}, ())
+    measures = measures_of_runs(runs, rate)
+    return Verdict("unknown", {}, ()) if measures is None else judge(measures)
 
 
 def judge(measures: Measures) -> Verdict:

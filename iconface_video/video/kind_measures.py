@@ -7,12 +7,13 @@ high, so that a threshold means the same at every size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from iconface_video.types import Float32, Float64, UInt8
 from iconface_video.video.kind_defects import defects_of
@@ -89,9 +90,11 @@ class Measures:
     """Frames a second as the file says; 0: it does not."""
 
 
-def measures_of_runs(runs: Sequence[list[UInt8]], rate: float) -> Measures:
-    """Medians over runs of RGB pictures (h, w, 3)."""
+def measures_of_runs(runs: Iterable[list[UInt8]], rate: float) -> Measures | None:
+    """Medians over runs of RGB pictures (h, w, 3), at least three in each; None where there are no runs."""
     each = [measures_of(run_of(pictures)) for pictures in runs]
+    if not each:
+        return None
     return Measures(**{name: float(np.median([found[name] for found in each])) for name in each[0]}, rate=rate)
 
 
@@ -164,11 +167,11 @@ def _flat_blocks(picture: Float32) -> UInt8:
     return np.asarray(slope <= np.quantile(slope, _FLAT_SHARE))
 
 
-def _blocks(plane: Float32) -> Float32:
+def _blocks(plane: NDArray[np.generic]) -> Float32:
     """(h, w) -> (rows, columns, BLOCK, BLOCK)."""
     rows, columns = plane.shape[0] // BLOCK, plane.shape[1] // BLOCK
     cut = plane[: rows * BLOCK, : columns * BLOCK]
-    return np.asarray(cut.reshape(rows, BLOCK, columns, BLOCK).swapaxes(1, 2))
+    return np.asarray(cut.reshape(rows, BLOCK, columns, BLOCK).swapaxes(1, 2), np.float32)
 
 
 def _correlation(blocks: Float32, lag: int, axis: int) -> float:

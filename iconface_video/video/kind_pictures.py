@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import islice
 
@@ -11,23 +12,27 @@ from iconface_video.video.color import to_rgb
 from iconface_video.video.reader import VideoReader
 
 RUNS, FRAMES = 4, 10
-_SIDE = 960
-"""px of a larger picture's middle that are looked at, all of its lines with them: it is lines that tell."""
+_MOST = (960, 1152)
+"""Columns and rows of a larger picture's middle that are looked at; a tape's picture fits in with all of its lines."""
 
 
-def runs_of(info: VideoInfo) -> list[list[UInt8]]:
-    """Lists of up to FRAMES pictures (h, w, 3), RGB as stored, from up to RUNS places; fewer where the clip is short.
+_LEAST = 64
+"""px: a smaller picture has no room for lines and blocks to be compared."""
 
-    Raises what the reader raises.
+
+def runs_of(info: VideoInfo) -> Iterator[list[UInt8]]:
+    """Lists of up to FRAMES pictures (h, w, 3), RGB as stored, from up to RUNS places, one by one; fewer where the clip is short.
+
+    None of a picture with a side below _LEAST px. Raises what the reader raises.
     """
-    runs = []
+    if min(info.width, info.height) < _LEAST:
+        return
     with VideoReader(info.path, ReadSettings(deinterlace="off")) as reader:
         for start in _starts(info):
             frames = reader.frames(start=start)
             pictures = [_middle(to_rgb(frame)) for frame in islice(frames, FRAMES)]
             if len(pictures) >= 3:
-                runs.append(pictures)
-    return runs
+                yield pictures
 
 
 def _starts(info: VideoInfo) -> list[Timestamp | None]:
@@ -42,9 +47,6 @@ def _starts(info: VideoInfo) -> list[Timestamp | None]:
 
 
 def _middle(picture: UInt8) -> UInt8:
-    """Its middle columns, from one that blocks of 16 px begin at."""
-    width = picture.shape[1]
-    if width <= _SIDE:
-        return picture
-    left = (width - _SIDE) // 2 // 16 * 16
-    return picture[:, left : left + _SIDE]
+    """Its middle, from px that blocks of 16 begin at."""
+    top, left = (max(0, (have - most) // 2 // 16 * 16) for have, most in zip(picture.shape[:2], _MOST[::-1]))
+    return picture[top : top + _MOST[1], left : left + _MOST[0]]

@@ -42,7 +42,7 @@ def looked_at(frames, preset=None, seed=5):
     ("preset", "kind", "words"),
     [
         ("vhs-sp", "tape", "color noise"),
-        ("vhs-ep", "tape", "lines tremble"),
+        ("vhs-ep", "tape", "color lies"),
         ("video8", "tape", "color noise"),
         ("super8", "film", "the picture jumps"),
         ("16mm-bw", "film", "black and white"),
@@ -56,7 +56,11 @@ def test_each_medium_is_known_by_its_traces(clean, preset, kind, words):
     assert verdict.kind == kind, verdict
     assert words in "; ".join(verdict.reasons)
     assert verdict.reasons[0] in verdict.sentence
-    assert verdict == kind_of_runs(looked_at(clean, preset), 25.0)
+
+
+def test_the_same_pictures_give_the_same_answer(clean):
+    runs = looked_at(clean, "hi8")
+    assert measures_of_runs(runs, 25.0) == measures_of_runs(runs, 25.0)
 
 
 def test_a_still_clean_picture_claims_nothing(clean):
@@ -76,6 +80,7 @@ def test_the_worn_sample_is_a_tape_and_the_whole_file_is_looked_at():
 def test_two_kinds_at_once_are_not_decided(clean):
     """Traces of a tape and of film in equal parts: the defaults stay."""
     tape = measures_of_runs(looked_at(clean, "vhs-sp"), 25.0)
+    assert tape is not None
     both = replace(tape, jump=2.0, rebound=0.5, specks=4.0, scratch=9.0, tint=0.0, flicker=1.0, fields=0.0, color_noise=0.0)
     assert judge(tape).kind == "tape"
     assert judge(replace(both, line_jitter=2.0, color_narrow=3.0, color_lag=4.0, streaks=2.0, line_noise=2.0)).kind in (
@@ -142,7 +147,8 @@ def test_a_run_without_a_preset_looks_says_so_and_obeys_a_named_one(clean, tmp_p
     assert preset_for(path, None, is_silent=False).name == "film"
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "preset film, as the recording looks like film: black and white" in said or "black and white" in said
+    assert said.startswith("preset film, as the recording looks like film: ")
+    assert "black and white" in said
     assert preset_for(path, "fast", is_silent=False).name == "fast"
     assert preset_for(path, None, is_silent=True).name == "film"
     assert capsys.readouterr().err == ""
@@ -158,5 +164,5 @@ def test_what_cannot_be_read_gets_the_defaults(tmp_path):
 def test_measures_are_finite_for_odd_and_empty_pictures():
     for frames in ([np.zeros((66, 98, 3), np.uint8)] * 3, [np.full((161, 99, 3), 255, np.uint8)] * 5):
         measures = measures_of_runs([frames], 0.0)
-        assert all(np.isfinite(value) for value in vars(measures).values())
         assert isinstance(measures, Measures)
+        assert all(np.isfinite(value) for value in vars(measures).values())
