@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TREE := build/types
 
-.PHONY: demo install check test fuzz kill-test writers-test lint wheel format docs web-pictures samples constraints clean
+.PHONY: demo install check test fuzz kill-test writers-test lint wheel format docs web-pictures damage-pictures samples constraints clean
 
 demo: $(INSTALLED)
 	mkdir -p out
@@ -54,6 +54,9 @@ docs: $(INSTALLED)
 
 web-pictures: $(INSTALLED)
 	$(BIN)/python docs/make_web_pictures.py
+
+damage-pictures: $(INSTALLED)
+	$(BIN)/python docs/make_damage_pictures.py
 
 samples: $(INSTALLED)
 	$(BIN)/python samples/make_samples.py

@@ -29,6 +29,12 @@ _SCANS = {"tt": "interlaced, top field first", "bb": "interlaced, bottom field f
 
 def probe_file(
     input: Annotated[Path, typer.Argument(metavar="INPUT", help="The video.")],
+    kind: Annotated[
+        bool,
+        typer.Option(
+            "--kind", help="Also look at the picture: tape, film, a camera or phone, broadcast; and why; which preset."
+        ),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Show what is in a video file, and whether its faces were restored before.
@@ -37,17 +43,23 @@ def probe_file(
 
       iconface-video probe tape.mp4
 
+      iconface-video probe --kind tape.mp4
+
       iconface-video probe --json tape.mp4
     """
     from iconface_video.session.fingerprint import read_restoration_marks
+    from iconface_video.video.kind import kind_of
     from iconface_video.video.probe import probe
 
     info = probe(present(input, "video"))
     marks = read_restoration_marks(info.metadata)
+    verdict = kind_of(info) if kind else None
     if as_json:
-        print_json({**_plain(asdict(info)), "restorations": marks})
+        looks = {} if verdict is None else {"kind": {**asdict(verdict), "preset": verdict.preset}}
+        print_json({**_plain(asdict(info)), "restorations": marks, **looks})
     else:
-        print_rows(_clip_rows(info, marks), title=str(input))
+        looks_like = [] if verdict is None else [("looks like", verdict.sentence), ("preset", verdict.preset)]
+        print_rows([*_clip_rows(info, marks), *looks_like], title=str(input))
 
 
 def _clip_rows(info: VideoInfo, marks: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -165,7 +165,11 @@ class Damage:
 
     source: Path = setting(form=OptionForm(metavar="INPUT", is_argument=True), help="A clip, or a folder of pictures.")
     out: Path = setting(form=OptionForm(("--output", "-o")), help="The damaged clip, or a folder for the damaged pictures.")
-    preset: str | None = setting(None, form=OptionForm(("--preset",)), help="light, medium, heavy, vhs or film.")
+    preset: str | None = setting(
+        None,
+        form=OptionForm(("--preset",)),
+        help="light, medium, heavy, vhs, film, or a medium: hi8, video8, vhs-sp, vhs-lp, vhs-ep, vhs-copy, 16mm, 16mm-bw, super8, 8mm, super8-faded, dv, phone, broadcast.",
+    )
     effect: tuple[str, ...] = setting((), help="One more effect on top; may be given several times. An unknown name lists all.")
     strength: float | None = setting(
         None, low=0, high=round(MAX_STRENGTH), help="Pictures only: the trainers' mix of blur, shrinking, noise and JPEG."

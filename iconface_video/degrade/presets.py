@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from iconface_video.degrade import clip, codec, film
 from iconface_video.degrade.clip import ClipEffect
+from iconface_video.degrade.media import MEDIA
 from iconface_video.errors import UsageError
 from iconface_video.settings import nearest
 
@@ -58,6 +59,7 @@ PRESETS: dict[str, tuple[ClipEffect, ...]] = {
         film.Dust(),
         codec.Codec("mpeg2", 0.25),
     ),
+    **MEDIA,
 }
 """Name -> effects in the order in which the damage happened."""
 

@@ -169,7 +169,7 @@ class VideoOptions:
     damage: tuple[str, ...] = setting(
         ("medium", "heavy"),
         form=OptionForm(("--damage",), "NAME"),
-        help="light, medium, heavy, vhs or film; may be given more than once. (medium, heavy)",
+        help="A preset of `degrade`: light, medium, heavy, vhs-sp, super8 ...; may be given more than once. (medium, heavy)",
     )
     variant: tuple[str, ...] = setting(
         (),
