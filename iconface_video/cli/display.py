@@ -32,6 +32,7 @@ from iconface_video.types import Progress
 NAMES = {
     "survey": "finding faces",
     "anchors": "learning who is who",
+    "learn": "learning the person",
     "restore": "restoring",
     "render": "writing the video",
 }

@@ -32,7 +32,7 @@ from iconface_video.cli import (
     evaluate_video_command,
     image_command,
     models_command,
-    people_command,
+    people_library_command,
     probe_command,
     render_command,
     run_command,
@@ -60,7 +60,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run_command.run)
-app.command("people")(people_command.people)
+app.add_typer(people_library_command.app, name="people")
 app.command("render")(render_command.render)
 app.command("batch")(batch_command.batch)
 app.command("compare")(compare_command.compare)
