@@ -103,8 +103,9 @@ def save_person(person: PersonWeights, path: Path) -> None:
     The same weights give the same bytes: all facts are one entry, as safetensors writes several in any order.
     """
     tensors = _named(person.factors)
-    facts = {"format_version": FORMAT_VERSION, "sha256": _hash_tensors(tensors), **asdict(person.facts)}
-    data = save(tensors, metadata={_METADATA: json.dumps(facts, sort_keys=True)})
+    facts = {"format_version": FORMAT_VERSION, **asdict(person.facts)}
+    told = {"facts": facts, "sha256": _checksum(tensors, facts)}
+    data = save(tensors, metadata={_METADATA: json.dumps(told, sort_keys=True)})
     if len(data) > LARGEST_FILE:
         raise ValueError(f"a person takes at most {LARGEST_FILE} bytes, this one {len(data)}: lower the rank")
     write_whole(path, lambda file: file.write(data))
@@ -112,14 +113,14 @@ def save_person(person: PersonWeights, path: Path) -> None:
 
 def load_person(path: Path) -> PersonWeights:
     """Raises CheckpointError for a file that is missing, damaged, or of another version."""
-    facts = read_facts(path)
+    facts, wanted = _told(path)
     try:
         tensors = load(path.read_bytes())
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise _damaged(path, error) from None
     check_finite(tensors, path)
-    if _hash_tensors(tensors) != facts["sha256"]:
-        raise CheckpointError(f"{path}: its numbers differ from its checksum: damaged. {_AGAIN}")
+    if _checksum(tensors, facts) != wanted:
+        raise CheckpointError(f"{path}: it differs from its checksum: damaged. {_AGAIN}")
     names = sorted({name.rpartition(".")[0] for name in tensors})
     try:
         factors = {name: Factors(tensors[f"{name}.up"], tensors[f"{name}.down"]) for name in names}
@@ -128,20 +129,27 @@ def load_person(path: Path) -> PersonWeights:
         raise _damaged(path, error) from None
 
 
-def read_facts(path: Path) -> dict[str, Any]:
-    """Of the file's header alone. Raises CheckpointError."""
+def _told(path: Path) -> tuple[dict[str, Any], str]:
+    """(facts, checksum) of the file's header. Raises CheckpointError."""
     if not path.is_file():
         raise CheckpointError(f"{path}: missing. {_AGAIN}")
     if path.stat().st_size > LARGEST_FILE:
         raise CheckpointError(f"{path}: far too large for what was learnt of a person. {_AGAIN}")
     try:
         with safe_open(str(path), framework="pt") as opened:
-            facts = json.loads((opened.metadata() or {})[_METADATA])
-        if facts["format_version"] != FORMAT_VERSION or not isinstance(facts["sha256"], str):
+            told = json.loads((opened.metadata() or {})[_METADATA])
+        facts = dict(told["facts"])
+        if facts["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format version {facts['format_version']!r}, this release reads {FORMAT_VERSION}")
+        return facts, str(told["sha256"])
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, error) from None
-    return dict(facts)
+
+
+def _checksum(tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
+    """SHA-256 of both."""
+    text = f"{_hash_tensors(tensors)}/{json.dumps(facts, sort_keys=True)}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _facts_of(values: Mapping[str, Any]) -> PersonFacts:

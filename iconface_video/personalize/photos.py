@@ -24,7 +24,7 @@ from iconface_video.types import Float32, UInt8
 
 MOST_PHOTOS = 24
 """More photos of one person teach nothing new in the steps that there are."""
-MOST_FACES = 12
+MOST_FACES = 6
 """Of one photo: the largest. Who is a speck in the background is not whom it was taken of."""
 CROP_SIZE = 256
 SAME_PICTURE = 0.97
@@ -191,15 +191,22 @@ def _most_seen(faces: Sequence[PhotoFace], photo_of: Sequence[int], min_similari
 
 def _without_repeats(faces: Sequence[PhotoFace]) -> tuple[list[PhotoFace], list[LeftOut]]:
     """Of each picture the largest copy."""
-    kept: list[PhotoFace] = []
-    left_out = []
-    for face in sorted(faces, key=lambda face: -face.face_px):
-        twin = next((other for other in kept if is_same_picture(face.crop, other.crop)), None)
-        if twin is None:
-            kept.append(face)
-        else:
-            left_out.append(LeftOut(face.path, f"it is the same picture as {twin.path.name}"))
-    return kept, left_out
+    order = sorted(faces, key=lambda face: -face.face_px)
+    alike = _alike(np.stack([_thumbnail(face.crop) for face in order])) if order else []
+    kept = [face for face, first in zip(order, alike) if order[first] is face]
+    repeated = [(face, order[first]) for face, first in zip(order, alike) if order[first] is not face]
+    return kept, [LeftOut(face.path, f"it is the same picture as {other.path.name}") for face, other in repeated]
+
+
+def _alike(thumbnails: Float32) -> list[int]:
+    """For each picture the first that is the same one and stays, which may be itself."""
+    first: list[int] = []
+    for row, thumbnail in enumerate(thumbnails):
+        stay = [n for n in range(row) if first[n] == n]
+        scores = thumbnails[stay] @ thumbnail if stay else np.zeros(0, np.float32)
+        found = np.flatnonzero(scores >= SAME_PICTURE)
+        first.append(stay[int(found[0])] if len(found) else row)
+    return first
 
 
 def _thumbnail(crop: UInt8) -> Float32:
