@@ -16,7 +16,7 @@ long again: gradients had to go back through the transformer.
 
 @dataclass(frozen=True)
 class PersonalizeSettings(Validated):
-    steps: int = setting(100, low=1, high=10000, help="Steps of learning.")
+    steps: int = setting(80, low=1, high=10000, help="Steps of learning.")
     faces: int = setting(12, low=1, high=256, help="Faces a step.")
     size: int = setting(128, low=16, high=256, help="px at which a person is learnt: the coarse pass's.")
     rank: int = setting(16, low=1, high=256, help="Of the low-rank differences.")
@@ -29,5 +29,5 @@ class PersonalizeSettings(Validated):
     light_share: float = setting(0.1, low=0, high=1, help="Share of faces that are damaged less than that.")
     empty_share: float = setting(0.1, low=0, high=1, help="Share of faces of which nothing is left but their mean color.")
     reference_share: float = setting(0.7, low=0, high=1, help="Share of steps in which photos are shown.")
-    identity: float = setting(0.7, low=0, high=10, help="Weight of the identity loss.")
+    identity: float = setting(0.35, low=0, high=10, help="Weight of the identity loss.")
     seed: int = setting(0, low=0, high=2**63 - 1, help="Same seed, photos and settings: same weights.")

@@ -61,7 +61,7 @@ def test_forgetting_deletes_that_person_alone(library, faces):
         library.save(name, faces[:1])
     library.forget("Anna")
     assert [item.name for item in library.folder.iterdir()] == ["bert"]
-    with pytest.raises(UsageError, match="nobody in .* is called 'anna'"):
+    with pytest.raises(UsageError, match=r"nobody in .* is called 'anna'"):
         library.forget("anna")
     with pytest.raises(UsageError, match="Did you mean 'bert'"):
         library.forget("berd")
