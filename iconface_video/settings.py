@@ -204,6 +204,11 @@ class RestoreSettings(Validated):
         None, low=1.0, high=2.5, help="How much wider than the FFHQ frame faces are cut; the model's own when not given."
     )
     lora_scale: float = setting(1.0, low=0.0, high=2.0, help="How much of a full-size model's LoRA acts.")
+    personalize: Literal["auto", "on", "off"] = setting(
+        "off",
+        help="Learn each person from the user's photos of them before restoring, a minute or two each: on, or where faces are badly "
+        "damaged (auto).",
+    )
     max_sharpness: float = setting(
         0.0, low=0, high=1000, help="Faces sharper than this (Laplacian deviation) are left alone; 0 restores all."
     )

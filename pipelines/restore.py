@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iconface_video.errors import OutputError
 from iconface_video.identity.evidence import group_tracks
@@ -44,6 +44,9 @@ from iconface_video.settings import RunSettings
 from iconface_video.video.output_plan import OutputPlan, plan_output
 from iconface_video.video.output_size import estimate_output_bytes
 from iconface_video.video.reader import VideoReader
+
+if TYPE_CHECKING:
+    from iconface_video.personalize.in_run import LearntPeople
 
 
 def restore_video(
@@ -205,7 +208,10 @@ def _restore(
         sizes = plan.crops_by_size()
         for size in sizes:
             facts.noise_shape(size)  # refuses a size that the model does not take
+        learnt = _learn_people(found, settings, facts, folder, watch)
+        notes.say(*([] if learnt is None else learnt.notes))
         parts = restore_parts(found.source, found.survey, found.anchors, facts, weights, settings.restore)
+        parts["people"] = None if learnt is None else learnt.hash
         there = folder.begin_segments(parts)
         going_on = f"going on from an earlier run: {len(there)} of {len(plan.segments)} segments are restored"
         notes.say(*([going_on] if there else []))
@@ -214,6 +220,8 @@ def _restore(
         crops = Need(folder.crops, left, "the restored faces while working", "`work`")
         check_space([crops, _output_need(clip, target, settings, found.survey.frame_count)])
         with_what = _with_what(plan, found, mark, facts)
+        if with_what and learnt is not None and learnt.mark:
+            with_what["people_learnt"] = learnt.mark
         _write_store_header(clip, plan, found, settings, fingerprint(**parts), with_what, folder)
         rendering.begin(plan, there, with_what)
         counts = TimelineCounts()
@@ -228,10 +236,48 @@ def _restore(
             counts.add(done)
 
         work = RestoreWork(
-            clip, found.survey, found.anchors, settings.restore, plan, missing, folder.crops, memory.decode_ahead
+            clip,
+            found.survey,
+            found.anchors,
+            settings.restore,
+            plan,
+            missing,
+            folder.crops,
+            memory.decode_ahead,
+            folder.people if learnt is not None and learnt.people else None,
         )
         counts.notes |= restorer.restore(work, finished, watch.report, rendering.check).notes
     return _Restored(plan, counts.frames, counts.restored, counts.repeated, tuple(sorted(counts.notes)), with_what)
+
+
+def _learn_people(
+    found: Found, settings: RunSettings, model: FaceModel | ModelFacts, folder: WorkFolder, watch: Watch
+) -> LearntPeople | None:
+    """Whom the settings want learnt, from the photos that their anchors show; in this process, whoever restores. None: nobody is wanted."""
+    wish = settings.restore.personalize
+    if wish == "off":
+        return None
+    from iconface_video.personalize.in_run import anchor_key, learn_people
+    from iconface_video.personalize.settings import PersonalizeSettings
+    from iconface_video.restore.iconface import IConFaceRestorer, load_face_model
+
+    if not isinstance(model, (IConFaceRestorer, ModelFacts)):
+        return None
+    named = {track.person: found.names.get(track.person, f"person {track.person + 1}")
+             for track in found.survey.tracks if track.person is not None}  # fmt: skip
+    names = {anchor_key(found.anchors[track.track_id]): named[track.person]
+             for track in found.survey.tracks if track.person is not None}  # fmt: skip
+    return learn_people(
+        found.survey.tracks,
+        found.anchors,
+        names,
+        folder.people,
+        lambda: model if isinstance(model, IConFaceRestorer) else load_face_model(settings.restore),
+        PersonalizeSettings(),
+        wish == "on",
+        watch.report,
+        watch.should_stop,
+    )
 
 
 def _output_need(clip: Clip, target: OutputPlan, settings: RunSettings, frames: int) -> Need:

@@ -41,6 +41,8 @@ class RestoreWork:
     crops: Path
     """The crop store's folder."""
     decode_ahead: int = DECODE_AHEAD_FRAMES
+    people: Path | None = None
+    """Folder of what was learnt of people (`personalize.in_run`); None: nobody."""
 
     @property
     def faces(self) -> int:
@@ -106,4 +108,5 @@ def shared_job(work: RestoreWork) -> Iterator[RestoreJob]:
             crops=work.crops.absolute(),
             restore=work.restore,
             identity=job_identity(clip.reader.file, work.survey, work.anchors),
+            people=None if work.people is None else work.people.absolute(),
         )

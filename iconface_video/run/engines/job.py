@@ -81,6 +81,8 @@ class RestoreJob:
     restore: RestoreSettings
     identity: str
     """`job_identity` of what the paths lead to."""
+    people: Path | None = None
+    """Folder of what was learnt of people (`personalize.in_run`)."""
 
 
 def job_identity(input: SteadyFile, survey: Survey, anchors: Mapping[int, IdentityAnchor]) -> str:
@@ -117,6 +119,13 @@ def model_facts(model: FaceModel, setup: WorkerSetup) -> ModelFacts:
     return ModelFacts(model.name, tuple(model.crop_sizes), shapes, identity, expected_libraries(setup), notes)
 
 
+def knowing_people(model: FaceModel, people: Path) -> FaceModel:
+    """The model with what was learnt of people; the models' libraries are loaded only where there is something."""
+    from iconface_video.personalize.in_run import with_people
+
+    return with_people(model, people)
+
+
 class JobSession:
     """A job that is open in a worker: restores any of its segments, one at a time."""
 
@@ -131,6 +140,7 @@ class JobSession:
             )
         self._clip = Clip.between(reader, job.start_pts, job.end_pts)
         self._plan = make_plan(survey, job.restore, model.crop_sizes)
+        model = model if job.people is None else knowing_people(model, job.people)
         self._context = RestoreContext(self._plan, reader.info, model, anchors, job.restore, job.crops)
 
     def restore(self, index: int, on_faces: Callable[[int], None]) -> SegmentDone:
