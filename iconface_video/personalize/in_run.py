@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -25,11 +26,31 @@ from iconface_video.personalize.restoring import PersonalRestorer, anchor_key
 from iconface_video.personalize.settings import PersonalizeSettings
 from iconface_video.restore.iconface import IConFaceRestorer
 from iconface_video.restore.model import FaceModel
-from iconface_video.types import IdentityAnchor, Progress, Track
+from iconface_video.types import Float32, IdentityAnchor, Progress
 
 MOST_SURENESS = 0.5
 """Mean norm of a track's embeddings, as a share of the photos', up to which faces count as damaged enough to learn for."""
 _SUFFIX = ".safetensors"
+
+
+class SeenFaces(Protocol):
+    """What is looked at of a track."""
+
+    @property
+    def track_id(self) -> int: ...
+
+    @property
+    def embeddings(self) -> Float32:
+        """(n, 512) raw."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class FaceOfPicture:
+    """The face of a picture that is no video, as a track."""
+
+    track_id: int
+    embeddings: Float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +75,7 @@ class LearntPeople:
         return [f"adapted to {photos} photo{'s' if photos > 1 else ''} of {self.names[key]}" for key, photos in acting]
 
 
-def pays(tracks: Sequence[Track], anchor: IdentityAnchor, photo_norms: Sequence[float]) -> bool:
+def pays(tracks: Sequence[SeenFaces], anchor: IdentityAnchor, photo_norms: Sequence[float]) -> bool:
     """Whether a person's faces are damaged enough: the encoder is much less sure of them than of the photos."""
     raw = [track.embeddings for track in tracks if len(track.embeddings)]
     if anchor.origin != "user" or not raw or not len(photo_norms):
@@ -64,7 +85,7 @@ def pays(tracks: Sequence[Track], anchor: IdentityAnchor, photo_norms: Sequence[
 
 
 def learn_people(
-    tracks: Sequence[Track],
+    tracks: Sequence[SeenFaces],
     anchors: Mapping[int, IdentityAnchor],
     names: Mapping[str, str],
     folder: Path,

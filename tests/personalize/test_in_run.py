@@ -14,6 +14,7 @@ from iconface_video.personalize import in_run
 from iconface_video.personalize.in_run import learn_people, pays, with_people
 from iconface_video.personalize.restoring import PersonalRestorer, anchor_key
 from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.pipelines.image import restore_faces
 from iconface_video.pipelines.restore import ReferenceChoice, restore_video
 from iconface_video.restore.iconface import IConFaceRestorer
 from iconface_video.run.provenance import read_restoration_marks
@@ -74,6 +75,15 @@ def test_clear_faces_are_left_to_everybodys_weights(faces, quick, tmp_path, enco
     assert learn_people([], {}, {}, tmp_path, lambda: pytest.fail("loaded"), quick, True, encoder=encoder).people == {}
 
 
+def test_a_photo_is_restored_with_what_was_learnt(settings, astronaut_png, face, plain):
+    damaged = np.ascontiguousarray(face.crop[::2, ::2])
+    results = [
+        restore_faces(damaged, [astronaut_png], aligned=True, settings=replace(settings, restore=restore), model=plain).image
+        for restore in (settings.restore, replace(settings.restore, personalize="off"))
+    ]
+    assert not np.array_equal(*results)
+
+
 @pytest.fixture
 def settings(monkeypatch) -> RunSettings:
     quick = PersonalizeSettings(steps=1, faces=2, size=64, rank=4)
@@ -89,7 +99,9 @@ def test_a_run_learns_uses_and_tells_it_and_goes_on_with_it(face_clip, astronaut
     def run(name: str, **more):
         given = ReferenceChoice(photos=(astronaut_png,))
         end = Fraction(1, 3)
-        return restore_video(face_clip, tmp_path / name, settings=more.pop("settings", settings), references=given, end=end, **more)
+        return restore_video(
+            face_clip, tmp_path / name, settings=more.pop("settings", settings), references=given, end=end, **more
+        )
 
     def stop_at_the_first_face(event):
         if event.stage == "restore" and event.done:
