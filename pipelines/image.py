@@ -95,7 +95,8 @@ def _knowing_people(model: FaceModel, anchors: Sequence[IdentityAnchor], raw: Fl
     names = {anchor_key(anchor): f"face {number + 1}" for number, anchor in enumerate(anchors)}
     with TemporaryDirectory(prefix="iconface-video-") as folder:
         place, own = Path(folder), model
-        learn_people(faces, dict(enumerate(anchors)), names, place, lambda: own, PersonalizeSettings(), wish == "on")
+        least = settings.anchors.min_similarity
+        learn_people(faces, dict(enumerate(anchors)), names, place, lambda: own, PersonalizeSettings(), wish == "on", least)
         return with_people(model, place)
 
 

@@ -275,6 +275,7 @@ def _learn_people(
         lambda: model if isinstance(model, IConFaceRestorer) else load_face_model(settings.restore),
         PersonalizeSettings(),
         wish == "on",
+        settings.anchors.min_similarity,
         watch.report,
         watch.should_stop,
     )

@@ -15,13 +15,12 @@ from typing import Protocol
 
 import numpy as np
 
-from iconface_video.errors import CheckpointError, OutputError
+from iconface_video.errors import CheckpointError, OutputError, ReferencePhotoError
 from iconface_video.faces.identity_encoder import IdentityEncoder, embed_crops, load_identity_encoder
-from iconface_video.identity.anchors import best_first
 from iconface_video.personalize.learning import ShouldStop
 from iconface_video.personalize.person import personalize
 from iconface_video.personalize.person_weights import PersonWeights, load_person, save_person, weights_hash
-from iconface_video.personalize.photos import PhotoFace
+from iconface_video.personalize.photos import ChosenPhotos, PhotoFace, choose_photos
 from iconface_video.personalize.restoring import PersonalRestorer, anchor_key
 from iconface_video.personalize.settings import PersonalizeSettings
 from iconface_video.restore.iconface import IConFaceRestorer
@@ -92,6 +91,7 @@ def learn_people(
     load: Callable[[], IConFaceRestorer],
     settings: PersonalizeSettings,
     always: bool,
+    min_similarity: float,
     on_progress: Callable[[Progress], None] = lambda event: None,
     should_stop: ShouldStop = lambda: False,
     encoder: IdentityEncoder | None = None,
@@ -99,26 +99,31 @@ def learn_people(
     """Learn everybody who has photos and whose faces are damaged enough (or `always`); what lies in `folder` is taken.
 
     anchors: by track id; those of the user's photos are learnt from the pictures that they show.  names: by `anchor_key`, for
-    people.  load: the model, asked for only where somebody is to be learnt, or was.  Raises Cancelled, OutputError where the folder cannot be written.
+    people.  min_similarity: photos are one person's from this mean cosine on.  load: the model, asked for only where somebody is to be learnt, or was.  Raises Cancelled, OutputError where the folder cannot be written.
     """
     photos = _photos_of(anchors)
     if not photos:
         return LearntPeople({})
     encoder = encoder or load_identity_encoder("embedded")
     wanted: dict[str, list[PhotoFace]] = {}
+    notes: list[str] = []
     for key, anchor in photos.items():
-        faces = _faces(anchor, encoder)
+        chosen = _chosen(anchor, encoder, min_similarity)
+        notes += [f"{names[key]}: {said}" for said in (*chosen.notes, *map(str, chosen.left_out))]
+        faces = list(chosen.faces)
         own = [track for track in tracks if anchor_key(anchors[track.track_id]) == key]
-        if always or pays(own, anchor, [float(np.linalg.norm(face.embedding)) for face in faces]):
+        if faces and (always or pays(own, anchor, [float(np.linalg.norm(face.embedding)) for face in faces])):
             wanted[key] = faces
     if not wanted:
-        return LearntPeople({}, ("the faces are hardly damaged: nobody was learnt",))
+        return LearntPeople({}, (*notes, "nobody was learnt: no face is damaged enough for it to pay"))
     for path in set(folder.glob(f"*{_SUFFIX}")) - {_file(folder, key) for key in wanted}:
         path.unlink()  # of an earlier run with other photos
     model = load().network
     base = weights_hash(model)
     found: dict[str, PersonWeights] = {}
     total = settings.steps * len(wanted)
+    who = ", ".join(names[key] for key in wanted)
+    on_progress(Progress("learn", 0, total, "steps", f"learning before the first face is restored: {who}"))
     for number, (key, faces) in enumerate(wanted.items()):
         path = _file(folder, key)
         kept = _kept(path, base, settings)
@@ -131,8 +136,8 @@ def learn_people(
             kept = personalize(model, faces, settings, report, should_stop, encoder)
             _keep(kept, path)
         found[key] = kept
-    notes = tuple(f"{names[key]}: {person.facts.sentence}" for key, person in found.items())
-    return LearntPeople(found, notes, names)
+    notes += [f"{names[key]}: {person.facts.sentence}" for key, person in found.items()]
+    return LearntPeople(found, tuple(notes), names)
 
 
 def with_people(model: FaceModel, folder: Path | None) -> FaceModel:
@@ -154,13 +159,17 @@ def _photos_of(anchors: Mapping[int, IdentityAnchor]) -> dict[str, IdentityAncho
     }
 
 
-def _faces(anchor: IdentityAnchor, encoder: IdentityEncoder) -> list[PhotoFace]:
+def _chosen(anchor: IdentityAnchor, encoder: IdentityEncoder, min_similarity: float) -> ChosenPhotos:
+    """Of the photos that an anchor shows, those to learn from; none where they show different people."""
     embeddings = embed_crops(encoder, anchor.references)
     faces = [
         PhotoFace(Path(f"photo {number + 1}"), picture, row, float(picture.shape[0]))
         for number, (picture, row) in enumerate(zip(anchor.references, embeddings))
     ]
-    return [faces[row] for row in best_first(embeddings)]
+    try:
+        return choose_photos([[face] for face in faces], min_similarity)
+    except ReferencePhotoError as error:
+        return ChosenPhotos((), (), (f"not learnt: {error}",))
 
 
 def _kept(path: Path, base: str, settings: PersonalizeSettings) -> PersonWeights | None:

@@ -109,7 +109,8 @@ class PersonLearner:
         names = target_weights(model, settings.weights)
         if not names:
             raise UsageError(f"model '{model.traits.name}' has no weight that is called like '{settings.weights}'")
-        self.settings, self.encoder = settings, encoder
+        is_here = next(encoder.parameters()).device == model.device
+        self.settings, self.encoder = settings, encoder if is_here else copy.deepcopy(encoder).to(model.device)
         self.batches = Batches(photos, settings, model.traits.max_references)
         self.model = copy.deepcopy(model)
         self.differences = attach(self.model, names, settings.rank, torch.Generator().manual_seed(settings.seed))

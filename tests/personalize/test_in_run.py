@@ -52,7 +52,7 @@ def test_whoever_has_photos_is_learnt_once(faces, plain, quick, tmp_path, encode
     names = {anchor_key(known): "Anna"}
 
     def learn():
-        return learn_people(tracks, anchors, names, folder, lambda: plain, quick, False, encoder=encoder)
+        return learn_people(tracks, anchors, names, folder, lambda: plain, quick, False, 0.4, encoder=encoder)
 
     first = learn()
     assert [path.stem for path in folder.iterdir()] == [anchor_key(known)]
@@ -68,11 +68,11 @@ def test_whoever_has_photos_is_learnt_once(faces, plain, quick, tmp_path, encode
 def test_clear_faces_are_left_to_everybodys_weights(faces, quick, tmp_path, encoder):
     anchor = anchor_of(faces[:1])
     found = learn_people(
-        [track(0, 30.0)], {0: anchor}, {}, tmp_path, lambda: pytest.fail("loaded"), quick, False, encoder=encoder
+        [track(0, 30.0)], {0: anchor}, {}, tmp_path, lambda: pytest.fail("loaded"), quick, False, 0.4, encoder=encoder
     )
     assert found.hash is None
-    assert "hardly damaged" in found.notes[0]
-    assert learn_people([], {}, {}, tmp_path, lambda: pytest.fail("loaded"), quick, True, encoder=encoder).people == {}
+    assert "no face is damaged enough" in found.notes[0]
+    assert learn_people([], {}, {}, tmp_path, lambda: pytest.fail("loaded"), quick, True, 0.4, encoder=encoder).people == {}
 
 
 def test_a_photo_is_restored_with_what_was_learnt(settings, astronaut_png, face, plain):
@@ -82,6 +82,17 @@ def test_a_photo_is_restored_with_what_was_learnt(settings, astronaut_png, face,
         for restore in (settings.restore, replace(settings.restore, personalize="off"))
     ]
     assert not np.array_equal(*results)
+
+
+def test_photos_of_two_people_are_not_learnt_and_it_is_said(faces, quick, tmp_path, encoder, monkeypatch):
+    """Both were taken for one person of the clip; which of them is wrong, nobody can tell."""
+    anchor = anchor_of(faces[:2])
+    strangers = np.random.default_rng(0).standard_normal((2, 512)).astype(np.float32)
+    monkeypatch.setattr(in_run, "embed_crops", lambda encoder, crops: strangers)
+    names = {anchor_key(anchor): "Anna"}
+    found = learn_people([], {0: anchor}, names, tmp_path, lambda: pytest.fail("loaded"), quick, True, 0.4, encoder=encoder)
+    assert found.people == {}
+    assert found.notes[0].startswith("Anna: not learnt: the photos show different people")
 
 
 @pytest.fixture
