@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from iconface_video.errors import Cancelled, UsageError
-from iconface_video.faces.identity_encoder import IdentityEncoder, arcface_from_ffhq, to_tensor
+from iconface_video.faces.encoder_networks import CompactNet
+from iconface_video.faces.identity_encoder import ENCODER_SIZE, IdentityEncoder, arcface_from_ffhq, to_tensor
 from iconface_video.identity.anchors import aggregate
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.parametrisation import add_noise
@@ -25,6 +26,7 @@ from iconface_video.personalize.views import REFERENCE_VIEW, TARGET_VIEW, anothe
 from iconface_video.train.degradations import degrade
 from iconface_video.train.losses import charbonnier, charbonnier_at_scales
 from iconface_video.train.muon import Muon
+from iconface_video.train.restorer import LOOK_MARGIN, Look
 from iconface_video.types import Float32, UInt8
 
 OnStep = Callable[[int, int], None]
@@ -35,6 +37,8 @@ PIXEL_SCALES = (1.0, 1.0, 1.0)
 GRADIENT_CLIP = 3.0
 _DAMAGE_SCALE = 0.05
 """Charbonnier: what a moderate damage costs; errors count relative to (the root of) what the damage cost."""
+_MAPS = 3
+"""Of the encoder's maps: at 1/2, 1/4 and 1/8 of what it sees."""
 _PHOTO_SIDE = 1.5
 """Photos are brought to this many times the size at which is learnt, once: views of them stay sharp when they are enlarged."""
 
@@ -118,6 +122,7 @@ class PersonLearner:
         self.optimizer = Muon(weights, lr=settings.learning_rate, weight_decay=0.0)
         self.anchor = torch.from_numpy(aggregate(embeddings).direction).to(model.device)
         self.weights = weights
+        self._looks = torch.Generator().manual_seed(settings.seed)
 
     def run(self, on_step: OnStep, should_stop: ShouldStop) -> dict[str, Factors]:
         """Raises Cancelled."""
@@ -171,12 +176,35 @@ class PersonLearner:
     def _losses(self, restored: Tensor, truth: Tensor, source: Tensor) -> dict[str, Tensor]:
         share = (_DAMAGE_SCALE / (charbonnier(source - truth) + 0.2 * _DAMAGE_SCALE)).sqrt()
         pixel = (share * charbonnier_at_scales(restored - truth, PIXEL_SCALES)).mean()
+        look = Look.draw(self._looks)
         with torch.no_grad():
-            wanted = F.normalize(self._embedded(truth), dim=1)
-        cosine = (F.normalize(self._embedded(restored), dim=1) * wanted).sum(1)
-        return {"pixel": pixel, "identity": self.settings.identity * (1 - cosine).mean()}
+            wanted, wanted_maps = self._seen(truth, look)
+        found, maps = self._seen(restored, look)
+        cosine = (found * wanted).sum(1)
+        apart = [(a - b).square().sum(1).mean() for a, b in zip(maps, wanted_maps)]
+        parts = {"pixel": pixel, "identity": self.settings.identity * (1 - cosine).mean()}
+        if apart:
+            parts["features"] = self.settings.features * torch.stack(apart).sum()
+        return parts
 
     def _embedded(self, pictures: Tensor) -> Tensor:
         """(B, 512) raw."""
         out: Tensor = self.encoder(arcface_from_ffhq(pictures.float())).float()
         return out
+
+    def _seen(self, pictures: Tensor, look: Look) -> tuple[Tensor, list[Tensor]]:
+        """(B, 512) unit, and the encoder's first maps, unit over channels (as LPIPS has them): it takes no training extra to see edges.
+
+        Each step looks a little elsewhere: what pleases the encoder in one view alone is no likeness.
+        """
+        wide = arcface_from_ffhq(pictures.float(), LOOK_MARGIN)
+        seen = wide[..., look.top : look.top + ENCODER_SIZE, look.left : look.left + ENCODER_SIZE]
+        seen = seen.flip(-1) if look.mirrored else seen
+        network = self.encoder.network
+        if not isinstance(network, CompactNet):
+            return F.normalize(self.encoder(seen).float(), dim=1), []
+        maps = [network.stem(self.encoder.prepared(seen))]
+        for stage in network.stages:
+            maps.append(stage(maps[-1]))
+        unit = [F.normalize(item.float(), dim=1, eps=1e-4) for item in maps[:_MAPS]]
+        return F.normalize(network.head(maps[-1])[0].float(), dim=1), unit

@@ -30,4 +30,5 @@ class PersonalizeSettings(Validated):
     empty_share: float = setting(0.1, low=0, high=1, help="Share of faces of which nothing is left but their mean color.")
     reference_share: float = setting(0.7, low=0, high=1, help="Share of steps in which photos are shown.")
     identity: float = setting(0.35, low=0, high=10, help="Weight of the identity loss.")
+    features: float = setting(0.15, low=0, high=10, help="Weight of the distance of the identity encoder's first maps.")
     seed: int = setting(0, low=0, high=2**63 - 1, help="Same seed, photos and settings: same weights.")

@@ -54,6 +54,15 @@ def test_a_cascade_learns_in_its_coarse_pass(model, encoder, faces, quick):
     assert all(name.startswith("autoencoder.coarse.") for name in made.factors)
 
 
+def test_a_step_has_three_losses_and_a_perfect_result_none(model, encoder, faces, quick):
+    learner = PersonLearner(model, encoder, [faces[0].crop], faces[0].embedding[None], quick)
+    assert {name: value > 0 for name, value in learner.step(0).items()} == dict.fromkeys(("pixel", "identity", "features"), True)
+    batch = learner.batches.draw()
+    perfect = learner._losses(batch.truth, batch.truth, batch.source)
+    assert perfect["identity"] < 1e-4
+    assert perfect["features"] == 0
+
+
 def test_the_person_comes_nearer(model, encoder, faces):
     """Of a view that no step saw: likeness to the truth, with the very references that the base gets, too."""
     settings = PersonalizeSettings(steps=12, faces=4, size=64)
