@@ -278,6 +278,12 @@ class RestoreSettings(LoadSettings):
     crop_scale: float | None = setting(
         None, low=1.0, high=2.5, help="How much wider than the FFHQ frame faces are cut; the model's own when not given."
     )
+    personalize: Literal["auto", "on", "off"] = setting(
+        "off",
+        is_later=True,
+        help="Learn each person from the user's photos of them before restoring, a minute or two each: on, or where faces are badly "
+        "damaged (auto).",
+    )
     max_sharpness: float = setting(
         0.0, low=0, high=1000, help="Faces sharper than this (Laplacian deviation) are left alone; 0 restores all."
     )

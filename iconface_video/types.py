@@ -318,7 +318,7 @@ class Survey:
 class Progress:
     """One progress event. Callbacks receive these; printing is the command line's business."""
 
-    stage: Literal["survey", "anchors", "restore", "render", "train", "evaluate"]
+    stage: Literal["survey", "anchors", "learn", "restore", "render", "train", "evaluate"]
     done: int
     total: int | None
     """None: not known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -70,10 +71,31 @@ def restore_faces(
     model = model or load_restorer(settings)
     crops = [cut_crop(picture, crop_from_display(parameters, TEMPLATE_SIZE), TEMPLATE_SIZE) for parameters in found]
     anchors = _anchors(crops, references, detector, embed, settings)
+    model = _knowing_people(model, anchors, embed(crops), settings)
     out: Float32 = (picture / np.float32(255)).astype(np.float32)
     for number, (parameters, anchor) in enumerate(zip(found, anchors)):
         out = _restore_one(out, picture, parameters, anchor, model, settings, number, aligned)
     return RestoredPhoto((out * 255).round().clip(0, 255).astype(np.uint8), len(found))
+
+
+def _knowing_people(model: FaceModel, anchors: Sequence[IdentityAnchor], raw: Float32, settings: RunSettings) -> FaceModel:
+    """The model, after it has learnt whom the settings want learnt. raw: (n, 512) of the picture's faces."""
+    wish = settings.restore.personalize
+    if wish == "off":
+        return model
+    from iconface_video.personalize.settings import PersonalizeSettings
+    from iconface_video.restore.iconface import IConFaceRestorer
+    from iconface_video.restore.people import FaceOfPicture, anchor_key, learn_people, with_people
+
+    if not isinstance(model, IConFaceRestorer):
+        return model
+    faces = [FaceOfPicture(number, row[None]) for number, row in enumerate(raw)]
+    names = {anchor_key(anchor): f"face {number + 1}" for number, anchor in enumerate(anchors)}
+    with TemporaryDirectory(prefix="iconface-video-") as folder:
+        place, own = Path(folder), model
+        least = settings.anchors.min_similarity
+        learn_people(faces, dict(enumerate(anchors)), names, place, lambda: own, PersonalizeSettings(), wish == "on", least)
+        return with_people(model, place)
 
 
 def _read(image: Picture) -> UInt8:

@@ -166,6 +166,7 @@ def _names() -> frozenset[str]:
 NAMES = {
     "survey": "finding faces",
     "anchors": "learning who is who",
+    "learn": "learning the person",
     "restore": "restoring",
     "render": "writing the video",
 }

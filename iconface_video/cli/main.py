@@ -23,7 +23,7 @@ import typer
 from platformdirs import user_cache_path
 
 from iconface_video import __version__
-from iconface_video.cli import batch_command, clips, models_command, pictures, program, run_command
+from iconface_video.cli import batch_command, clips, models_command, people_command, pictures, program, run_command
 from iconface_video.cli.display import STOPPED, spelled
 from iconface_video.cli.run_command import with_report_file
 from iconface_video.errors import IconFaceError, notes_of
@@ -67,7 +67,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run_command.run)
-app.command("people")(clips.people)
+app.add_typer(people_command.app, name="people")
 app.command("render")(pictures.render)
 app.command("batch")(batch_command.batch)
 app.command("compare")(pictures.compare)

@@ -20,6 +20,7 @@ REFERENCE = OptionForm(("--reference", "-r"), "PHOTO", read=existing("reference 
 TIME = OptionForm(metavar="TIME", read=seconds)
 FORCE = OptionForm(("--force", "-f"))
 
+QuietFlag = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
 
 

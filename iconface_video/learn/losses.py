@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,24 @@ from iconface_video.errors import UsageError
 
 Embed = Callable[[Tensor], Tensor]
 """(B, 3, S, S) in [-1, 1], FFHQ frame -> (B, 512) raw identity embedding, differentiable."""
+
+
+LOOK_MARGIN = 3
+"""Px of the encoder's 112 by which its view is shifted at random, each way at most."""
+
+
+@dataclass(frozen=True)
+class ViewJitter:
+    """How the identity encoder looks at a batch, another way in every step: what pleases it in one view alone is no likeness."""
+
+    top: int
+    left: int
+    mirrored: bool
+
+    @classmethod
+    def draw(cls, generator: torch.Generator) -> ViewJitter:
+        top, left = torch.randint(2 * LOOK_MARGIN + 1, (2,), generator=generator).tolist()
+        return cls(top, left, bool(torch.randint(2, (1,), generator=generator)))
 
 
 @record_function("part: pixel")

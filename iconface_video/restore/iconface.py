@@ -139,6 +139,11 @@ class IConFaceRestorer:
         self.notes = (*_about(model, settings.model), *notes)
 
     @property
+    def network(self) -> IConFaceModel:
+        """The model itself, for those who learn with it."""
+        return self._model
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What beside weights and settings may alter a result's last bits; for the fingerprint."""
         device = self._model.device

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from iconface_video.errors import OutputError
 from iconface_video.lock import writing
 from iconface_video.restore.crop_store import estimate_bytes
+from iconface_video.restore.model import FaceModel, ModelFacts
 from iconface_video.restore.plan import RestorePlan, make_plan
 from iconface_video.restore.timeline import SegmentDone, TimelineCounts
 from iconface_video.session.clip import Clip, Watch
@@ -29,6 +31,9 @@ from iconface_video.session.restoring import Restored, expected_time, restored_w
 from iconface_video.session.work import WorkFolder, kept_header, left_output, work_folder_of
 from iconface_video.video.output_plan import OutputPlan, estimate_output_bytes, plan_output
 from iconface_video.video.reader import VideoReader
+
+if TYPE_CHECKING:
+    from iconface_video.restore.people import LearntPeople
 
 __all__ = ["ClipRequest", "ClipSession"]
 
@@ -144,7 +149,8 @@ class ClipSession(ClipFaces):
             return restored
         with self.watch.stage("restore"), self.networks.engine(self.settings, self.watch.check) as engine:
             plan = self._plan(engine)
-            restored, there = self._begin_segments(plan, engine)
+            learnt = self._learn_people(engine.model)
+            restored, there = self._begin_segments(plan, engine, learnt)
             self._write_header(restored)
             restored.begin(rendering, there)
             missing = tuple(segment for segment in plan.segments if segment.index not in there)
@@ -163,6 +169,7 @@ class ClipSession(ClipFaces):
                 missing,
                 self.folder.crops,
                 self.memory.decode_ahead,
+                self.folder.people if learnt is not None and learnt.people else None,
             )
             restored.counts.notes |= engine.restore(work, finished, self.watch.report, rendering.check).notes
         self.notes.add(*sorted(restored.counts.notes))
@@ -176,10 +183,48 @@ class ClipSession(ClipFaces):
             engine.model.noise_shape(size)
         return plan
 
-    def _begin_segments(self, plan: RestorePlan, engine: Engine) -> tuple[Restored, dict[int, SegmentDone]]:
+    def _learn_people(self, model: FaceModel | ModelFacts) -> LearntPeople | None:
+        """Whom the settings want learnt, from the photos that their anchors show; in this process, whoever restores. None: nobody
+        is wanted."""
+        restore, least = self.settings.restore, self.settings.anchors.min_similarity
+        if restore.personalize == "off":
+            return None
+        from iconface_video.personalize.settings import PersonalizeSettings
+        from iconface_video.restore.iconface import IConFaceRestorer, load_face_model
+        from iconface_video.restore.people import anchor_key, learn_people
+
+        if not isinstance(model, (IConFaceRestorer, ModelFacts)):
+            return None
+        found, anchors = self.survey(), self.anchors()
+        titles = found.chosen.names
+        names = {
+            anchor_key(anchors[track.track_id]): titles.get(track.person, f"person {track.person + 1}")
+            for track in found.survey.tracks
+            if track.person is not None
+        }
+        learnt = learn_people(
+            found.survey.tracks,
+            anchors,
+            names,
+            self.folder.people,
+            lambda: model if isinstance(model, IConFaceRestorer) else load_face_model(restore),
+            PersonalizeSettings(),
+            restore.personalize == "on",
+            least,
+            self.watch.report,
+            self.watch.should_stop,
+        )
+        self._say(*learnt.notes)
+        return learnt
+
+    def _begin_segments(
+        self, plan: RestorePlan, engine: Engine, learnt: LearntPeople | None
+    ) -> tuple[Restored, dict[int, SegmentDone]]:
         """What is going to be restored, and which segments of it stand in the store. Raises OutputError where there is no room."""
         survey, anchors = self.survey().survey, self.anchors()
         made_from = self.provenance.faces(self.clip, survey, anchors, engine.model)
+        if learnt is not None:
+            made_from["people"] = learnt.hash
         there = self.folder.begin_segments(made_from)
         going_on = f"going on from an earlier run: {len(there)} of {len(plan.segments)} segments are restored"
         self._say(*([going_on] if there else []))
@@ -189,6 +234,8 @@ class ClipSession(ClipFaces):
         for done in there.values():
             counts.add(done)
         with_what = restored_with(plan, anchors.values(), self.provenance.faces_mark, engine.model)
+        if with_what and learnt is not None and learnt.mark:
+            with_what["people_learnt"] = learnt.mark
         return Restored(plan.segments, fingerprint(**made_from), with_what, plan.left_alone, counts), there
 
     def _write_header(self, restored: Restored) -> None:

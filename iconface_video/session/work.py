@@ -4,6 +4,7 @@ iconface-work.json     the marker: this program works here, whether it made the 
 .iconface-lock         who works here now
 journal.jsonl          what is done
 survey/, anchors/      results of the first two stages
+people/                what was learnt of people
 crops/                 the crop store
 """
 
@@ -31,9 +32,10 @@ MARKER = "iconface-work.json"
 CROPS = "crops"
 SURVEY = "survey"
 ANCHORS = "anchors"
+PEOPLE = "people"
 _SEGMENTS = ("segment-[0-9]*.crops", "segment-[0-9]*.npz")
 _TORN = (f".*{PART}", f"segment-[0-9]*{PART}")
-_MADE = {CROPS: (*_SEGMENTS, STORE_FILE), SURVEY: SURVEY_FILES, ANCHORS: ANCHOR_FILES}
+_MADE = {CROPS: (*_SEGMENTS, STORE_FILE), SURVEY: SURVEY_FILES, ANCHORS: ANCHOR_FILES, PEOPLE: ("[0-9a-f]*.safetensors",)}
 """What a run puts into which folder, as patterns; nothing else is ever removed."""
 _EARLIER_LOCK, _EARLIER_JOURNAL = "lock", b'{"journal": 1}'
 _FIRST_LINE_BYTES = 64
@@ -89,8 +91,12 @@ class WorkFolder:
     def anchors(self) -> Path:
         return self.path / ANCHORS
 
+    @property
+    def people(self) -> Path:
+        return self.path / PEOPLE
+
     def files_of(self, part: str) -> list[str]:
-        """What stands in `SURVEY`, `ANCHORS` or `CROPS`, relative to the folder."""
+        """What stands in `SURVEY`, `ANCHORS`, `PEOPLE` or `CROPS`, relative to the folder."""
         return [f"{part}/{path.name}" for path in _matching(self.path / part, _MADE[part])]
 
     def begin_segments(self, parts: Parts) -> dict[int, SegmentDone]:

@@ -25,8 +25,10 @@ from iconface_video.lab.train.trainer import Losses, Task
 from iconface_video.lab.train.validation import ValidationSet, validate_columns
 from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.learn.losses import (
+    LOOK_MARGIN,
     PatchDiscriminator,
     PerceptualLoss,
+    ViewJitter,
     charbonnier,
     charbonnier_at_scales,
     damage_loss,
@@ -49,23 +51,6 @@ PIXEL_SCALE = 0.05
 
 JUDGE_RATE = 0.75
 """Of the model's learning rate."""
-
-LOOK_MARGIN = 3
-"""Px of the encoder's 112 by which its view is shifted at random, each way at most."""
-
-
-@dataclass(frozen=True)
-class ViewJitter:
-    """How the identity encoder looks at a batch, another way in every step: what pleases it in one view alone is no likeness."""
-
-    top: int
-    left: int
-    mirrored: bool
-
-    @classmethod
-    def draw(cls, generator: torch.Generator) -> ViewJitter:
-        top, left = torch.randint(2 * LOOK_MARGIN + 1, (2,), generator=generator).tolist()
-        return cls(top, left, bool(torch.randint(2, (1,), generator=generator)))
 
 
 @dataclass(frozen=True, eq=False)

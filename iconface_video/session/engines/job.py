@@ -41,8 +41,12 @@ class RestoreWork:
     crops: Path
     """The crop store's folder."""
     decode_ahead: int = DECODE_AHEAD_FRAMES
+    people: Path | None = None
+    """Folder of what was learnt of people (`restore.people`); None: nobody."""
 
     def context(self, model: FaceModel) -> RestoreContext:
+        """Raises CheckpointError for damaged files of a person."""
+        model = model if self.people is None else _knowing_people(model, self.people)
         return RestoreContext(self.plan, self.clip.info, model, self.anchors, self.restore, self.crops, self.decode_ahead)
 
     @property
@@ -74,6 +78,7 @@ class RestoreJob:
     restore: RestoreSettings
     plan: RestorePlan
     crops: Path
+    people: Path | None = None
 
     @classmethod
     def of(cls, work: RestoreWork) -> RestoreJob:
@@ -81,7 +86,8 @@ class RestoreJob:
         name, reader = new_token(), work.clip.reader
         start, end = (None if at is None else at.pts for at in (work.clip.start, work.clip.end))
         path, crops, identity = work.clip.info.path.absolute(), work.crops.absolute(), reader.file.identity()
-        return cls(name, path, identity, reader.settings, start, end, work.anchors, work.restore, work.plan, crops)
+        people = None if work.people is None else work.people.absolute()
+        return cls(name, path, identity, reader.settings, start, end, work.anchors, work.restore, work.plan, crops, people)
 
     def open(self) -> RestoreWork:
         """Raises InputError, StoreError."""
@@ -91,7 +97,14 @@ class RestoreJob:
                 f"{self.input}: the worker reads another video than the run that it works for. Did the file change meanwhile?"
             )
         clip = Clip.between(reader, self.start_pts, self.end_pts)
-        return RestoreWork(clip, self.anchors, self.restore, self.plan, self.plan.segments, self.crops)
+        return RestoreWork(clip, self.anchors, self.restore, self.plan, self.plan.segments, self.crops, people=self.people)
+
+
+def _knowing_people(model: FaceModel, people: Path) -> FaceModel:
+    """The model with what was learnt of people; the models' libraries are loaded only where there is something."""
+    from iconface_video.restore.people import with_people
+
+    return with_people(model, people)
 
 
 def load_restorer(settings: RestoreSettings) -> FaceModel:

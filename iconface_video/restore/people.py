@@ -1,0 +1,298 @@
+"""A face model that knows people: each face is restored with what was learnt of its person, all others with everybody's weights.
+
+People in a run: whom it pays to learn, what was learnt in the work folder, and the model that uses it.
+
+It happens once, in the process that was started, before the first face is restored; whoever restores segments (this process,
+workers, a cluster) reads the files. Each is known by the person's anchor and bound to model and settings, so that what an
+earlier, stopped run learnt is taken, and nothing else is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from iconface_video.errors import CheckpointError, OutputError, ReferencePhotoError
+from iconface_video.faces.identity_encoder import IdentityEncoder, embed_crops, load_identity_encoder
+from iconface_video.models.cascade import CascadeAutoencoder
+from iconface_video.models.model import IConFaceModel
+from iconface_video.personalize.difference import Wearer
+from iconface_video.personalize.learning import ShouldStop
+from iconface_video.personalize.person import personalize
+from iconface_video.personalize.person_weights import PersonWeights, load_person, save_person, weights_hash
+from iconface_video.personalize.photos import ChosenPhotos, PhotoFace, choose_photos
+from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.restore.iconface import IConFaceRestorer, TrackContext
+from iconface_video.restore.model import FaceModel
+from iconface_video.restore.noise import Shape
+from iconface_video.types import Float32, IdentityAnchor, Progress, UInt8
+
+
+@dataclass(frozen=True, eq=False)
+class PersonContext:
+    """What is constant over a track of somebody who may have been learnt."""
+
+    person: str | None
+    """`anchor_key`; None: everybody's weights."""
+    own: TrackContext
+    """For the pass that the person's weights make."""
+    refining: TrackContext | None
+    """For the pass of everybody's weights after it; None: there is one pass, or it is the cascade's own business."""
+
+
+def anchor_key(anchor: IdentityAnchor) -> str:
+    """What a person's anchor is known by in a run."""
+    return hashlib.sha256(np.ascontiguousarray(anchor.direction).tobytes()).hexdigest()[:16]
+
+
+class PersonalRestorer:
+    """A `FaceModel` around the embedded one. In a cascade a person's weights are the coarse pass's. A model of the first generation has
+    one pass: the person's weights restore at the size at which they were learnt, and everybody's refine that at the crop's size."""
+
+    def __init__(self, restorer: IConFaceRestorer, model: IConFaceModel, people: Mapping[str, PersonWeights]) -> None:
+        """model: the one in `restorer`.  people: by `anchor_key`.  Raises CheckpointError where somebody was learnt beside another model."""
+        base = weights_hash(model)
+        for person in people.values():
+            person.check_base(base)
+        self._restorer, self._wearer = restorer, Wearer(model)
+        self._people = {key: person for key, person in people.items() if person.factors and person.facts.strength}
+        self._is_cascade = isinstance(model.autoencoder, CascadeAutoencoder)
+        self.name, self.crop_sizes = restorer.name, restorer.crop_sizes
+        self.framing, self.notes, self.identity = restorer.framing, restorer.notes, restorer.identity
+
+    def noise_shape(self, size: int) -> Shape:
+        return self._restorer.noise_shape(size)
+
+    def prepare(self, anchor: IdentityAnchor, size: int) -> PersonContext:
+        key = anchor_key(anchor)
+        person = key if key in self._people else None
+        first = self._first_size(person, size)
+        with self._carrying(person):  # references are seen through the person's attention, too
+            own = self._restorer.prepare(anchor, first)
+        return PersonContext(person, own, None if first == size else self._restorer.prepare(anchor, size))
+
+    def restore(self, crops: UInt8, contexts: Sequence[PersonContext], noise: Float32) -> UInt8:
+        """Faces of several people are several calls of the same shape: what a face becomes depends on no other in the batch."""
+        restored = np.empty_like(crops)
+        for person in dict.fromkeys(context.person for context in contexts):
+            rows = [row for row, context in enumerate(contexts) if context.person == person]
+            padded = rows + rows[-1:] * (len(crops) - len(rows))
+            made = self._of_one(person, crops[padded], [contexts[row] for row in padded], noise[padded])
+            restored[rows] = made[: len(rows)]
+        return restored
+
+    def _of_one(self, person: str | None, crops: UInt8, contexts: Sequence[PersonContext], noise: Float32) -> UInt8:
+        size = crops.shape[1]
+        first = self._first_size(person, size)
+        with self._carrying(person):
+            own = [context.own for context in contexts]
+            made = self._restorer.restore(_resized(crops, first), own, _shrunk_noise(noise, size // first))
+        refining = [context.refining for context in contexts if context.refining is not None]
+        return made if first == size else self._restorer.restore(_resized(made, size), refining, noise)
+
+    def _first_size(self, person: str | None, size: int) -> int:
+        if person is None or self._is_cascade:
+            return size
+        learnt = self._people[person].facts.settings.size
+        return learnt if size > learnt and size % learnt == 0 else size
+
+    @contextmanager
+    def _carrying(self, person: str | None) -> Iterator[None]:
+        if person is None:
+            yield
+            return
+        weights = self._people[person]
+        self._wearer.put_on(weights.factors, weights.facts.strength)
+        try:
+            yield
+        finally:
+            self._wearer.take_off()
+
+
+def _resized(pictures: UInt8, size: int) -> UInt8:
+    """(B, S, S, 3) -> (B, size, size, 3), anti-aliased."""
+    if pictures.shape[1] == size:
+        return pictures
+    moved = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float()
+    scaled = F.interpolate(moved, (size, size), mode="bicubic", align_corners=False, antialias=True)
+    return scaled.clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def _shrunk_noise(noise: Float32, times: int) -> Float32:
+    """Unit noise at 1 / times of the size: the mean of n x n values has 1 / n of their deviation."""
+    if times == 1:
+        return noise
+    return np.asarray(F.avg_pool2d(torch.from_numpy(noise.copy()), times).mul(times).numpy(), np.float32)
+
+
+MOST_SURENESS = 0.15
+"""Mean norm of a track's embeddings, as a share of the photos', up to which faces count as damaged enough to learn for.
+
+One person's faces damaged with strength 8 / 11 / 14 / 18: .50 / .21 / .14 / .12. With the weights of the first generation at 256 px learning
+paid at strength 16 (dlib's distance .593 -> .552) and not at 12 (.455 -> .459); at 128 px at both."""
+_SUFFIX = ".safetensors"
+
+
+class SeenFaces(Protocol):
+    """What is looked at of a track."""
+
+    @property
+    def track_id(self) -> int: ...
+
+    @property
+    def embeddings(self) -> Float32:
+        """(n, 512) raw."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class FaceOfPicture:
+    """The face of a picture that is no video, as a track."""
+
+    track_id: int
+    embeddings: Float32
+
+
+@dataclass(frozen=True, eq=False)
+class LearntPeople:
+    """Result of `learn_people`."""
+
+    people: Mapping[str, PersonWeights]
+    """By `anchor_key`."""
+    notes: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def hash(self) -> str | None:
+        """Of all that acts on restored faces, for the fingerprint; None where nobody was learnt."""
+        acting = {key: person.hash for key, person in sorted(self.people.items()) if person.factors}
+        return hashlib.sha256(repr(acting).encode()).hexdigest() if acting else None
+
+    @property
+    def mark(self) -> list[str]:
+        """For the output's mark: one sentence a person."""
+        acting = [(key, person.facts.photos) for key, person in self.people.items() if person.factors]
+        return [f"adapted to {photos} photo{'s' if photos > 1 else ''} of {self.names[key]}" for key, photos in acting]
+
+
+def pays(tracks: Sequence[SeenFaces], anchor: IdentityAnchor, photo_norms: Sequence[float]) -> bool:
+    """Whether a person's faces are damaged enough: the encoder is much less sure of them than of the photos."""
+    raw = [track.embeddings for track in tracks if len(track.embeddings)]
+    if anchor.origin != "user" or not raw or not len(photo_norms):
+        return False
+    norms = np.linalg.norm(np.concatenate(raw), axis=1)
+    return float(norms.mean()) <= MOST_SURENESS * float(np.mean(photo_norms))
+
+
+def learn_people(
+    tracks: Sequence[SeenFaces],
+    anchors: Mapping[int, IdentityAnchor],
+    names: Mapping[str, str],
+    folder: Path,
+    load: Callable[[], IConFaceRestorer],
+    settings: PersonalizeSettings,
+    always: bool,
+    min_similarity: float,
+    on_progress: Callable[[Progress], None] = lambda event: None,
+    should_stop: ShouldStop = lambda: False,
+    encoder: IdentityEncoder | None = None,
+) -> LearntPeople:
+    """Learn everybody who has photos and whose faces are damaged enough (or `always`); what lies in `folder` is taken.
+
+    anchors: by track id; those of the user's photos are learnt from the pictures that they show.  names: by `anchor_key`, for
+    people.  min_similarity: photos are one person's from this mean cosine on.  load: the model, asked for only where somebody is to be learnt, or was.  Raises Cancelled, OutputError where the folder cannot be written.
+    """
+    photos = _photos_of(anchors)
+    if not photos:
+        return LearntPeople({})
+    encoder = encoder or load_identity_encoder("embedded")
+    wanted: dict[str, list[PhotoFace]] = {}
+    notes: list[str] = []
+    for key, anchor in photos.items():
+        chosen = _chosen(anchor, encoder, min_similarity)
+        notes += [f"{names[key]}: {said}" for said in (*chosen.notes, *map(str, chosen.left_out))]
+        faces = list(chosen.faces)
+        own = [track for track in tracks if anchor_key(anchors[track.track_id]) == key]
+        if faces and (always or pays(own, anchor, [float(np.linalg.norm(face.embedding)) for face in faces])):
+            wanted[key] = faces
+    if not wanted:
+        return LearntPeople({}, (*notes, "nobody was learnt: no face is damaged enough for it to pay"))
+    for path in set(folder.glob(f"*{_SUFFIX}")) - {_file(folder, key) for key in wanted}:
+        path.unlink()  # of an earlier run with other photos
+    model = load().network
+    base = weights_hash(model)
+    found: dict[str, PersonWeights] = {}
+    total = settings.steps * len(wanted)
+    who = ", ".join(names[key] for key in wanted)
+    on_progress(Progress("learn", 0, total, "steps", f"learning before the first face is restored: {who}"))
+    for number, (key, faces) in enumerate(wanted.items()):
+        path = _file(folder, key)
+        kept = _kept(path, base, settings)
+        if kept is None:
+            before = number * settings.steps
+
+            def report(done: int, _: int, before: int = before) -> None:
+                on_progress(Progress("learn", before + done, total, unit="steps"))
+
+            kept = personalize(model, faces, settings, report, should_stop, encoder)
+            _keep(kept, path)
+        found[key] = kept
+    notes += [f"{names[key]}: {person.facts.sentence}" for key, person in found.items()]
+    return LearntPeople(found, tuple(notes), names)
+
+
+def with_people(model: FaceModel, folder: Path | None) -> FaceModel:
+    """The model, knowing the people in a folder of `learn_people`. Raises CheckpointError for a damaged file or another base."""
+    files = sorted(folder.glob(f"*{_SUFFIX}")) if folder is not None else []
+    if not files or not isinstance(model, IConFaceRestorer):
+        return model
+    return PersonalRestorer(model, model.network, {path.stem: load_person(path) for path in files})
+
+
+def _file(folder: Path, key: str) -> Path:
+    return folder / f"{key}{_SUFFIX}"
+
+
+def _photos_of(anchors: Mapping[int, IdentityAnchor]) -> dict[str, IdentityAnchor]:
+    """The anchors that stand on the user's photos, by key, in the order of tracks."""
+    return {
+        anchor_key(anchor): anchor for _, anchor in sorted(anchors.items()) if anchor.origin == "user" and anchor.references
+    }
+
+
+def _chosen(anchor: IdentityAnchor, encoder: IdentityEncoder, min_similarity: float) -> ChosenPhotos:
+    """Of the photos that an anchor shows, those to learn from; none where they show different people."""
+    embeddings = embed_crops(encoder, anchor.references)
+    faces = [
+        PhotoFace(Path(f"photo {number + 1}"), picture, row, float(picture.shape[0]))
+        for number, (picture, row) in enumerate(zip(anchor.references, embeddings))
+    ]
+    try:
+        return choose_photos([[face] for face in faces], min_similarity)
+    except ReferencePhotoError as error:
+        return ChosenPhotos((), (), (f"not learnt: {error}",))
+
+
+def _kept(path: Path, base: str, settings: PersonalizeSettings) -> PersonWeights | None:
+    """What an earlier run learnt of the same; None where it has to be learnt."""
+    try:
+        found = load_person(path)
+    except CheckpointError:
+        return None
+    return found if found.facts.base == base and found.facts.settings == settings else None
+
+
+def _keep(person: PersonWeights, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_person(person, path)
+    except OSError as error:
+        raise OutputError(f"{path}: what was learnt of a person cannot be written ({error.strerror or error})") from error
