@@ -22,8 +22,12 @@ class _ClipByDefault(typer.core.TyperGroup):
     """`people tape.mp4` is `people clip tape.mp4`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        is_named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
-        return super().parse_args(ctx, args if is_named else [_CLIP, *args])
+        return super().parse_args(ctx, self.filled_in(args))
+
+    def filled_in(self, words: list[str]) -> list[str]:
+        """The words with the command's name before them, where it was left out."""
+        is_named = bool(words) and (words[0] in self.commands or words[0] in ("-h", "--help"))
+        return words if is_named else [_CLIP, *words]
 
 
 app = typer.Typer(cls=_ClipByDefault, help="Show who is in a video; keep people whom you want to be known in every video.")

@@ -34,10 +34,11 @@ def plain(model) -> IConFaceRestorer:
 
 def test_it_pays_for_damaged_faces_with_photos(faces):
     anchor = anchor_of(faces)
-    assert pays([track(0, 4.0)], anchor, [20.0])
+    assert pays([track(0, 2.0)], anchor, [20.0])
+    assert not pays([track(0, 4.0)], anchor, [20.0])
     assert not pays([track(0, 19.0)], anchor, [20.0])
     assert not pays([], anchor, [20.0])
-    assert not pays([track(0, 4.0)], replace(anchor, origin="track"), [20.0])
+    assert not pays([track(0, 2.0)], replace(anchor, origin="track"), [20.0])
 
 
 def test_whoever_has_photos_is_learnt_once(faces, plain, quick, tmp_path, encoder, monkeypatch):
