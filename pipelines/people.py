@@ -11,7 +11,7 @@ import numpy as np
 
 from iconface_video.errors import OutputError, UsageError
 from iconface_video.files import write_whole
-from iconface_video.identity.people_choice import ChosenPeople, obey
+from iconface_video.identity.people_choice import ChosenPeople, apply_people_file
 from iconface_video.identity.people_file import read_people_file
 from iconface_video.identity.people_summary import PersonSummary
 from iconface_video.identity.references import Embed
@@ -92,10 +92,12 @@ def _people(session: ClipFaces, place: Path, force: bool) -> tuple[ChosenPeople,
     if before is not None:
         before = before.about(clip, made_from)
         if not before.changed(made_from):
-            return obey(before.file, before.survey), [f"{FILE} is as you left it; only the pictures were made again"]
+            return apply_people_file(before.file, before.survey), [
+                f"{FILE} is as you left it; only the pictures were made again"
+            ]
     survey = session.find_faces(clip)
     notes = save_people(place, clip.info.path, survey, made_from, before)
-    return obey(read_people_file(place / FILE), survey), notes
+    return apply_people_file(read_people_file(place / FILE), survey), notes
 
 
 def _make_folder(place: Path) -> None:

@@ -72,12 +72,12 @@ def entries_of(survey: Survey) -> list[PersonEntry]:
     return [PersonEntry(person + 1, tracks=tuple(tracks[person])) for person in sorted(tracks)]
 
 
-def nobodys(survey: Survey) -> list[int]:
+def ungrouped(survey: Survey) -> list[int]:
     """Numbers of the tracks that belong to nobody."""
     return [track_number(track) for track in survey.tracks if track.person is None]
 
 
-def obey(file: PeopleFile, survey: Survey) -> ChosenPeople:
+def apply_people_file(file: PeopleFile, survey: Survey) -> ChosenPeople:
     """The survey with people as the file has them; tracks that the file does not name belong to nobody.
 
     Raises UsageError for a track that the survey does not have.
@@ -147,7 +147,7 @@ def _seen_twice(tracks: Sequence[Track]) -> tuple[Track, Track] | None:
 
 
 @dataclass(frozen=True)
-class CarriedOver:
+class Migrated:
     """The user's people.yaml in the terms of a newer survey."""
 
     entries: tuple[PersonEntry, ...]
@@ -155,7 +155,7 @@ class CarriedOver:
     notes: tuple[str, ...]
 
 
-def carry_over(file: PeopleFile, old: Survey, new: Survey) -> CarriedOver:
+def migrate(file: PeopleFile, old: Survey, new: Survey) -> Migrated:
     """Keep what the user wrote when the same clip was surveyed again with other settings.
 
     A face of the new survey is one of the old survey's where both stand at the same place in the same frames. People whom
@@ -194,7 +194,7 @@ def carry_over(file: PeopleFile, old: Survey, new: Survey) -> CarriedOver:
     nobody = tuple(track_number(track) for track in new.tracks if track_number(track) not in told)
     gone = [entry.title for entry, before in zip(kept, touched) if before.tracks and not entry.tracks]
     notes = tuple(f"{title} was not found again; what you wrote is kept" for title in gone)
-    return CarriedOver(tuple(entries), nobody, notes)
+    return Migrated(tuple(entries), nobody, notes)
 
 
 def _is_touched(entry: PersonEntry, survey: Survey) -> bool:

@@ -46,7 +46,7 @@ class PersonEntry:
 
 @dataclass(frozen=True)
 class PeopleFile:
-    """A people.yaml that is consistent in itself; `people_choice.obey` holds it against a survey."""
+    """A people.yaml that is consistent in itself; `people_choice.apply_people_file` holds it against a survey."""
 
     path: Path
     clip: Path | None

@@ -18,7 +18,7 @@ from typing import Any
 
 from iconface_video.errors import StoreError, UsageError
 from iconface_video.files import write_whole
-from iconface_video.identity.people_choice import ChosenPeople, carry_over, entries_of, nobodys, obey
+from iconface_video.identity.people_choice import ChosenPeople, apply_people_file, entries_of, migrate, ungrouped
 from iconface_video.identity.people_file import PeopleFile, PersonEntry, read_people_file
 from iconface_video.identity.people_summary import people_text, summarise_people
 from iconface_video.session.clip import Clip
@@ -102,31 +102,31 @@ class SavedPeople:
         # The file says who is who: how alike tracks must be to be grouped no longer matters.
         changed = changes(*({**parts, "grouping": None} for parts in (self.made_from, made_from)))
         if not changed:
-            chosen = obey(self.file, self.survey)
+            chosen = apply_people_file(self.file, self.survey)
             return chosen, list(chosen.notes)
         survey = survey_again()
-        carried = carry_over(self.file, self.survey, survey)
+        carried = migrate(self.file, self.survey, survey)
         notes = [
             f"the clip was surveyed again for {self.file.path}, which was made with other settings ({', '.join(changed)}); "
             "`iconface-video people` with the present ones saves that time"
         ]
-        chosen = obey(replace(self.file, entries=carried.entries, nobody=carried.nobody), survey)
+        chosen = apply_people_file(replace(self.file, entries=carried.entries, nobody=carried.nobody), survey)
         return chosen, [*notes, *carried.notes, *chosen.notes]
 
 
 def check_people(path: Path, clip: Clip, made_from: Record) -> tuple[str, ...]:
     """Hold a people.yaml against its survey, without surveying anything; notes. Raises as `SavedPeople.read` and `about` do."""
     saved = SavedPeople.read(path).about(clip, made_from)
-    return tuple(obey(saved.file, saved.survey).notes)
+    return tuple(apply_people_file(saved.file, saved.survey).notes)
 
 
 def save_people(folder: Path, clip: Path, survey: Survey, made_from: Record, before: SavedPeople | None) -> list[str]:
     """Survey and people.yaml, with what the user wrote in the one `before`; what is replaced is kept. Returns notes."""
     entries: Sequence[PersonEntry] = entries_of(survey)
-    nobody: Sequence[int] = nobodys(survey)
+    nobody: Sequence[int] = ungrouped(survey)
     notes = []
     if before is not None:
-        carried = carry_over(before.file, before.survey, survey)
+        carried = migrate(before.file, before.survey, survey)
         entries, nobody = carried.entries, carried.nobody
         changed = ", ".join(before.changed(made_from))
         notes = [
@@ -160,7 +160,7 @@ def _hash_of_samples(path: Path) -> str:
 def _write_file(draft: PeopleFile, survey: Survey) -> None:
     """people.yaml, with a remark on each person; the one that stands there is kept."""
     each_by_itself = replace(draft, entries=tuple(replace(entry, same_as=None) for entry in draft.entries))
-    seen = {item.person: item.facts for item in summarise_people(obey(each_by_itself, survey))}
+    seen = {item.person: item.facts for item in summarise_people(apply_people_file(each_by_itself, survey))}
     facts = {entry.number: seen[entry.number - 1] for entry in draft.entries if entry.number - 1 in seen}
     assert draft.clip is not None
     text = people_text(draft.entries, draft.nobody, clip=draft.clip, survey=draft.survey, path=draft.path, facts=facts)

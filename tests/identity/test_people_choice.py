@@ -10,7 +10,7 @@ import pytest
 
 from iconface_video.errors import ReferencePhotoError, UsageError
 from iconface_video.identity.people import check_names, match_chosen
-from iconface_video.identity.people_choice import carry_over, entries_of, nobodys, obey
+from iconface_video.identity.people_choice import apply_people_file, entries_of, migrate, ungrouped
 from iconface_video.identity.people_file import PeopleFile, PersonEntry, read_people_file
 from iconface_video.identity.references import ReferencePhoto
 from iconface_video.settings import AnchorSettings
@@ -48,7 +48,7 @@ people:
 - {person: 3, same_as: Ben, photos: anna.jpg, tracks: [4]}
 - {name: Carla, tracks: [3]}
 """
-    chosen = obey(read(tmp_path, text), surveyed())
+    chosen = apply_people_file(read(tmp_path, text), surveyed())
     assert people_of(chosen.survey) == [0, 1, 3, 1]
     assert chosen.names == {0: "Anna", 1: "Ben", 3: "Carla"}
     assert chosen.left_alone == {1: "skipped by you (Ben)", 3: "skipped by you (Ben)"}
@@ -57,7 +57,9 @@ people:
 
 
 def test_tracks_that_stand_nowhere_belong_to_nobody_and_that_is_said(tmp_path):
-    chosen = obey(read(tmp_path, "people:\n- {person: 1, tracks: [1, 3]}\n- {person: 7, name: Zoe}\nnobody: [4]\n"), surveyed())
+    chosen = apply_people_file(
+        read(tmp_path, "people:\n- {person: 1, tracks: [1, 3]}\n- {person: 7, name: Zoe}\nnobody: [4]\n"), surveyed()
+    )
     assert people_of(chosen.survey) == [0, None, 0, None]
     assert any("track 2 stand at nobody" in note for note in chosen.notes)
     assert any("Zoe has no tracks" in note for note in chosen.notes)
@@ -65,19 +67,19 @@ def test_tracks_that_stand_nowhere_belong_to_nobody_and_that_is_said(tmp_path):
 
 
 def test_one_person_twice_at_the_same_time_is_said(tmp_path):
-    chosen = obey(read(tmp_path, "people:\n- {person: 1, name: Anna, tracks: [1, 2, 3, 4]}\n"), surveyed())
+    chosen = apply_people_file(read(tmp_path, "people:\n- {person: 1, name: Anna, tracks: [1, 2, 3, 4]}\n"), surveyed())
     assert any("Anna is seen twice at the same time (tracks 1, 2)" in note for note in chosen.notes)
 
 
 def test_unknown_tracks_are_refused_with_what_there_is(tmp_path):
     with pytest.raises(UsageError, match=r"people\.yaml, line 2 \(person 1 'Al'\): there is no track 9 .* 1 to 4"):
-        obey(read(tmp_path, "people:\n- {person: 1, name: Al, tracks: [9]}\n"), surveyed())
+        apply_people_file(read(tmp_path, "people:\n- {person: 1, name: Al, tracks: [9]}\n"), surveyed())
     with pytest.raises(UsageError, match=r"under 'nobody': there is no track 5"):
-        obey(read(tmp_path, "people: []\nnobody: [5]\n"), surveyed())
+        apply_people_file(read(tmp_path, "people: []\nnobody: [5]\n"), surveyed())
 
 
 def as_written(survey: Survey) -> PeopleFile:
-    return PeopleFile(Path("people.yaml"), None, "", tuple(entries_of(survey)), tuple(nobodys(survey)))
+    return PeopleFile(Path("people.yaml"), None, "", tuple(entries_of(survey)), tuple(ungrouped(survey)))
 
 
 def changed(file: PeopleFile, number: int, **what) -> PeopleFile:
@@ -86,7 +88,7 @@ def changed(file: PeopleFile, number: int, **what) -> PeopleFile:
 
 def test_an_untouched_file_is_replaced_by_the_newer_survey():
     newer = make_survey(face(0, 0, 99, 0, 1), face(1, 0, 99, 1, 0))
-    carried = carry_over(as_written(surveyed()), surveyed(), newer)
+    carried = migrate(as_written(surveyed()), surveyed(), newer)
     assert [(item.number, item.tracks) for item in carried.entries] == [(1, (2,)), (2, (1,))]
     assert carried.notes == ()
 
@@ -99,7 +101,7 @@ def test_names_and_moves_go_with_the_faces_whatever_their_numbers_are():
         face(0, 0, 99, 1, 1), face(1, 0, 49, 0, 0), face(2, 52, 99, 0, 2), face(3, 200, 249, 0, 0), face(4, 300, 349, 0, 3),
         face(5, 400, 420, 0, 4),
     )  # fmt: skip
-    carried = carry_over(file, surveyed(), newer)
+    carried = migrate(file, surveyed(), newer)
     by_number = {item.number: item for item in carried.entries}
     assert (by_number[1].name, by_number[1].tracks) == ("Anna", (2, 3, 4))
     assert (by_number[2].skip, by_number[2].tracks) == (True, (1, 5))
@@ -110,21 +112,21 @@ def test_names_and_moves_go_with_the_faces_whatever_their_numbers_are():
 def test_a_new_face_joins_its_mates_but_never_someone_seen_beside_it():
     file = changed(as_written(surveyed()), 1, name="Anna")
     newer = make_survey(face(0, 0, 99, 0, 0), face(1, 0, 99, 1, 0), face(2, 400, 420, 0, 1), face(3, 200, 249, 0, 1))
-    carried = carry_over(file, surveyed(), newer)
+    carried = migrate(file, surveyed(), newer)
     anna = next(item for item in carried.entries if item.name == "Anna")
     assert anna.tracks == (1, 3, 4)  # track 3 was grouped with her second appearance; track 2 stands beside her first
 
 
 def test_who_is_not_found_again_is_kept_and_said():
     file = changed(as_written(surveyed()), 3, name="Stranger")
-    carried = carry_over(file, surveyed(), make_survey(face(0, 0, 99, 0, 0)))
+    carried = migrate(file, surveyed(), make_survey(face(0, 0, 99, 0, 0)))
     assert ("Stranger", ()) in [(item.name, item.tracks) for item in carried.entries]
     assert carried.notes == ("person 3 'Stranger' was not found again; what you wrote is kept",)
 
 
 def test_a_merge_keeps_its_target():
     file = changed(as_written(surveyed()), 3, same_as=1)
-    carried = carry_over(file, surveyed(), surveyed())
+    carried = migrate(file, surveyed(), surveyed())
     assert [(item.number, item.same_as, item.tracks) for item in carried.entries] == [
         (1, None, (1, 3)),
         (2, None, (2,)),
@@ -138,7 +140,7 @@ def photo(who: int, name: str | None = None, number: int = 0) -> ReferencePhoto:
 
 def chosen_people(tmp_path: Path, *extra: str):
     text = "people:\n- {person: 1, name: Anna, tracks: [1, 3]}\n- {person: 2, name: Ben, tracks: [2]}\n- {person: 3, tracks: [4]%s}\n"
-    return obey(read(tmp_path, text % "".join(extra)), make_survey(
+    return apply_people_file(read(tmp_path, text % "".join(extra)), make_survey(
         face(0, 0, 99, 0, 0, who=1), face(1, 0, 99, 1, 1, who=2), face(2, 200, 249, 0, 0, who=1), face(3, 300, 349, 0, 2, who=3),
     ))  # fmt: skip
 
@@ -170,4 +172,6 @@ def test_a_name_that_the_file_does_not_have(tmp_path):
     check_names(["anna"], chosen_people(tmp_path))
     with pytest.raises(UsageError, match=r"`person` Ana: the people file names nobody so\. Did you mean 'Anna'\?"):
         check_names(["Ana"], chosen_people(tmp_path))
-    check_names(["Ana"], obey(PeopleFile(Path("p.yaml"), None, "", (PersonEntry(1, tracks=(1, 2, 3, 4)),)), surveyed()))
+    check_names(
+        ["Ana"], apply_people_file(PeopleFile(Path("p.yaml"), None, "", (PersonEntry(1, tracks=(1, 2, 3, 4)),)), surveyed())
+    )
