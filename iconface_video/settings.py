@@ -152,7 +152,11 @@ def _range(low: float | None, high: float | None) -> str:
 
 def nearest(word: str, known: typing.Iterable[str]) -> str:
     """ " Did you mean 'x'?" or an empty string."""
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    words = list(known)
+    swapped = [
+        item for item in words if item != word and sorted(item) == sorted(word)
+    ]  # letters that changed places, first of all
+    found = swapped or difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     return f" Did you mean '{found[0]}'?" if found else ""
 
 

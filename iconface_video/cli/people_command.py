@@ -10,7 +10,7 @@ import typer
 from iconface_video.cli.clips import people
 from iconface_video.cli.display import counted, make_display, print_json, print_rows
 from iconface_video.cli.shared_options import JsonFlag, QuietFlag
-from iconface_video.settings import AnchorSettings, SurveySettings
+from iconface_video.settings import AnchorSettings, SurveySettings, nearest
 
 if TYPE_CHECKING:
     from iconface_video.personalize.library import KnownPerson
@@ -23,6 +23,13 @@ class _ClipByDefault(typer.core.TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, self.filled_in(args))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """A first word that is neither a command nor a file was meant to be one of them."""
+        word = args[1] if len(args) > 1 and args[0] == _CLIP else ""
+        if word and not word.startswith("-") and not Path(word).exists() and (hint := nearest(word, self.commands)):
+            ctx.fail(f"there is no video '{word}', and no command of that name.{hint}")
+        return super().resolve_command(ctx, args)
 
     def filled_in(self, words: list[str]) -> list[str]:
         """The words with the command's name before them, where it was left out."""

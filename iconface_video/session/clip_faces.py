@@ -175,6 +175,7 @@ class ClipFaces:
             found = run_survey(
                 clip.reader, settings.survey, embed, watch.report, watch.should_stop, start=clip.start, end=clip.end
             )
+            clip.reader.file.check()  # a survey of two files is nobody's
             return group_people(found, settings.anchors)
 
     def _learn(self, found: FacesFound) -> dict[int, IdentityAnchor]:
