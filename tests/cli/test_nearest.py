@@ -101,7 +101,9 @@ def test_every_preset_is_recognised_when_mistyped(words, face_clip, tmp_path, ca
             arguments += [*item.opts[:1]] * item.opts[0].startswith("-") + [
                 str(tmp_path / "out.mp4" if is_output else face_clip)
             ]
-    known = [name for name in (PRESETS if words == ("degrade",) else preset_names()) if len(name) > 3]  # "dv" and "8mm" cannot be mistyped so
+    known = [
+        name for name in (PRESETS if words == ("degrade",) else preset_names()) if len(name) > 3
+    ]  # "dv" and "8mm" cannot be mistyped so
     for name in known:
         message = answer(capsys, *words, *arguments, "--preset", slip(name))
         assert f"Did you mean '{name}'?" in message
