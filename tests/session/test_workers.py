@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from iconface_video.errors import Cancelled, OutputError, StoreError, UsageError, WorkerError
+from iconface_video.session.engines import processes
 from iconface_video.session.engines.job import RestoreJob, SegmentWorker, WorkerSetup
 from iconface_video.session.engines.processes import WorkersEngine
 from tests.session.engine_parts import (
@@ -247,3 +248,21 @@ def test_workers_end_with_the_run_that_is_interrupted_or_killed(how, tmp_path):
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     assert not left
+
+
+def test_an_exit_code_that_another_thread_took_is_waited_for():
+    class Slow:
+        """As multiprocessing's processes, between `waitpid` in another thread and its note of what came."""
+
+        def __init__(self) -> None:
+            self.asked = 0
+
+        def join(self) -> None:
+            pass
+
+        @property
+        def exitcode(self) -> int | None:
+            self.asked += 1
+            return -9 if self.asked > 3 else None
+
+    assert processes._exit_code(Slow()) == -9

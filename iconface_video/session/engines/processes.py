@@ -8,6 +8,7 @@ import pickle
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -21,6 +22,8 @@ from iconface_video.restore.model import ModelFacts
 from iconface_video.restore.timeline import SegmentDone
 from iconface_video.session.engines.job import Check, RestoreJob, SegmentWorker, WorkerSetup
 from iconface_video.session.engines.pool import Pool, Worker
+
+_TOLD_WITHIN_SECONDS = 5.0
 
 
 class WorkersEngine(Pool):
@@ -84,8 +87,9 @@ class _Process(Worker):
     def why(self, error: Exception) -> str:
         if not isinstance(error, BrokenProcessPool) or self._process is None:
             return str(error)
-        self._process.join()
-        code = self._process.exitcode or 0
+        code = _exit_code(self._process)
+        if code is None:
+            return "ended"
         if code >= 0:
             return f"ended with exit code {code}"
         name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
@@ -100,6 +104,16 @@ class _Process(Worker):
             self._process.join()
             self._executor.shutdown()
         self._process = self._executor = None
+
+
+def _exit_code(process: BaseProcess) -> int | None:
+    """Of a process that has ended. Where the executor's own thread took the code from the system, `join` returns without it, and it stands
+    there a moment later."""
+    process.join()
+    end = time.monotonic() + _TOLD_WITHIN_SECONDS
+    while process.exitcode is None and time.monotonic() < end:
+        time.sleep(0.01)
+    return process.exitcode
 
 
 # ---- in the new process
