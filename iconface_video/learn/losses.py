@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 from iconface_video.errors import UsageError
+from iconface_video.faces.identity_encoder import ENCODER_SIZE, arcface_from_ffhq
 
 Embed = Callable[[Tensor], Tensor]
 """(B, 3, S, S) in [-1, 1], FFHQ frame -> (B, 512) raw identity embedding, differentiable."""
@@ -32,6 +33,12 @@ class ViewJitter:
     def draw(cls, generator: torch.Generator) -> ViewJitter:
         top, left = torch.randint(2 * LOOK_MARGIN + 1, (2,), generator=generator).tolist()
         return cls(top, left, bool(torch.randint(2, (1,), generator=generator)))
+
+    def of(self, pictures: Tensor) -> Tensor:
+        """(B, 3, S, S) in the FFHQ frame -> (B, 3, 112, 112), what the encoder is shown; differentiable."""
+        wide = arcface_from_ffhq(pictures.float(), LOOK_MARGIN)
+        seen = wide[..., self.top : self.top + ENCODER_SIZE, self.left : self.left + ENCODER_SIZE]
+        return seen.flip(-1) if self.mirrored else seen
 
 
 @record_function("part: pixel")

@@ -16,9 +16,9 @@ from torch.nn.utils import parametrize
 from iconface_video.degrade import degrade
 from iconface_video.errors import Cancelled, UsageError
 from iconface_video.faces.encoder_networks import CompactNet
-from iconface_video.faces.identity_encoder import ENCODER_SIZE, IdentityEncoder, arcface_from_ffhq, to_tensor
+from iconface_video.faces.identity_encoder import IdentityEncoder, arcface_from_ffhq, to_tensor
 from iconface_video.identity.anchors import aggregate
-from iconface_video.learn.losses import LOOK_MARGIN, ViewJitter, charbonnier, charbonnier_at_scales
+from iconface_video.learn.losses import ViewJitter, charbonnier, charbonnier_at_scales
 from iconface_video.learn.muon import Muon
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.sampler import make_sigmas
@@ -198,9 +198,7 @@ class PersonLearner:
 
         Each step looks a little elsewhere: what pleases the encoder in one view alone is no likeness.
         """
-        wide = arcface_from_ffhq(pictures.float(), LOOK_MARGIN)
-        seen = wide[..., look.top : look.top + ENCODER_SIZE, look.left : look.left + ENCODER_SIZE]
-        seen = seen.flip(-1) if look.mirrored else seen
+        seen = look.of(pictures)
         network = self.encoder.network
         if not isinstance(network, CompactNet):
             return F.normalize(self.encoder(seen).float(), dim=1), []

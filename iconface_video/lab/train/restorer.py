@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.profiler import record_function
 
-from iconface_video.faces.identity_encoder import ENCODER_SIZE, IdentityEncoder, arcface_from_ffhq
+from iconface_video.faces.identity_encoder import IdentityEncoder, arcface_from_ffhq
 from iconface_video.faces.pixels import to_tensor
 from iconface_video.lab.train.autoencoder import faster_parts
 from iconface_video.lab.train.data import FaceBatch, FaceMixer, UInt8, stream
@@ -25,7 +25,6 @@ from iconface_video.lab.train.trainer import Losses, Task
 from iconface_video.lab.train.validation import ValidationSet, validate_columns
 from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.learn.losses import (
-    LOOK_MARGIN,
     PatchDiscriminator,
     PerceptualLoss,
     ViewJitter,
@@ -285,12 +284,7 @@ class RestorerTask(Task):
     def embed(self, pictures: Tensor, look: ViewJitter | None = None) -> Tensor:
         """(B, 3, S, S) in the FFHQ frame -> (B, 512) raw embeddings, float32, differentiable."""
         assert self.identity_encoder is not None
-        if look is None:
-            seen = arcface_from_ffhq(pictures.float())
-        else:
-            wide = arcface_from_ffhq(pictures.float(), LOOK_MARGIN)
-            seen = wide[..., look.top : look.top + ENCODER_SIZE, look.left : look.left + ENCODER_SIZE]
-            seen = seen.flip(-1) if look.mirrored else seen
+        seen = arcface_from_ffhq(pictures.float()) if look is None else look.of(pictures)
         out: Tensor = self.identity_encoder(seen).float()
         return out
 

@@ -147,7 +147,7 @@ class SegmentWorker:
     def __init__(self, setup: WorkerSetup) -> None:
         self._setup = setup
         self._model: FaceModel | None = None
-        self._open: tuple[str, RestoreWork] | None = None
+        self._open: tuple[str, RestoreWork, RestoreContext] | None = None
 
     def load(self) -> ModelFacts:
         setup = self._setup
@@ -164,10 +164,13 @@ class SegmentWorker:
             if self._model is None:
                 raise WorkerFailure("it died between two segments")  # and whoever took its place has loaded nothing
             if self._open is None or self._open[0] != name:
-                self._open = name, read().open()
-            work, chosen = self._open[1], [self._open[1].plan.segments[index]]
-            context, frames = work.context(self._model), work.clip.frames
-            restore_timeline(context, frames, lambda event: on_faces(event.done), segments=chosen, on_segment=found.append)
+                opened = read().open()
+                self._open = name, opened, opened.context(self._model)  # once a job: people are read and checked for it
+            _, work, context = self._open
+            chosen = [work.plan.segments[index]]
+            restore_timeline(
+                context, work.clip.frames, lambda event: on_faces(event.done), segments=chosen, on_segment=found.append
+            )
         return found[0]
 
 
