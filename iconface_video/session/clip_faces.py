@@ -19,6 +19,7 @@ from iconface_video.identity.people import (
 )
 from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.identity.references import ReferencePhoto, photo_detector
+from iconface_video.session.chosen_preset import ChosenPreset
 from iconface_video.session.clip import Clip, DisplayPictures, Notes, Watch
 from iconface_video.session.networks import Networks
 from iconface_video.session.people_folder import SavedPeople
@@ -50,6 +51,8 @@ class ClipRequest:
     """After success, too."""
     fresh: bool = False
     """Forget what an earlier, unfinished run left in the work folder."""
+    chosen: ChosenPreset | None = None
+    """What the settings started from, where that is known."""
     places_are_fixed: bool = False
     """Nobody can name other places: refusals do not propose it."""
 
