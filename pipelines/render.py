@@ -58,6 +58,7 @@ def render_store(
                 f"{path}: is not the video that {work} was made from: its content differs, so the faces would land in another "
                 "picture. Name the right one with `input`."
             )
+        kept.check_light(reader.info.color)
         clip = Clip.between(reader, *kept.part)
         beyond = _beyond(kept, line_scale(reader.info, render))
         with writing(plan_enlarged(reader.info, output, encode, render, force=force).path):

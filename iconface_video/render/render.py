@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from iconface_video.faces.align import compose
+from iconface_video.faces.align import compose, cut_codes
 from iconface_video.render.match import ColorJudge, kept_grain, match_color
 from iconface_video.render.paste import FacePatch, crop_mask, paste
 from iconface_video.render.temporal import TemporalFilter
@@ -17,6 +17,7 @@ from iconface_video.restore.framing import cut_from_frame
 from iconface_video.settings import RenderSettings
 from iconface_video.types import Float32, Frame, UInt8
 from iconface_video.video.color import luma_weights
+from iconface_video.video.display_light import LUMA_709, display_light
 from iconface_video.video.enlarge import Enlarger
 
 STEADY_FEATHER = 0.1
@@ -147,11 +148,14 @@ class Renderer:
         residual /= np.float32(255)
         if self._settings.color_match:
             residual = match_color(residual)
-        weights = luma_weights(pending.frame.color, pending.frame.height)
+        light = display_light(pending.frame.color)
+        weights = luma_weights(pending.frame.color, pending.frame.height) if light is None else LUMA_709
         color = self._color_share(crop.track_id, source, weights)
         if color < 1:
             luma = (residual @ weights)[..., None]
             residual = np.ascontiguousarray(luma + np.float32(color) * (residual - luma))
+        if light is not None:
+            residual = light.change(cut_codes(pending.frame, crop.crop_from_frame, crop.size), residual)
         feather = self._settings.feather
         if self._blends_first:
             feather = min(feather, STEADY_FEATHER)

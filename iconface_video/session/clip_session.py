@@ -89,16 +89,11 @@ class ClipSession(ClipFaces):
     def _begin(self, is_left: bool) -> None:
         self._left = self.folder.journal.report if is_left else None
         if self._left is None:
-            self._tell_preset()
+            chosen = self.request.chosen
+            if chosen is not None and chosen.kind is not None:
+                keep_choice(self.folder.journal, chosen, self.clip.reader.file)
             self._say(*self.target.notes, *self.memory.notes)
             self._check_space(self.clip.frame_estimate or 0)
-
-    def _tell_preset(self) -> None:
-        """What was found out of the recording holds for whoever goes on from this work folder."""
-        chosen = self.request.chosen
-        if chosen is not None and chosen.kind is not None:
-            self._say(chosen.sentence)
-            keep_choice(self.folder.journal, chosen, self.clip.reader.file)
 
     def restore(self) -> Restored:
         """The model's work into the crop store: segment by segment, but for those that are there already."""

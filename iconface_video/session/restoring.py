@@ -16,7 +16,8 @@ from iconface_video.session.clip import Clip
 from iconface_video.session.engines.job import ModelFacts
 from iconface_video.session.rendering import Rendering
 from iconface_video.session.work import CROPS
-from iconface_video.types import IdentityAnchor, Segment
+from iconface_video.types import ColorTags, IdentityAnchor, Segment
+from iconface_video.video.display_light import SHOWN_LIGHT, display_light
 
 _ABOUT_AS_FINE = 0.05
 _PLACES = ("start_pts", "end_pts", "frames")
@@ -66,6 +67,7 @@ def write_store_header(crops: Path, clip: Clip, restored: Restored, frames: int,
         "start_pts": None if clip.start is None else clip.start.pts,
         "end_pts": None if clip.end is None else clip.end.pts,
         "frames": frames,
+        "light": SHOWN_LIGHT,
         "scale": scale,
         "content": clip.reader.file.identity(),
         "restored_with": dict(restored.restored_with),
@@ -121,6 +123,13 @@ class KeptFaces:
             px = SegmentCrops(self.crops, segment.index).px_per_frame_px
             coarse, whole = coarse + int((px < scale * (1 - _ABOUT_AS_FINE)).sum()), whole + len(px)
         return coarse, whole
+
+    def check_light(self, color: ColorTags) -> None:
+        """Raises StoreError where faces of an HDR video were kept in its own codes, as the first releases did."""
+        if display_light(color) is not None and self.header.facts.get("light") != SHOWN_LIGHT:
+            raise StoreError(
+                f"{self.crops}: an earlier release kept these faces of an HDR video in a form that is no longer used. Restore them again."
+            )
 
     @property
     def scale(self) -> float:

@@ -8,7 +8,7 @@ from itertools import islice
 
 from iconface_video.settings import ReadSettings
 from iconface_video.types import Timestamp, UInt8, VideoInfo
-from iconface_video.video.color import to_rgb
+from iconface_video.video.display_light import shown_rgb
 from iconface_video.video.reader import VideoReader
 
 RUNS, FRAMES = 4, 10
@@ -21,7 +21,7 @@ _LEAST = 64
 
 
 def runs_of(info: VideoInfo) -> Iterator[list[UInt8]]:
-    """Lists of up to FRAMES pictures (h, w, 3), RGB as stored, from up to RUNS places, one by one; fewer where the clip is short.
+    """Lists of up to FRAMES pictures (h, w, 3), RGB as shown, not turned, from up to RUNS places, one by one; fewer where the clip is short.
 
     None of a picture with a side below _LEAST px. Raises what the reader raises.
     """
@@ -30,7 +30,7 @@ def runs_of(info: VideoInfo) -> Iterator[list[UInt8]]:
     with VideoReader(info.path, ReadSettings(deinterlace="off")) as reader:
         for start in _starts(info):
             frames = reader.frames(start=start)
-            pictures = [_middle(to_rgb(frame)) for frame in islice(frames, FRAMES)]
+            pictures = [_middle(shown_rgb(frame)) for frame in islice(frames, FRAMES)]
             if len(pictures) >= 3:
                 yield pictures
 

