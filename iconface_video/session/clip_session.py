@@ -7,7 +7,7 @@ is taken, the rest is made, writing the video starts over. Nothing stands under 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -188,6 +188,12 @@ class ClipSession(ClipFaces):
             engine.model.noise_shape(size)
         return plan
 
+    def _larger_crops(self, plan: RestorePlan, crop_sizes: Sequence[int]) -> dict[str, list[int]]:
+        """The tracks' crop sizes, where they are others than at scale 1: the only way in which faces depend on the scale."""
+        usual = make_plan(self.survey().survey, self.settings.restore, crop_sizes)
+        sizes, own = ([track.crop_size for track in each.tracks] for each in (plan, usual))
+        return {} if sizes == own else {"crop_sizes": sizes}
+
     @property
     def _scale(self) -> float:
         return line_scale(self.clip.info, self.settings.render)
@@ -232,8 +238,7 @@ class ClipSession(ClipFaces):
         """What is going to be restored, and which segments of it stand in the store. Raises OutputError where there is no room."""
         survey, anchors = self.survey().survey, self.anchors()
         made_from = self.provenance.faces(self.clip, survey, anchors, engine.model)
-        if self._scale != 1 and self.settings.restore.crop_size is None:
-            made_from["scale"] = self._scale  # crops are chosen for it
+        made_from.update(self._larger_crops(plan, engine.model.crop_sizes))
         if learnt is not None:
             made_from["people"] = learnt.hash
         there = self.folder.begin_segments(made_from)

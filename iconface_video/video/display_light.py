@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 
 from iconface_video.types import ColorTags, Float32, Float64, Frame, UInt8
-from iconface_video.video.color import to_rgb, to_rgb_float
+from iconface_video.video.color import Box, to_rgb, to_rgb_float
 
 REFERENCE_WHITE = 203.0
 """cd/m2 of BT.2408; the white of ordinary pictures."""
@@ -176,10 +176,10 @@ def as_shown(rgb: Float32, color: ColorTags) -> UInt8:
     return np.rint(shown * np.float32(255)).astype(np.uint8)
 
 
-def shown_rgb(frame: Frame) -> UInt8:
-    """`color.to_rgb` of a whole frame, as a screen shows it."""
+def shown_rgb(frame: Frame, box: Box | None = None) -> UInt8:
+    """`color.to_rgb` of the whole frame, or of a box inside it, as a screen shows it."""
+    x0, y0, x1, y1 = box or (0, 0, frame.width, frame.height)
     if display_light(frame.color) is None:
-        return to_rgb(frame)
-    strips = range(0, frame.height, _STRIP_ROWS)
-    boxes = [(0, top, frame.width, min(frame.height, top + _STRIP_ROWS)) for top in strips]
-    return np.concatenate([as_shown(to_rgb_float(frame, box), frame.color) for box in boxes])
+        return to_rgb(frame)[y0:y1, x0:x1]
+    strips = [(x0, top, x1, min(y1, top + _STRIP_ROWS)) for top in range(y0, y1, _STRIP_ROWS)]
+    return np.concatenate([as_shown(to_rgb_float(frame, strip), frame.color) for strip in strips])
