@@ -109,7 +109,8 @@ def run(
         part = part.around(probe(files.input))
         preview = files.input.with_name(f"{files.input.stem}.preview{usual_suffix(files.input)}")
         files = replace(files, output=files.output or preview)
-    chosen = choose_settings(files.input, choice, files.output, work.work, fresh=work.fresh)
+    with stoppable():
+        chosen = choose_settings(files.input, choice, files.output, work.work, fresh=work.fresh)
     settings = chosen.settings
     if messages.dry_run:
         places = (part.start, part.end, work.force, work.work)
