@@ -55,7 +55,7 @@ def enlarged(info: VideoInfo, settings: RenderSettings) -> VideoInfo:
 def _factors(info: VideoInfo, settings: RenderSettings) -> tuple[Fraction, Fraction]:
     scale = Fraction(settings.scale).limit_denominator(1000)
     shape = info.sample_aspect_ratio if settings.square_pixels else Fraction(1)
-    return scale * max(shape, 1), scale / min(shape, 1)
+    return scale * max(shape, Fraction(1)), scale / min(shape, Fraction(1))
 
 
 def _rounded(side: int, factor: Fraction, step: int) -> int:
