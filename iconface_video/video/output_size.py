@@ -34,10 +34,9 @@ def enlarged(info: VideoInfo, settings: RenderSettings) -> VideoInfo:
     if (across, down) == (1, 1):
         return info
     layout = layout_of(info.pix_fmt)
-    # Encoders of subsampled chroma want whole samples; where two fields are coded apart, in each of them.
-    fields = 2 if info.field_order in ("tt", "bb", "tb", "bt") else 1
+    # Encoders of subsampled chroma want whole samples. The same for fields: a picture of one and the frame of both are of one size.
     steps = [max(2, 1 << shift) for shift in layout.chroma_shift]
-    width, height = _rounded(info.width, across, steps[0]), _rounded(info.height, down, steps[1] * fields)
+    width, height = _rounded(info.width, across, steps[0]), _rounded(info.height, down, steps[1])
     aspect = Fraction(1) if settings.square_pixels else info.sample_aspect_ratio
     exact = info.sample_aspect_ratio * Fraction(info.width, info.height) / Fraction(width, height)
     if abs(exact / aspect - 1) > _SAME_SHAPE:

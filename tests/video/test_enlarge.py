@@ -115,6 +115,15 @@ def test_the_shape_for_display_stays(shape, scale):
         assert large.sample_aspect_ratio == (1 if square else shape)
 
 
+def test_a_field_as_a_picture_and_the_frame_of_both_are_of_one_size():
+    for scale in (1.1, 1.3, 1.7, 2.0):
+        sizes = set()
+        for order in ("progressive", "tt", "bb"):
+            large = enlarged(film(720, 576, "yuv420p", field_order=order), RenderSettings(scale=scale))
+            sizes.add((large.width, large.height))
+        assert len(sizes) == 1
+
+
 def test_what_players_conclude_from_the_number_of_lines_is_said():
     double = RenderSettings(scale=2.0)
     assert enlarged(film(720, 576, "yuv420p"), double).color == ColorTags(space=6, primaries=5)
