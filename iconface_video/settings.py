@@ -238,6 +238,14 @@ class AnchorSettings(Validated):
     same_person_similarity: float = setting(
         0.55, low=-1, high=1, help="Tracks whose pictures are on average this alike (cosine) are one person."
     )
+    library: bool = setting(
+        True,
+        is_later=True,
+        help="Recognise whom you added with `people add`; nobody is before that, and nothing leaves the machine.",
+    )
+    known_similarity: float = setting(
+        0.58, low=-1, high=1, is_later=True, help="Somebody who was added is recognised from this cosine on."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,17 +4,20 @@ PEOPLE/NAME/person.json                name, the photos' file names, checksums; 
 PEOPLE/NAME/faces/01.png ...           the face in each photo, FFHQ frame, surest first
 PEOPLE/NAME/faces.npz                  their embeddings (n, 512) float32, raw, and heights in px
 PEOPLE/NAME/learnt/BASE.safetensors    what was learnt beside the weights whose hash begins so
+PEOPLE/NAME/used-in.txt                work folders of runs that recognised the person: copies may lie there
 
 It can be copied, looked at and deleted like any folder; nobody but its owner may read it, and nothing of it leaves the machine.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,7 @@ import platformdirs
 from iconface_video.errors import CheckpointError, OutputError, StoreError, UsageError
 from iconface_video.files import PARTIAL, aside, checksum, read_arrays, write_whole
 from iconface_video.identity.anchors import aggregate
-from iconface_video.identity.references import ReferencePhoto
+from iconface_video.identity.references import Embed, ReferencePhoto
 from iconface_video.personalize.person_weights import PersonWeights, load_person, save_person
 from iconface_video.personalize.photos import PhotoFace
 from iconface_video.personalize.settings import PersonalizeSettings
@@ -37,7 +40,7 @@ FOLDER_VARIABLE = "ICONFACE_VIDEO_PEOPLE"
 FORMAT = 1
 ALIKE = 0.55
 """Cosine of two people's anchors from which the user is told that a run may take one for the other."""
-_FACTS, _FACES, _PICTURES, _LEARNT = "person.json", "faces.npz", "faces", "learnt"
+_FACTS, _FACES, _PICTURES, _LEARNT, _USED_IN = "person.json", "faces.npz", "faces", "learnt", "used-in.txt"
 _PRIVATE = 0o700
 _LONGEST_NAME = 60
 _HASH_LETTERS = 16
@@ -58,9 +61,22 @@ class KnownPerson:
         """(512,) unit, of all photos."""
         return aggregate([face.embedding for face in self.faces]).direction
 
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the photos' faces."""
+        digest = hashlib.sha256()
+        for face in self.faces:
+            digest.update(f"{face.crop.shape}".encode() + np.ascontiguousarray(face.crop).tobytes())
+        return digest.hexdigest()
+
+    def seen_by(self, embed: Embed) -> KnownPerson:
+        """With embeddings of another encoder, as of a later release: those of two encoders say nothing about each other."""
+        raw = embed([face.crop for face in self.faces])
+        return replace(self, faces=tuple(replace(face, embedding=row) for face, row in zip(self.faces, raw)))
+
     def references(self) -> list[ReferencePhoto]:
         """The photos as a run takes them."""
-        return [ReferencePhoto(face.path, face.crop, face.embedding, (), self.name) for face in self.faces]
+        return [ReferencePhoto(face.path, face.crop, face.embedding, (), self.name, face.face_px) for face in self.faces]
 
     def learnt_file(self, base: str) -> Path:
         """Where what was learnt beside a base is. base: its `weights_hash`."""
@@ -111,6 +127,30 @@ class PeopleLibrary:
     def everybody(self) -> list[KnownPerson]:
         return [self.load(name) for name in self.names()]
 
+    @property
+    def hash(self) -> str:
+        """SHA-256 of who is in it, with which photos; cheap."""
+        digest = hashlib.sha256()
+        for name in self.names():
+            with suppress(OSError):
+                digest.update(f"{name}/{checksum(self.folder / name / _FACTS)}/".encode())
+        return digest.hexdigest()
+
+    def note_use(self, name: str, work: Path) -> None:
+        """A run that works in this folder recognised the person: copies of the photos lie there until it is done."""
+        path = self.folder / name / _USED_IN
+        folders = dict.fromkeys([*(str(folder) for folder in self.used_in(name)), str(work.absolute())])
+        with suppress(OSError):  # a library on a disk that cannot be written to
+            write_whole(path, lambda file: file.write("".join(f"{folder}\n" for folder in folders).encode()))
+
+    def used_in(self, name: str) -> list[Path]:
+        """Work folders that are still there of runs that recognised a person. Raises UsageError for a name that is not there."""
+        try:
+            lines = (self.folder / self.find(name) / _USED_IN).read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return []
+        return [Path(line) for line in lines if line and Path(line).is_dir()]
+
     def save(self, name: str, faces: Sequence[PhotoFace]) -> KnownPerson:
         """Keep somebody's photos; whoever had the name before is replaced, with all that was learnt from the older photos.
 
@@ -126,6 +166,8 @@ class PeopleLibrary:
             unfinished.mkdir(mode=_PRIVATE)
             _write(unfinished, target.name, faces)
             if target.exists():
+                if (target / _USED_IN).is_file():
+                    shutil.copy2(target / _USED_IN, unfinished / _USED_IN)
                 replaced = aside(target, PARTIAL)
                 os.rename(target, replaced)
                 os.rename(unfinished, target)

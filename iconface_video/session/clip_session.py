@@ -106,7 +106,7 @@ class ClipSession(ClipFaces):
             return replace(self._left, work=self._kept)
         found, anchors = self.survey(), self.anchors()
         if observer is not None and found.survey.tracks:
-            observer.begin(found.survey, anchors, self.networks.embed, found.chosen.names)
+            observer.begin(found.survey, anchors, self.networks.embed, self.names)
         beside = self.settings.engine.overlap and self.memory.overlap
         with Rendering(self._render_work(observer), self.watch, beside) as rendering:
             if self._restored is None:
@@ -186,31 +186,24 @@ class ClipSession(ClipFaces):
     def _learn_people(self, model: FaceModel | ModelFacts) -> LearntPeople | None:
         """Whom the settings want learnt, from the photos that their anchors show; in this process, whoever restores. None: nobody
         is wanted."""
-        restore, least = self.settings.restore, self.settings.anchors.min_similarity
+        restore = self.settings.restore
         if restore.personalize == "off":
             return None
         from iconface_video.personalize.settings import PersonalizeSettings
         from iconface_video.restore.iconface import IConFaceRestorer, load_face_model
-        from iconface_video.restore.people import anchor_key, learn_people
+        from iconface_video.restore.people import learn_people
+        from iconface_video.session.learning_people import people_to_learn
 
         if not isinstance(model, (IConFaceRestorer, ModelFacts)):
             return None
-        found, anchors = self.survey(), self.anchors()
-        titles = found.chosen.names
-        names = {
-            anchor_key(anchors[track.track_id]): titles.get(track.person, f"person {track.person + 1}")
-            for track in found.survey.tracks
-            if track.person is not None
-        }
         learnt = learn_people(
-            found.survey.tracks,
-            anchors,
-            names,
+            self.survey().survey.tracks,
+            self.anchors(),
+            people_to_learn(self),
             self.folder.people,
             lambda: model if isinstance(model, IConFaceRestorer) else load_face_model(restore),
             PersonalizeSettings(),
             restore.personalize == "on",
-            least,
             self.watch.report,
             self.watch.should_stop,
         )
@@ -236,6 +229,8 @@ class ClipSession(ClipFaces):
         with_what = restored_with(plan, anchors.values(), self.provenance.faces_mark, engine.model)
         if with_what and learnt is not None and learnt.mark:
             with_what["people_learnt"] = learnt.mark
+        if with_what and self.known:
+            with_what["people_recognised"] = [f"{item.found.name} (similarity {item.found.score:.2f})" for item in self.known]
         return Restored(plan.segments, fingerprint(**made_from), with_what, plan.left_alone, counts), there
 
     def _write_header(self, restored: Restored) -> None:
