@@ -6,7 +6,7 @@ A preset holds only what differs from the defaults in `iconface_video.settings`,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -41,6 +41,19 @@ class Preset:
 
 
 DEFAULTS = Preset("default", "All settings at their defaults.", {})
+
+
+@dataclass(frozen=True)
+class SettingsChoice:
+    """What a user set of a run's settings, before they are looked up: a preset and what differs from it."""
+
+    preset: str | None = None
+    """Name or .yaml file; None: one that suits the recording, which has to be looked at first (`pipelines.choosing`)."""
+    overrides: SettingValues = field(default_factory=dict)
+
+    def settings(self, suits: str = DEFAULTS.name) -> RunSettings:
+        """suits: the preset where none was named. Raises as `load_preset` and `Preset.settings` do."""
+        return load_preset(self.preset or suits).settings(self.overrides)
 
 
 def section_types() -> dict[str, type[Any]]:

@@ -11,14 +11,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from iconface_video.configs import SettingsChoice
 from iconface_video.errors import InputError, OutputError
 from iconface_video.identity.people import ReferenceChoice
 from iconface_video.identity.references import Embed
 from iconface_video.lock import working_in
+from iconface_video.pipelines.choosing import ChosenSettings, choose_settings
 from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
 from iconface_video.restore.model import FaceModel
 from iconface_video.session.batch import Batch, BatchJob, BatchRecord, BatchRow, Decision, decide, find_inputs, name_jobs, stems
 from iconface_video.session.checks import check_settings
+from iconface_video.session.chosen_preset import ChosenPreset
 from iconface_video.session.clip import OnProgress, ShouldStop, Watch
 from iconface_video.session.clip_session import ClipRequest, ClipSession
 from iconface_video.session.fingerprint import hash_file, read_restoration_marks
@@ -39,7 +42,8 @@ Part = Callable[[Path], tuple[Fraction | None, Fraction | None]]
 class BatchOptions:
     """What holds for every file."""
 
-    settings: RunSettings
+    settings: RunSettings | SettingsChoice
+    """A choice that names no preset: each file is looked at, and gets the one that suits it."""
     references: ReferenceChoice
     part: Part = lambda path: (None, None)
     force: bool = False
@@ -76,7 +80,7 @@ def restore_batch(
     """
     networks = Networks(model, embed=embed, keep_engine=True)
     if model is None:
-        check_settings(options.settings)
+        check_settings(options.settings if isinstance(options.settings, RunSettings) else options.settings.settings())
     if not dry_run:
         _make_folder(out)
     with nullcontext() if dry_run else working_in(out):  # two calls would lose each other's record
@@ -115,6 +119,20 @@ class _Work:
         self._inputs = {job.input.resolve() for job in jobs}
         self._owners = {_key(job.output): job.input for job in jobs}
         self._networks, self._should_stop = networks, should_stop
+        self._chosen: dict[Path, ChosenSettings] = {}
+
+    def _settings(self, job: BatchJob) -> ChosenSettings:
+        """What was found of a file stays, unless the file has changed: else a finished output might be made again."""
+        if job.input not in self._chosen:
+            options, record = self._options, self._record.of(job.input)
+            known, parts = (record.get("row") or {}).get("report") or {}, record.get("parts") or {}
+            before = None
+            if known.get("kind") and parts.get("input") == hash_file(job.input):
+                before = ChosenPreset(known["preset"], known["kind"], known["looks_like"])
+            self._chosen[job.input] = choose_settings(
+                job.input, options.settings, job.output, fresh=options.fresh, known=before
+            )
+        return self._chosen[job.input]
 
     def decide(self, job: BatchJob) -> Decision:
         """Raises InputError, OutputError: no video, or something else's file in the way."""
@@ -135,7 +153,8 @@ class _Work:
     def _target(self, job: BatchJob) -> Path:
         """Where the output really goes: where another container is needed, its name may be another file's, and changes again."""
         info, folder = probe(job.input), job.output.parent
-        plan = plan_output(info, job.output, self._options.settings.encode, force=True, folder_to_come=not folder.exists())
+        encode = self._settings(job).settings.encode
+        plan = plan_output(info, job.output, encode, force=True, folder_to_come=not folder.exists())
         names = (folder / f"{stem}{plan.path.suffix}" for stem in stems(job.input))
         target = next(path for path in chain([plan.path], names) if self._owners.get(_key(path), job.input) == job.input)
         self._owners[_key(target)] = job.input
@@ -146,7 +165,7 @@ class _Work:
         return {"input": hash_file(job.input), **self._provenance(job).output}
 
     def _provenance(self, job: BatchJob) -> Provenance:
-        settings = self._options.settings
+        settings = self._settings(job).settings
         return Provenance(settings, settings, self._references(job), self._networks, *self._options.part(job.input))
 
     def _references(self, job: BatchJob) -> ReferenceChoice:
@@ -163,13 +182,14 @@ class _Work:
         request = ClipRequest(
             job.input,
             decision.output,
-            options.settings,
+            self._settings(job).settings,
             self._references(job),
             start,
             end,
             force=options.force or decision.is_ours,
             keep_work=options.keep_work,
             fresh=options.fresh,
+            chosen=self._settings(job).preset,
         )
         observer = FaceObserver() if options.pages else None
         page = page_of(decision.output)
@@ -178,7 +198,7 @@ class _Work:
         with ClipSession.open(request, self._networks, Watch(on_progress, self._should_stop)) as session:
             done = session.render(observer)
         if observer is not None:
-            write_page(page, done, observer, options.settings)
+            write_page(page, done, observer, request.settings)
         return done
 
     def _mark_differences(self, job: BatchJob, output: Path) -> list[str] | None:

@@ -94,7 +94,8 @@ def dry_run(request: ClipRequest) -> DryRun:
             made_from = Provenance(settings, settings, references, Networks()).people(clip)
             people = check_people(references.file, clip, made_from)
         estimate = estimate_run(clip, target, memory.apply(settings), bool(references))
-    return DryRun(target, (*target.notes, *memory.notes, *people), estimate)
+    told = () if request.chosen is None or request.chosen.kind is None else (request.chosen.sentence,)
+    return DryRun(target, (*told, *target.notes, *memory.notes, *people), estimate)
 
 
 def estimate_run(clip: Clip, target: OutputPlan, settings: RunSettings, with_photos: bool = False) -> Estimate | None:

@@ -17,11 +17,11 @@ from iconface_video.identity.people_summary import PersonSummary
 from iconface_video.identity.references import Embed
 from iconface_video.lock import working_in
 from iconface_video.pages.contact_sheet import ContactSheet, draw, make_sheet, to_html
+from iconface_video.pipelines.choosing import Choice, choose_settings
 from iconface_video.session.clip import Clip, DisplayPictures, OnProgress, ShouldStop, Watch
 from iconface_video.session.clip_faces import ClipFaces, ClipRequest
 from iconface_video.session.networks import Networks
 from iconface_video.session.people_folder import FILE, SavedPeople, folder_of, save_people
-from iconface_video.settings import RunSettings
 from iconface_video.types import Progress
 from iconface_video.video.reader import VideoReader
 
@@ -54,7 +54,7 @@ def find_people(
     input: Path | str,
     folder: Path | str | None = None,
     *,
-    settings: RunSettings | None = None,
+    settings: Choice = None,
     force: bool = False,
     embed: Embed | None = None,
     on_progress: OnProgress | None = None,
@@ -62,25 +62,27 @@ def find_people(
 ) -> FoundPeople:
     """Find the people of a clip; write people.yaml, people.html, people.png and the survey into `folder`.
 
-    folder: ``<stem>.people`` beside the clip when not given.  embed: identity encoder; the embedded one when not given.
+    settings: as for `restore_video`.  folder: ``<stem>.people`` beside the clip when not given.  embed: identity encoder; the embedded one when not given.
     Where people.yaml is there already, what the user wrote in it stays: with the same clip and settings the file is not
     touched at all and only the pictures are made again; with other settings it is carried over to the new survey, and the
     file as it was is kept as people.before.yaml. force: start over (the old file is kept under that name then, too).
 
     Raises InputError, UsageError (the file there is wrong, or of another clip), OutputError, DecodeError, StoreError, Cancelled.
     """
-    request = ClipRequest(Path(input), settings=settings or RunSettings())
+    chosen = choose_settings(Path(input), settings, fresh=True)
+    request = ClipRequest(Path(input), settings=chosen.settings, chosen=chosen.preset)
     watch = Watch(on_progress, should_stop)
     place = Path(folder) if folder is not None else folder_of(request.input)
     with VideoReader(request.input, request.settings.read) as reader, ExitStack() as stack:
         session = ClipFaces(Clip(reader), request, Networks(embed=embed), watch)
+        session.notes.say(*([chosen.preset.sentence] if chosen.preset is not None and chosen.preset.kind is not None else []))
         _make_folder(place)
         stack.enter_context(working_in(place))
         choice, notes = _people(session, place, force)
         sheet = _sheet(session.clip, choice, watch)
         write_whole(place / PAGE, lambda out: out.write(to_html(sheet).encode()))
         write_whole(place / PICTURE, lambda out: out.write(_png(sheet)))
-    return FoundPeople(place, choice, sheet.people, (*notes, *choice.notes))
+    return FoundPeople(place, choice, sheet.people, (*session.notes.all, *notes, *choice.notes))
 
 
 def _people(session: ClipFaces, place: Path, force: bool) -> tuple[ChosenPeople, list[str]]:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from iconface_video.identity.people import ReferenceChoice
 from iconface_video.identity.references import Embed
+from iconface_video.pipelines.choosing import Choice, choose_settings
 from iconface_video.restore.model import FaceModel
 from iconface_video.session.clip import OnProgress, ShouldStop, Watch
 from iconface_video.session.clip_session import ClipRequest, ClipSession
 from iconface_video.session.engines.engine import Engine
 from iconface_video.session.networks import Networks
 from iconface_video.session.report import FaceObserver, RunReport
-from iconface_video.settings import RunSettings
 
 __all__ = ["ReferenceChoice", "restore_video"]
 
@@ -22,7 +22,7 @@ def restore_video(
     input: Path,
     output: Path | None = None,
     *,
-    settings: RunSettings | None = None,
+    settings: Choice = None,
     references: ReferenceChoice | None = None,
     start: Fraction | None = None,
     end: Fraction | None = None,
@@ -39,6 +39,8 @@ def restore_video(
 ) -> RunReport:
     """Restore the faces of a video.
 
+    settings: `RunSettings`, or a `SettingsChoice`. Where neither they nor that name a preset, the recording is looked at, and the
+    preset that suits it is taken: the report says which, and why.
     output: file or folder; None: ``<stem>.restored.<ext>`` beside the input. start, end: seconds after the first frame.
     work: folder for what is found and restored on the way; beside the output when not given, deleted after success unless
     `keep_work`. What an earlier, unfinished run left there is used as far as it was made from the same; not with `fresh`.
@@ -49,8 +51,9 @@ def restore_video(
     Raises InputError, OutputError, ReferencePhotoError or UsageError for what is refused; Cancelled when `should_stop` says
     so. Whatever it raises, nothing stands under the output's name.
     """
-    request = ClipRequest(
-        input, output, settings or RunSettings(), references or ReferenceChoice(), start, end, force, work, keep_work, fresh
-    )
+    input = Path(input)
+    chosen = choose_settings(input, settings, output, work, fresh=fresh)
+    references = references or ReferenceChoice()
+    request = ClipRequest(input, output, chosen.settings, references, start, end, force, work, keep_work, fresh, chosen.preset)
     with ClipSession.open(request, Networks(model, engine, embed), Watch(on_progress, should_stop)) as session:
         return session.render(observer)

@@ -15,7 +15,8 @@ from iconface_video.cli.display import print_json
 from iconface_video.cli.options import with_options
 from iconface_video.cli.run_command import SECTIONS
 from iconface_video.cli.shared_options import FORCE, REFERENCE, TIME, Messages, Part, Photos
-from iconface_video.settings import OptionForm, RunSettings, setting
+from iconface_video.configs import SettingsChoice
+from iconface_video.settings import OptionForm, setting
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def batch(
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the outputs; made where it is missing.")
     ],
     photos: PhotosOfEach,
-    settings: RunSettings,
+    settings: SettingsChoice,
     part: PartOfEach,
     work: BatchWork,
     messages: Messages,

@@ -16,6 +16,7 @@ import typer
 from iconface_video.cli.display import counted, make_display, print_json, print_rows
 from iconface_video.cli.options import present, with_options
 from iconface_video.cli.shared_options import JsonFlag, Messages
+from iconface_video.configs import SettingsChoice
 from iconface_video.errors import OutputError, UsageError
 from iconface_video.settings import RunSettings
 
@@ -107,7 +108,7 @@ def people(
         Path | None,
         typer.Option("--output", "-o", metavar="FOLDER", help="Where to write; NAME.people beside the input when not given."),
     ] = None,
-    settings: RunSettings,
+    settings: SettingsChoice,
     force: Annotated[
         bool,
         typer.Option("--force", "-f", help="Start over. A people.yaml that is there is kept as people.before.yaml."),

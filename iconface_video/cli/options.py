@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
-from iconface_video.configs import DEFAULTS, load_preset, section_types, settings_from
+from iconface_video.configs import DEFAULTS, SettingsChoice, section_types, settings_from
 from iconface_video.errors import InputError, UsageError
 from iconface_video.settings import OptionForm, RunSettings, Validated, declared, nearest, plain_type
 
@@ -24,12 +24,14 @@ Command = Callable[..., None]
 _SECTIONS: dict[str, Any] = dict(section_types())
 _PRESET = "preset"
 _PRESET_HELP = "Settings to start from; `config list` shows all, or a .yaml file."
+_LOOKS_HELP = f"{_PRESET_HELP} The one that suits the recording, which is looked at, when not given."
 
 
 def with_options(*sections: str, preset_help: str = _PRESET_HELP) -> Callable[[Command], Command]:
     """Decorator of a command. Of its parameters,
 
     - one that is `RunSettings` becomes --preset and an option for each setting of `sections`, which change the preset,
+    - one that is `SettingsChoice` the same, but that no preset is chosen for the user,
     - one that is a section's class (such as `EncodeSettings`) becomes an option for each of its settings,
     - one that is another dataclass becomes an option or argument for each field,
     - any other is left to typer.
@@ -42,8 +44,9 @@ def with_options(*sections: str, preset_help: str = _PRESET_HELP) -> Callable[[C
         parameters: list[inspect.Parameter] = []
         behind: list[inspect.Parameter] = []  # in panels of their own
         for name, item in taken.items():
-            if item.annotation is RunSettings:
-                parameters.append(_preset(preset_help))
+            if item.annotation in (RunSettings, SettingsChoice):
+                looks = item.annotation is SettingsChoice
+                parameters.append(_preset(_LOOKS_HELP if looks else preset_help, None if looks else DEFAULTS.name))
                 behind += [_settings_parameter(section, field) for section in sections for field in _fields_of(section)]
             elif item.annotation in kinds:
                 behind += [_settings_parameter(kinds[item.annotation], field) for field in declared(item.annotation)]
@@ -80,8 +83,10 @@ def _value(name: str, record: Any, sections: tuple[str, ...], given: dict[str, A
     """What a command gets for one of its parameters."""
     if record is None:
         return given[name]
-    if record is RunSettings:
-        return load_preset(given[_PRESET]).settings(_overrides(sections, given))
+    if record in (RunSettings, SettingsChoice):
+        chosen = SettingsChoice(given[_PRESET], _overrides(sections, given))
+        settings = chosen.settings()  # what is wrong is refused before anything is looked at
+        return settings if record is RunSettings else chosen
     for section, kind in _SECTIONS.items():
         if record is kind:
             return getattr(settings_from(_overrides((section,), given), "options"), section)
@@ -117,9 +122,10 @@ def _word(item: Field[Any]) -> str:
     return flags[0].removeprefix("--") if flags else item.name.replace("_", "-")
 
 
-def _preset(text: str) -> inspect.Parameter:
+def _preset(text: str, default: str | None) -> inspect.Parameter:
     option = typer.Option("--preset", "-p", metavar="NAME", help=text)
-    return inspect.Parameter(_PRESET, inspect.Parameter.KEYWORD_ONLY, default=DEFAULTS.name, annotation=Annotated[str, option])
+    kind = Annotated[str, option] if default is not None else Annotated[str | None, option]
+    return inspect.Parameter(_PRESET, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 
 def _settings_parameter(section: str, item: Field[Any]) -> inspect.Parameter:

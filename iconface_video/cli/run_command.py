@@ -12,7 +12,8 @@ import typer
 from iconface_video.cli.display import counted, duration, make_display, print_json, print_rows, stoppable
 from iconface_video.cli.options import existing, with_options
 from iconface_video.cli.shared_options import FORCE, Messages, Part, Photos
-from iconface_video.settings import OptionForm, RunSettings, setting
+from iconface_video.configs import SettingsChoice
+from iconface_video.settings import OptionForm, setting
 
 if TYPE_CHECKING:
     from iconface_video.pipelines.estimate import Estimate
@@ -75,7 +76,7 @@ class RunMessages(Messages):
 
 @with_options(*SECTIONS)
 def run(
-    context: typer.Context, files: Files, people: People, settings: RunSettings, part: Part, work: Work, messages: RunMessages
+    context: typer.Context, files: Files, people: People, choice: SettingsChoice, part: Part, work: Work, messages: RunMessages
 ) -> None:
     """Restore the faces in a video.
 
@@ -97,6 +98,7 @@ def run(
       iconface-video run tape.mp4 --report
     """
     from iconface_video.identity.people import ReferenceChoice
+    from iconface_video.pipelines.choosing import choose_settings
     from iconface_video.session.clip_faces import ClipRequest
     from iconface_video.video.output_plan import plan_output, usual_suffix
     from iconface_video.video.probe import probe
@@ -106,8 +108,11 @@ def run(
         part = part.around(probe(files.input))
         preview = files.input.with_name(f"{files.input.stem}.preview{usual_suffix(files.input)}")
         files = replace(files, output=files.output or preview)
+    chosen = choose_settings(files.input, choice, files.output, work.work, fresh=work.fresh)
+    settings = chosen.settings
     if messages.dry_run:
-        request = ClipRequest(files.input, files.output, settings, references, part.start, part.end, work.force, work.work)
+        places = (part.start, part.end, work.force, work.work)
+        request = ClipRequest(files.input, files.output, settings, references, *places, chosen=chosen.preset)
         return _dry_run(request, messages.as_json)
 
     from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
@@ -122,7 +127,7 @@ def run(
         done = restore_video(
             files.input,
             files.output,
-            settings=settings,
+            settings=chosen,
             references=references,
             start=part.start,
             end=part.end,

@@ -20,6 +20,7 @@ from iconface_video.identity.people import (
 )
 from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.identity.references import Match, ReferencePhoto, photo_detector
+from iconface_video.session.chosen_preset import ChosenPreset
 from iconface_video.session.clip import Clip, DisplayPictures, Notes, Watch
 from iconface_video.session.known_people import KnownInClip, describe_known, find_known
 from iconface_video.session.networks import Networks
@@ -52,6 +53,8 @@ class ClipRequest:
     """After success, too."""
     fresh: bool = False
     """Forget what an earlier, unfinished run left in the work folder."""
+    chosen: ChosenPreset | None = None
+    """What the settings started from, where that is known."""
     places_are_fixed: bool = False
     """Nobody can name other places: refusals do not propose it."""
 

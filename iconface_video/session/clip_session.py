@@ -19,6 +19,7 @@ from iconface_video.restore.crop_store import estimate_bytes
 from iconface_video.restore.model import FaceModel, ModelFacts
 from iconface_video.restore.plan import RestorePlan, make_plan
 from iconface_video.restore.timeline import SegmentDone, TimelineCounts
+from iconface_video.session.chosen_preset import keep_choice
 from iconface_video.session.clip import Clip, Watch
 from iconface_video.session.clip_faces import ClipFaces, ClipRequest
 from iconface_video.session.engines.engine import Engine, RestoreWork
@@ -87,8 +88,16 @@ class ClipSession(ClipFaces):
     def _begin(self, is_left: bool) -> None:
         self._left = self.folder.journal.report if is_left else None
         if self._left is None:
+            self._tell_preset()
             self._say(*self.target.notes, *self.memory.notes)
             self._check_space(self.clip.frame_estimate or 0)
+
+    def _tell_preset(self) -> None:
+        """What was found out of the recording holds for whoever goes on from this work folder."""
+        chosen = self.request.chosen
+        if chosen is not None and chosen.kind is not None:
+            self._say(chosen.sentence)
+            keep_choice(self.folder.journal, chosen, self.clip.reader.file)
 
     def restore(self) -> Restored:
         """The model's work into the crop store: segment by segment, but for those that are there already."""
@@ -231,6 +240,8 @@ class ClipSession(ClipFaces):
             with_what["people_learnt"] = learnt.mark
         if with_what and self.known:
             with_what["people_recognised"] = [f"{item.found.name} (similarity {item.found.score:.2f})" for item in self.known]
+        if with_what and self.request.chosen is not None:
+            with_what.update(preset=self.request.chosen.name, kind=self.request.chosen.kind)
         return Restored(plan.segments, fingerprint(**made_from), with_what, plan.left_alone, counts), there
 
     def _write_header(self, restored: Restored) -> None:
@@ -250,7 +261,7 @@ class ClipSession(ClipFaces):
     def _report(self, frames: int, written: Clip) -> RunReport:
         """written: as it was read for writing."""
         found, restored = self.survey(), self.restore()
-        counts = restored.counts
+        counts, chosen = restored.counts, self.request.chosen
         return RunReport(
             input=self.clip.info.path,
             output=self.target.path,
@@ -264,6 +275,9 @@ class ClipSession(ClipFaces):
             left_alone={**restored.left_alone, **found.left_alone},
             not_tracked=dict(found.survey.skipped),
             seconds=self.watch.seconds,
+            preset=None if chosen is None else chosen.name,
+            kind=None if chosen is None else chosen.kind,
+            looks_like="" if chosen is None else chosen.looks_like,
             notes=(*self.notes.all, *written.damage),
         )
 

@@ -4,7 +4,7 @@
 the line, then a JSON object. Each line stands for itself: one that is torn or damaged takes no other along. Where there is one,
 the file is written anew, whole, before it is added to.
 
-An entry {"done": "survey" | "anchors", "parts": ..., "files": ...} says that a stage is done. {"begun": "segments", "parts": ...}
+An entry {"done": "kind of recording" | "survey" | "anchors", "parts": ..., "files": ...} says that a stage is done. {"begun": "segments", "parts": ...}
 says that segments follow, each as {"segment": n, "of": fingerprint of the parts, "files": ..., "counts": ...}; they count until
 segments of other parts begin.
 """
@@ -25,6 +25,8 @@ from iconface_video.session.report import RunReport
 
 VERSION = 2
 JOURNAL = "journal.jsonl"
+KIND = "kind of recording"
+"""A stage of its own: what the preset was chosen by."""
 _SEGMENTS = "segments"
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
@@ -56,7 +58,7 @@ class Journal:
     @property
     def is_empty(self) -> bool:
         """Nothing worth keeping was done yet."""
-        return not self._entries and not self._damaged
+        return all(entry.get("done") == KIND for entry in self._entries) and not self._damaged
 
     def take_notes(self) -> list[str]:
         """The notes so far, each given once."""

@@ -51,6 +51,12 @@ class RunReport:
     """Time per stage."""
     work: Path | None = None
     """The kept work folder; None when it was deleted."""
+    preset: str | None = None
+    """What the settings started from; None: the caller gave settings of its own."""
+    kind: str | None = None
+    """Of recording, by which the preset was chosen; None: the user named it."""
+    looks_like: str = ""
+    """The same with its reasons, in words."""
     notes: tuple[str, ...] = ()
     """What a person should know: container changed, damaged frames, photos with several faces ..."""
 
