@@ -229,6 +229,12 @@ class SurveySettings(Validated):
 @dataclass(frozen=True)
 class AnchorSettings(Validated):
     max_references: int = setting(3, low=0, high=16, help="Pictures shown to the model per person.")
+    reference_pool: int = setting(
+        12,
+        low=0,
+        high=64,
+        help="Pictures kept per person; each frame is shown those of them that are nearest in pose and expression.",
+    )
     anchor_crops: int = setting(8, low=1, high=64, help="Most crops of a track that build its anchor.")
     picture_scale: float | None = setting(
         None, low=1.0, high=2.5, help="How much wider than the FFHQ frame these pictures are cut; as the faces when not given."

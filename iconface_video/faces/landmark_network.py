@@ -27,10 +27,8 @@ WINDOW = (0.1, 0.15, 0.8)
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "landmarks.safetensors"
 _KIND, _FORMAT = "landmarks", "1"
 
-RIGHT_EYE, LEFT_EYE = (33, 160, 158, 133, 153, 144), (362, 385, 387, 263, 373, 380)
-"""Corner, two of the upper lid, corner, two of the lower lid (the person's own right and left)."""
-LIPS = (61, 291, 13, 14)
-"""Corners of the mouth, middle of the upper and of the lower lip's inner edge."""
+EYES = ((33, 133), (362, 263))
+"""Corners of both eyes: errors are shares of the distance between their middles."""
 
 
 class _Residual(nn.Module):
@@ -103,6 +101,12 @@ def find_landmarks(network: LandmarkNetwork, crops: Sequence[UInt8], batch: int 
     return np.concatenate(found)
 
 
+def eye_distance(points: Float32) -> Float32:
+    """(n, 468, 2) -> (n,) in the points' unit."""
+    right, left = (points[:, list(corners)].mean(1) for corners in EYES)
+    return np.asarray(np.linalg.norm(right - left, axis=1), np.float32)
+
+
 def save_landmark_network(network: LandmarkNetwork, path: Path) -> Path:
     """Write it as float16."""
     tensors = {name: value.detach().cpu().half().contiguous() for name, value in network.state_dict().items()}
@@ -118,8 +122,9 @@ def load_landmark_network(path: Path = WEIGHTS, device: torch.device | str = "cp
             metadata = dict(opened.metadata() or {})
         if metadata.get("kind") != _KIND or metadata.get("format_version") != _FORMAT:
             raise CheckpointError(f"{path}: not a landmark network of format {_FORMAT}; is the installation complete?")
-        network = LandmarkNetwork()
-        network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    except (OSError, SafetensorError, RuntimeError) as error:
+        tensors = {name: value.float() for name, value in load_file(path).items()}
+        network = LandmarkNetwork(len(tensors["basis"]))
+        network.load_state_dict(tensors)
+    except (OSError, SafetensorError, RuntimeError, KeyError) as error:
         raise CheckpointError(f"{path}: no readable landmark network ({error}); reinstall the package") from error
     return network.to(device).eval().requires_grad_(False)

@@ -6,6 +6,7 @@ The rows of the tables: every way of restoring a batch of faces, baselines and t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,9 +15,12 @@ import numpy as np
 import torch
 
 from iconface_video.errors import CheckpointError, InputError
+from iconface_video.faces.detector import CenterFace
 from iconface_video.faces.identity_encoder import IdentityEncoder, embed_crops, load_identity_encoder
 from iconface_video.faces.pixels import to_tensor, to_uint8
 from iconface_video.identity.anchors import aggregate, best_first
+from iconface_video.identity.photo_choice import shape_distances
+from iconface_video.lab.evaluate.face_metrics import DETECTOR_SIZE
 from iconface_video.lab.evaluate.face_protocol import EvaluationBatch
 from iconface_video.lab.evaluate.face_settings import SHOWN_TO_COMPARE, FaceEvaluation, ReferenceKind
 from iconface_video.models.checkpoints import load_model
@@ -240,10 +244,16 @@ class FaceModelRows:
     def restore(self, sources: UInt8, prepared: PreparedBatch, references: ReferenceKind) -> UInt8:
         """(B, S, S, 3) -> the same shape."""
         count, first = references.count, prepared.batch.first
+        points = [self._landmarks(source) for source in sources] if references.pool else [None] * len(sources)
         seen: list[ReferenceContext | None] = [None] * len(sources)
         if count:
             raw = [item[: references.photos] for item in prepared.raw[references.kind]]
-            orders = [best_first(item)[:count] if references.pool else list(range(count)) for item in raw]
+            shown = [pictures[: references.photos] for pictures in prepared.batch.references[references.kind]]
+            orders = (
+                [self._chosen(*each, count) for each in zip(points, shown, raw)]
+                if references.pool
+                else [[*range(count)]] * len(raw)
+            )
             whole = prepared.contexts[references.kind]
             seen = [None if item is None else item[order] for item, order in zip(whole, orders)]
         else:
@@ -252,6 +262,23 @@ class FaceModelRows:
         keys = [NoiseKey(self._settings.seed, TrackKey(0, 0, first + k), 0) for k in range(len(sources))]
         noise = np.stack([fixed_noise(key, self._shape) for key in keys])
         return self.model.restore_crops(sources, anchors, seen, noise, self._settings.steps)
+
+    def _chosen(self, face: Float32 | None, photos: list[UInt8], raw: Float32, count: int) -> list[int]:
+        """Which of a person's photos a face is shown, as in a run: the nearest by five landmarks, the surest where there are none."""
+        found = [self._landmarks(photo) for photo in photos]
+        known = [points for points in found if points is not None]
+        if face is None or len(known) < len(photos):
+            return best_first(raw)[:count]
+        return np.argsort(shape_distances(face[None], np.stack(known))[0], kind="stable")[:count].tolist()
+
+    def _landmarks(self, picture: UInt8) -> Float32 | None:
+        """(5, 2) px of the best face that the detector finds in a crop."""
+        found = self._detector.detect(picture)
+        return np.asarray(found[0].landmarks, np.float32) if found else None
+
+    @cached_property
+    def _detector(self) -> CenterFace:
+        return CenterFace(DETECTOR_SIZE)
 
 
 @dataclass(frozen=True, eq=False)

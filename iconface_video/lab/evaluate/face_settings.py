@@ -136,7 +136,7 @@ class FaceEvaluation:
     references: tuple[ReferenceKind, ...] = setting(
         parse_references(_REFERENCES),
         form=OptionForm(metavar="LIST", read=parse_references, written=_REFERENCES),
-        help="Rows: numbers of photos of the person; 3of10: the best three of ten, as the program chooses them; "
+        help="Rows: numbers of photos of the person; 3of10: the three of ten that are nearest in pose and expression, as the program chooses them; "
         "wrong: another person's; truth: the truth's own.",
     )
     model: str | None = setting(

@@ -27,6 +27,7 @@ from iconface_video.faces.landmark_network import (
     POINTS,
     WINDOW,
     LandmarkNetwork,
+    eye_distance,
     find_landmarks,
     save_landmark_network,
     window_from_crop,
@@ -43,8 +44,6 @@ TEACHER_SIZE = 192
 """px: side of the picture that the teacher sees, the network's own window."""
 KEPT_SIZE = 160
 """px: side at which photos are kept in memory, and degraded."""
-EYES = ((33, 133), (362, 263))
-"""Corners of both eyes: errors are shares of the distance between their middles."""
 
 
 @dataclass(frozen=True)
@@ -195,12 +194,6 @@ def _move(rng: np.random.Generator) -> Float64:
     return np.asarray(matrix, np.float64)
 
 
-def eye_distance(points: Float32) -> Float32:
-    """(n, 468, 2) -> (n,) in the points' unit."""
-    right, left = (points[:, list(corners)].mean(1) for corners in EYES)
-    return np.asarray(np.linalg.norm(right - left, axis=1), np.float32)
-
-
 class LandmarkTask(Task):
     """The shared trainer's view of it."""
 
@@ -272,6 +265,7 @@ def export_landmarks(run_folder: Path, out: Path) -> Path:
     found = checkpoints(run_folder)
     if not found:
         raise InputError(f"{run_folder}: no checkpoint in this folder. Name the folder of a finished or interrupted run.")
-    network = LandmarkNetwork()
-    network.load_state_dict(load_file(found[-1] / "average.safetensors"))
+    tensors = load_file(found[-1] / "average.safetensors")
+    network = LandmarkNetwork(len(tensors["basis"]))
+    network.load_state_dict(tensors)
     return save_landmark_network(network, out)
