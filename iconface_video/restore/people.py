@@ -29,7 +29,7 @@ from iconface_video.personalize.difference import Wearer
 from iconface_video.personalize.learning import ShouldStop
 from iconface_video.personalize.library import KnownPerson, keep_learnt, learnt
 from iconface_video.personalize.person import personalize
-from iconface_video.personalize.person_weights import PersonWeights, load_person, save_person, weights_hash
+from iconface_video.personalize.person_weights import PersonWeights, load_person, read_person, save_person, weights_hash
 from iconface_video.personalize.photos import ChosenPhotos, PhotoFace
 from iconface_video.personalize.settings import PersonalizeSettings
 from iconface_video.restore.iconface import IConFaceRestorer, TrackContext
@@ -182,6 +182,8 @@ class LearntPeople:
     """By `anchor_key`."""
     notes: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Their files' contents by `anchor_key`, for whoever restores."""
 
     @property
     def hash(self) -> str | None:
@@ -255,7 +257,8 @@ def learn_people(
         found[key] = weights
     own = {key: person for key, person in found.items() if person is not None}
     notes += [f"{people[key].name}: {person.facts.sentence}" for key, person in own.items()]
-    return LearntPeople(own, tuple(notes), {key: people[key].name for key in own})
+    files = {key: _file(folder, key).read_bytes() for key in own}
+    return LearntPeople(own, tuple(notes), {key: people[key].name for key in own}, files)
 
 
 class _Pace:
@@ -281,12 +284,11 @@ class _Pace:
 _TIMED_STEPS = 3
 
 
-def with_people(model: FaceModel, folder: Path | None) -> FaceModel:
-    """The model, knowing the people in a folder of `learn_people`. Raises CheckpointError for a damaged file or another base."""
-    files = sorted(folder.glob(f"*{_SUFFIX}")) if folder is not None else []
+def with_people(model: FaceModel, files: Mapping[str, bytes]) -> FaceModel:
+    """The model, knowing people. files: of `LearntPeople`.  Raises CheckpointError for a damaged one, or one of another base."""
     if not files or not isinstance(model, IConFaceRestorer):
         return model
-    return PersonalRestorer(model, model.network, {path.stem: load_person(path) for path in files})
+    return PersonalRestorer(model, model.network, {key: read_person(data, key) for key, data in files.items()})
 
 
 def _file(folder: Path, key: str) -> Path:

@@ -169,7 +169,7 @@ class ClipSession(ClipFaces):
                 missing,
                 self.folder.crops,
                 self.memory.decode_ahead,
-                self.folder.people if learnt is not None and learnt.people else None,
+                {} if learnt is None else learnt.files,
             )
             restored.counts.notes |= engine.restore(work, finished, self.watch.report, rendering.check).notes
         self.notes.add(*sorted(restored.counts.notes))

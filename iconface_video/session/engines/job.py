@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from iconface_video.errors import IconFaceError, StoreError
@@ -41,12 +41,12 @@ class RestoreWork:
     crops: Path
     """The crop store's folder."""
     decode_ahead: int = DECODE_AHEAD_FRAMES
-    people: Path | None = None
-    """Folder of what was learnt of people (`restore.people`); None: nobody."""
+    people: Mapping[str, bytes] = field(default_factory=dict)
+    """What was learnt of people (`restore.people.people_files`)."""
 
     def context(self, model: FaceModel) -> RestoreContext:
         """Raises CheckpointError for damaged files of a person."""
-        model = model if self.people is None else _knowing_people(model, self.people)
+        model = _knowing_people(model, self.people) if self.people else model
         return RestoreContext(self.plan, self.clip.info, model, self.anchors, self.restore, self.crops, self.decode_ahead)
 
     @property
@@ -78,7 +78,8 @@ class RestoreJob:
     restore: RestoreSettings
     plan: RestorePlan
     crops: Path
-    people: Path | None = None
+    people: Mapping[str, bytes] = field(default_factory=dict)
+    """Not a folder's name: a machine of a cluster may see none of this one's files."""
 
     @classmethod
     def of(cls, work: RestoreWork) -> RestoreJob:
@@ -86,8 +87,7 @@ class RestoreJob:
         name, reader = new_token(), work.clip.reader
         start, end = (None if at is None else at.pts for at in (work.clip.start, work.clip.end))
         path, crops, identity = work.clip.info.path.absolute(), work.crops.absolute(), reader.file.identity()
-        people = None if work.people is None else work.people.absolute()
-        return cls(name, path, identity, reader.settings, start, end, work.anchors, work.restore, work.plan, crops, people)
+        return cls(name, path, identity, reader.settings, start, end, work.anchors, work.restore, work.plan, crops, work.people)
 
     def open(self) -> RestoreWork:
         """Raises InputError, StoreError."""
@@ -100,7 +100,7 @@ class RestoreJob:
         return RestoreWork(clip, self.anchors, self.restore, self.plan, self.plan.segments, self.crops, people=self.people)
 
 
-def _knowing_people(model: FaceModel, people: Path) -> FaceModel:
+def _knowing_people(model: FaceModel, people: Mapping[str, bytes]) -> FaceModel:
     """The model with what was learnt of people; the models' libraries are loaded only where there is something."""
     from iconface_video.restore.people import with_people
 
