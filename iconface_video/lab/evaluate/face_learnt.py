@@ -3,7 +3,6 @@ somebody else's faces."""
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -40,7 +39,7 @@ class LearntRows:
     settings: FaceEvaluation
     model: IConFaceModel
     encoder: IdentityEncoder
-    recipe: PersonalizeSettings = field(default_factory=PersonalizeSettings)
+    recipe: PersonalizeSettings = field(default_factory=lambda: PersonalizeSettings())
     anchors: dict[tuple[str, int], IdentityAnchor] = field(default_factory=dict)
     weights: dict[tuple[str, int], PersonWeights] = field(default_factory=dict)
     seconds: dict[int, list[float]] = field(default_factory=dict)
@@ -118,6 +117,10 @@ def _photos(protocol: FaceProtocol, most: int) -> dict[str, list[int]]:
 
 
 def _peak_gib() -> float:
-    """Most memory that this process ever had."""
+    """Most memory that this process ever had; NaN where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return float(peak / (2**30 if sys.platform == "darwin" else 2**20))
