@@ -90,7 +90,7 @@ def add(
         detector = photo_detector(SurveySettings())
         added = add_person(PeopleLibrary(library), name, photos, detector, encoder, AnchorSettings().min_similarity, display)
         if learn:
-            weights = learn_person(added.person, load_model(model), encoder, PersonalizeSettings(), display)
+            weights = learn_person(added.person, load_model(model, lora_form="fused"), encoder, PersonalizeSettings(), display)
     sentence = None if weights is None else weights.facts.sentence
     notes = [*(f"left out {item}" for item in added.left_out), *added.notes]
     if as_json:

@@ -56,8 +56,8 @@ def anchor_key(anchor: IdentityAnchor) -> str:
 
 
 class PersonalRestorer:
-    """A `FaceModel` around the embedded one. In a cascade a person's weights are the coarse pass's. A model of the first generation has
-    one pass: the person's weights restore at the size at which they were learnt, and everybody's refine that at the crop's size."""
+    """A `FaceModel` around the embedded one. In a cascade a person's weights are the coarse pass's, in a full-size model
+    they are a LoRA of its backbone. A model of the first generation has one pass: the person's weights restore at the size at which they were learnt, and everybody's refine that at the crop's size."""
 
     def __init__(self, restorer: IConFaceRestorer, model: IConFaceModel, people: Mapping[str, PersonWeights]) -> None:
         """model: the one in `restorer`.  people: by `anchor_key`.  Raises CheckpointError where somebody was learnt beside another model."""
@@ -66,7 +66,7 @@ class PersonalRestorer:
             person.check_base(base)
         self._restorer, self._wearer = restorer, Wearer(model)
         self._people = {key: person for key, person in people.items() if person.factors and person.facts.strength}
-        self._is_cascade = isinstance(model.autoencoder, CascadeAutoencoder)
+        self._has_one_size = isinstance(model.autoencoder, CascadeAutoencoder) or model.traits.prediction != "image"
         self.name, self.crop_sizes = restorer.name, restorer.crop_sizes
         self.framing, self.notes, self.identity = restorer.framing, restorer.notes, restorer.identity
 
@@ -101,7 +101,7 @@ class PersonalRestorer:
         return made if first == size else self._restorer.restore(_resized(made, size), refining, noise)
 
     def _first_size(self, person: str | None, size: int) -> int:
-        if person is None or self._is_cascade:
+        if person is None or self._has_one_size:
             return size
         learnt = self._people[person].facts.settings.size
         return learnt if size > learnt and size % learnt == 0 else size

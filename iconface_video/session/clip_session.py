@@ -196,6 +196,11 @@ class ClipSession(ClipFaces):
 
         if not isinstance(model, (IConFaceRestorer, ModelFacts)):
             return None
+        if restore.quantize != "none":
+            self._say(
+                f"nobody was learnt: that needs the model's weights as they are, and they are quantized ({restore.quantize})"
+            )
+            return None
         learnt = learn_people(
             self.survey().survey.tracks,
             self.anchors(),
