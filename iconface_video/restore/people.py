@@ -232,7 +232,7 @@ def learn_people(
     for path in set(folder.glob(f"*{_SUFFIX}")) - {_file(folder, key) for key in wanted}:
         path.unlink()  # of an earlier run with other photos
     if not wanted:
-        return LearntPeople({}, ("nobody was learnt: no face is damaged enough for it to pay",))
+        return LearntPeople({})
     model = load().network
     base = weights_hash(model)
     found = {key: _earlier(people[key], _file(folder, key), base, settings) for key in wanted}

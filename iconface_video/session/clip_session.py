@@ -187,7 +187,7 @@ class ClipSession(ClipFaces):
         """Whom the settings want learnt, from the photos that their anchors show; in this process, whoever restores. None: nobody
         is wanted."""
         restore = self.settings.restore
-        if restore.personalize == "off":
+        if restore.personalize == "off" or all(anchor.origin != "user" for anchor in self.anchors().values()):
             return None
         from iconface_video.personalize.settings import PersonalizeSettings
         from iconface_video.restore.iconface import IConFaceRestorer, load_face_model
@@ -221,7 +221,7 @@ class ClipSession(ClipFaces):
         """What is going to be restored, and which segments of it stand in the store. Raises OutputError where there is no room."""
         survey, anchors = self.survey().survey, self.anchors()
         made_from = self.provenance.faces(self.clip, survey, anchors, engine.model)
-        if learnt is not None:
+        if learnt is not None and learnt.hash is not None:
             made_from["people"] = learnt.hash
         there = self.folder.begin_segments(made_from)
         going_on = f"going on from an earlier run: {len(there)} of {len(plan.segments)} segments are restored"
