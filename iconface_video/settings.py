@@ -244,7 +244,7 @@ class AnchorSettings(Validated):
         help="Recognise whom you added with `people add`; nobody is before that, and nothing leaves the machine.",
     )
     known_similarity: float = setting(
-        0.58, low=-1, high=1, is_later=True, help="Somebody who was added is recognised from this cosine on."
+        0.54, low=-1, high=1, is_later=True, help="Somebody who was added is recognised from this cosine on."
     )
 
 
