@@ -21,7 +21,8 @@ from iconface_video.restore.plan import RestorePlan, make_plan
 from iconface_video.restore.timeline import SegmentDone, TimelineCounts
 from iconface_video.session.clip import Clip, Watch
 from iconface_video.session.clip_faces import ClipFaces, ClipRequest
-from iconface_video.session.engines.engine import Engine, RestoreWork
+from iconface_video.session.engines.engine import Engine, RestoreWork, split_devices
+from iconface_video.session.engines.job import threads_of
 from iconface_video.session.fingerprint import fingerprint, hash_file, missing_mark
 from iconface_video.session.memory import MemoryPlan, Need, check_space, plan_memory
 from iconface_video.session.networks import Networks
@@ -201,17 +202,19 @@ class ClipSession(ClipFaces):
                 f"nobody was learnt: that needs the model's weights as they are, and they are quantized ({restore.quantize})"
             )
             return None
-        learnt = learn_people(
-            self.survey().survey.tracks,
-            self.anchors(),
-            people_to_learn(self),
-            self.folder.people,
-            lambda: model if isinstance(model, IConFaceRestorer) else load_face_model(restore),
-            PersonalizeSettings(),
-            restore.personalize == "on",
-            self.watch.report,
-            self.watch.should_stop,
-        )
+        on_one = replace(restore, device=split_devices(restore.device)[0])  # workers have one each
+        with threads_of(model.identity):
+            learnt = learn_people(
+                self.survey().survey.tracks,
+                self.anchors(),
+                people_to_learn(self),
+                self.folder.people,
+                lambda: model if isinstance(model, IConFaceRestorer) else load_face_model(on_one),
+                PersonalizeSettings(),
+                restore.personalize == "on",
+                self.watch.report,
+                self.watch.should_stop,
+            )
         self._say(*learnt.notes)
         return learnt
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from iconface_video.errors import IconFaceError, StoreError
 from iconface_video.files import new_token
@@ -180,6 +181,20 @@ def pin_threads(threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def threads_of(identity: Mapping[str, Any]) -> Iterator[None]:
+    """This process with as many of torch's threads as a model works with, wherever it is: what is computed here then has the bits that it would
+    have there. identity: of a model, or of its `ModelFacts`."""
+    import torch
+
+    before = torch.get_num_threads()
+    pin_threads(int(identity.get("threads") or 0))
+    try:
+        yield
+    finally:
+        pin_threads(before)
 
 
 @contextmanager
