@@ -250,7 +250,7 @@ class AnchorSettings(Validated):
         help="Recognise whom you added with `people add`; nobody is before that, and nothing leaves the machine.",
     )
     known_similarity: float = setting(
-        0.58, low=-1, high=1, is_later=True, help="Somebody who was added is recognised from this cosine on."
+        0.54, low=-1, high=1, is_later=True, help="Somebody who was added is recognised from this cosine on."
     )
 
 
@@ -297,10 +297,10 @@ class RestoreSettings(LoadSettings):
         None, low=1.0, high=2.5, help="How much wider than the FFHQ frame faces are cut; the model's own when not given."
     )
     personalize: Literal["auto", "on", "off"] = setting(
-        "off",
+        "auto",
         is_later=True,
-        help="Learn each person from the user's photos of them before restoring, a minute or two each: on, or where faces are badly "
-        "damaged (auto).",
+        help="Learn each person who has photos before restoring, a minute or two each: where faces are so badly damaged that it pays "
+        "(auto), always (on), never (off).",
     )
     max_sharpness: float = setting(
         0.0, low=0, high=1000, help="Faces sharper than this (Laplacian deviation) are left alone; 0 restores all."

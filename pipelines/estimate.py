@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 import platformdirs
@@ -41,11 +42,18 @@ from iconface_video.video.output_plan import OutputPlan, estimate_output_bytes, 
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.writer import VideoWriter
 
+if TYPE_CHECKING:
+    from iconface_video.personalize.settings import PersonalizeSettings
+
 _PIECES, _PIECE_FRAMES = 3, 12
 _MOST_SECONDS = 2.0
 """No further piece is begun after that."""
 _START_SECONDS = 4.0
 """Loading libraries and models."""
+_USUAL_PHOTO = 18.6
+"""Norm of a clear photo's embedding; mean of 60."""
+_CHECKING = 1.15
+"""Learning and the check on a photo that was held out, as a share of learning alone."""
 _PASTE_SECONDS = 0.06
 """Of one face, temporal filter included: beside a model in the same process it takes processors from it."""
 
@@ -60,6 +68,8 @@ class Estimate:
     disk_bytes: int
     """Of the output and, while working, of the restored faces."""
     memory_bytes: int
+    learn_seconds: float = 0.0
+    """Of `seconds`: learning people from their photos, before the first face is restored."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +103,16 @@ def dry_run(request: ClipRequest) -> DryRun:
         if references.file is not None:
             made_from = Provenance(settings, settings, references, Networks()).people(clip)
             people = check_people(references.file, clip, made_from)
-        estimate = estimate_run(clip, target, memory.apply(settings), bool(references))
+        given = len(references.people) + bool(references.photos)
+        estimate = estimate_run(clip, target, memory.apply(settings), bool(references), given)
     told = () if request.chosen is None or request.chosen.kind is None else (request.chosen.sentence,)
     return DryRun(target, (*told, *target.notes, *memory.notes, *people), estimate)
 
 
-def estimate_run(clip: Clip, target: OutputPlan, settings: RunSettings, with_photos: bool = False) -> Estimate | None:
-    """Of the whole run; None where the file does not say how long it is. with_photos: the user gives some.
+def estimate_run(
+    clip: Clip, target: OutputPlan, settings: RunSettings, with_photos: bool = False, people_with_photos: int = 0
+) -> Estimate | None:
+    """Of the whole run; None where the file does not say how long it is. with_photos: the user gives some, of so many people.
 
     Restores nothing of the clip.
     """
@@ -118,13 +131,28 @@ def estimate_run(clip: Clip, target: OutputPlan, settings: RunSettings, with_pho
     faces = {size: round(count) for size, count in crops.items()} if settings.render.strength > 0 else {}
     model_seconds = sum(count * speeds.seconds_of(size) for size, count in faces.items())
     writing = frames * _seconds_to_write(clip, target, settings) + sum(faces.values()) * _PASTE_SECONDS
+    wanted = people_with_photos and _wants_learning(settings.restore, pieces)
+    learning = people_with_photos * speeds.seconds_to_learn() if wanted else 0.0
     return Estimate(
         frames,
         sum(faces.values()),
-        _START_SECONDS + survey_seconds * share + model_seconds + writing,
+        _START_SECONDS + survey_seconds * share + learning + model_seconds + writing,
         estimate_output_bytes(clip.info, frames, settings.encode) + estimate_bytes(faces),
         usual_memory(settings, clip.info),
+        learning,
     )
+
+
+def _wants_learning(settings: RestoreSettings, pieces: list[_Piece]) -> bool:
+    """Whether people are learnt: with `auto` as far as can be seen without reading a photo."""
+    if settings.personalize != "auto":
+        return settings.personalize == "on"
+    from iconface_video.restore.people import MOST_SURENESS
+
+    norms = [
+        np.linalg.norm(track.embeddings, axis=1) for piece in pieces for track in piece.survey.tracks if len(track.embeddings)
+    ]
+    return bool(norms) and float(np.concatenate(norms).mean()) <= MOST_SURENESS * _USUAL_PHOTO
 
 
 def expected_frames(clip: Clip) -> int | None:
@@ -217,6 +245,32 @@ class SpeedMemory:
             self._known[key] = self._measured(size)
             self._write()
         return self._known[key]
+
+    def seconds_to_learn(self) -> float:
+        """One person, from the photos."""
+        from iconface_video.personalize.settings import PersonalizeSettings
+
+        recipe = PersonalizeSettings()
+        key = f"{self._key}/learn/{fingerprint(recipe=recipe)[:8]}"
+        if key not in self._known:
+            self._known[key] = _CHECKING * recipe.steps * self._measured_step(recipe)
+            self._write()
+        return self._known[key]
+
+    def _measured_step(self, recipe: PersonalizeSettings) -> float:
+        from iconface_video.faces.identity_encoder import load_identity_encoder
+        from iconface_video.personalize.learning import PersonLearner
+        from iconface_video.restore.iconface import load_face_model
+
+        loaded = load_face_model(self._settings)
+        grey = np.full((recipe.size, recipe.size, 3), 128, np.uint8)
+        learner = PersonLearner(
+            loaded.network, load_identity_encoder("embedded"), [grey] * 3, np.ones((3, EMBEDDING_SIZE), np.float32), recipe
+        )
+        learner.step(0)  # libraries wake up
+        begun = time.perf_counter()
+        learner.step(1)
+        return time.perf_counter() - begun
 
     def _measured(self, size: int) -> float:
         from iconface_video.restore.iconface import load_face_model

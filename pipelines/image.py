@@ -116,7 +116,7 @@ def _knowing_people(
     with TemporaryDirectory(prefix="iconface-video-") as folder:
         place = Path(folder)
         found = learn_people(faces, dict(enumerate(anchors)), people, place, lambda: own, recipe, wish == "on", tell)
-        return with_people(model, place), found.notes
+        return with_people(model, found.files), found.notes
 
 
 def _read(image: Picture) -> UInt8:

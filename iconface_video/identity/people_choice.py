@@ -101,8 +101,8 @@ def apply_people_file(file: PeopleFile, survey: Survey) -> ChosenPeople:
             photos[person] = (*photos.get(person, ()), *entry.photos)
     names = {entry.number - 1: entry.name for entry in file.entries if entry.name}
     skipped = frozenset(entry.number - 1 for entry in file.entries if entry.skip)
-    known = {entry.number - 1: "" if entry.known.lower() in NOT_KNOWN else entry.known for entry in file.entries if entry.known}
-    choice = ChosenPeople(replace(survey, tracks=tracks), names, skipped, photos, known=known)
+    said = {entry.number - 1: "" if entry.known.lower() in NOT_KNOWN else entry.known for entry in file.entries if entry.known}
+    choice = ChosenPeople(replace(survey, tracks=tracks), names, skipped, photos, known=said)
     return replace(choice, notes=tuple(_notes(file, choice)))
 
 

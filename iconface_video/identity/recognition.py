@@ -22,7 +22,7 @@ class Recognised:
     """0-based, of the clip."""
     name: str
     score: float
-    """Cosine of the clip's anchor and that of the kept photos."""
+    """Cosine of the clip's anchor and that of the kept photos, times the root of how far these agree."""
     rival: str | None = None
     """The kept person who is next alike."""
     rival_score: float = 0.0
@@ -41,7 +41,8 @@ def recognise(
 ) -> tuple[list[Recognised], list[Recognised]]:
     """(who is recognised, who may be somebody), in the order of the clip's people.
 
-    people: person of the clip -> (512,) unit direction.  known: name -> the same, of all photos that are kept.
+    people: person of the clip -> (512,) unit direction.  known: name -> the same of all photos that are kept, as long as the root of how far
+    they agree.
     Several people of the clip may be one kept person, whom the grouping left apart; not two who are seen at the same time: of
     them the one who is more alike is it.
     """

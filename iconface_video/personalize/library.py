@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -28,12 +28,15 @@ import platformdirs
 from iconface_video.errors import CheckpointError, OutputError, StoreError, UsageError
 from iconface_video.files import PARTIAL, aside, checksum, read_arrays, write_whole
 from iconface_video.identity.anchors import aggregate
+from iconface_video.identity.people import mean_direction
 from iconface_video.identity.references import Embed, ReferencePhoto
-from iconface_video.personalize.person_weights import PersonWeights, load_person, save_person
 from iconface_video.personalize.photos import PhotoFace
 from iconface_video.personalize.settings import PersonalizeSettings
 from iconface_video.settings import nearest
 from iconface_video.types import Float32
+
+if TYPE_CHECKING:
+    from iconface_video.personalize.person_weights import PersonWeights
 
 FOLDER_VARIABLE = "ICONFACE_VIDEO_PEOPLE"
 """Environment variable that names another folder than the user's own."""
@@ -60,6 +63,13 @@ class KnownPerson:
     def direction(self) -> Float32:
         """(512,) unit, of all photos."""
         return aggregate([face.embedding for face in self.faces]).direction
+
+    @property
+    def evidence(self) -> Float32:
+        """(512,) the direction, its length the root of how far the photos agree: the more photos an anchor stands on, the more of what all faces
+        have in common is left in it. With this length one threshold fits one photo and eight (docs/people.md)."""
+        agreement = float(np.linalg.norm(mean_direction(np.stack([face.embedding for face in self.faces]))))
+        return np.asarray(self.direction * np.sqrt(agreement), np.float32)
 
     @property
     def hash(self) -> str:
@@ -222,6 +232,8 @@ def checked_name(name: str) -> str:
 
 def keep_learnt(person: KnownPerson, weights: PersonWeights) -> Path:
     """Write what was learnt into the person's folder. Raises OutputError."""
+    from iconface_video.personalize.person_weights import save_person  # with torch, which looking into the folder does not need
+
     path = person.learnt_file(weights.facts.base)
     try:
         path.parent.mkdir(mode=_PRIVATE, exist_ok=True)
@@ -233,6 +245,8 @@ def keep_learnt(person: KnownPerson, weights: PersonWeights) -> Path:
 
 def learnt(person: KnownPerson, base: str, settings: PersonalizeSettings) -> PersonWeights | None:
     """What was learnt of a person beside a base with these settings; None where that has to be done (again)."""
+    from iconface_video.personalize.person_weights import load_person
+
     try:
         found = load_person(person.learnt_file(base))
     except CheckpointError:

@@ -29,7 +29,7 @@ from iconface_video.personalize.difference import Wearer
 from iconface_video.personalize.learning import ShouldStop
 from iconface_video.personalize.library import KnownPerson, keep_learnt, learnt
 from iconface_video.personalize.person import personalize
-from iconface_video.personalize.person_weights import PersonWeights, load_person, save_person, weights_hash
+from iconface_video.personalize.person_weights import PersonWeights, load_person, read_person, save_person, weights_hash
 from iconface_video.personalize.photos import ChosenPhotos, PhotoFace
 from iconface_video.personalize.settings import PersonalizeSettings
 from iconface_video.restore.iconface import IConFaceRestorer, TrackContext
@@ -56,8 +56,8 @@ def anchor_key(anchor: IdentityAnchor) -> str:
 
 
 class PersonalRestorer:
-    """A `FaceModel` around the embedded one. In a cascade a person's weights are the coarse pass's. A model of the first generation has
-    one pass: the person's weights restore at the size at which they were learnt, and everybody's refine that at the crop's size."""
+    """A `FaceModel` around the embedded one. In a cascade a person's weights are the coarse pass's, in a full-size model
+    they are a LoRA of its backbone. A model of the first generation has one pass: the person's weights restore at the size at which they were learnt, and everybody's refine that at the crop's size."""
 
     def __init__(self, restorer: IConFaceRestorer, model: IConFaceModel, people: Mapping[str, PersonWeights]) -> None:
         """model: the one in `restorer`.  people: by `anchor_key`.  Raises CheckpointError where somebody was learnt beside another model."""
@@ -66,7 +66,7 @@ class PersonalRestorer:
             person.check_base(base)
         self._restorer, self._wearer = restorer, Wearer(model)
         self._people = {key: person for key, person in people.items() if person.factors and person.facts.strength}
-        self._is_cascade = isinstance(model.autoencoder, CascadeAutoencoder)
+        self._has_one_size = isinstance(model.autoencoder, CascadeAutoencoder) or model.traits.prediction != "image"
         self.name, self.crop_sizes = restorer.name, restorer.crop_sizes
         self.framing, self.notes, self.identity = restorer.framing, restorer.notes, restorer.identity
 
@@ -101,7 +101,7 @@ class PersonalRestorer:
         return made if first == size else self._restorer.restore(_resized(made, size), refining, noise)
 
     def _first_size(self, person: str | None, size: int) -> int:
-        if person is None or self._is_cascade:
+        if person is None or self._has_one_size:
             return size
         learnt = self._people[person].facts.settings.size
         return learnt if size > learnt and size % learnt == 0 else size
@@ -182,6 +182,8 @@ class LearntPeople:
     """By `anchor_key`."""
     notes: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Their files' contents by `anchor_key`, for whoever restores."""
 
     @property
     def hash(self) -> str | None:
@@ -230,7 +232,7 @@ def learn_people(
     for path in set(folder.glob(f"*{_SUFFIX}")) - {_file(folder, key) for key in wanted}:
         path.unlink()  # of an earlier run with other photos
     if not wanted:
-        return LearntPeople({}, ("nobody was learnt: no face is damaged enough for it to pay",))
+        return LearntPeople({})
     model = load().network
     base = weights_hash(model)
     found = {key: _earlier(people[key], _file(folder, key), base, settings) for key in wanted}
@@ -255,7 +257,8 @@ def learn_people(
         found[key] = weights
     own = {key: person for key, person in found.items() if person is not None}
     notes += [f"{people[key].name}: {person.facts.sentence}" for key, person in own.items()]
-    return LearntPeople(own, tuple(notes), {key: people[key].name for key in own})
+    files = {key: _file(folder, key).read_bytes() for key in own}
+    return LearntPeople(own, tuple(notes), {key: people[key].name for key in own}, files)
 
 
 class _Pace:
@@ -281,12 +284,11 @@ class _Pace:
 _TIMED_STEPS = 3
 
 
-def with_people(model: FaceModel, folder: Path | None) -> FaceModel:
-    """The model, knowing the people in a folder of `learn_people`. Raises CheckpointError for a damaged file or another base."""
-    files = sorted(folder.glob(f"*{_SUFFIX}")) if folder is not None else []
+def with_people(model: FaceModel, files: Mapping[str, bytes]) -> FaceModel:
+    """The model, knowing people. files: of `LearntPeople`.  Raises CheckpointError for a damaged one, or one of another base."""
     if not files or not isinstance(model, IConFaceRestorer):
         return model
-    return PersonalRestorer(model, model.network, {path.stem: load_person(path) for path in files})
+    return PersonalRestorer(model, model.network, {key: read_person(data, key) for key, data in files.items()})
 
 
 def _file(folder: Path, key: str) -> Path:

@@ -22,7 +22,8 @@ from iconface_video.restore.timeline import SegmentDone, TimelineCounts
 from iconface_video.session.chosen_preset import keep_choice
 from iconface_video.session.clip import Clip, Watch
 from iconface_video.session.clip_faces import ClipFaces, ClipRequest
-from iconface_video.session.engines.engine import Engine, RestoreWork
+from iconface_video.session.engines.engine import Engine, RestoreWork, split_devices
+from iconface_video.session.engines.job import threads_of
 from iconface_video.session.fingerprint import fingerprint, hash_file, missing_mark
 from iconface_video.session.memory import MemoryPlan, Need, check_space, plan_memory
 from iconface_video.session.networks import Networks
@@ -178,7 +179,7 @@ class ClipSession(ClipFaces):
                 missing,
                 self.folder.crops,
                 self.memory.decode_ahead,
-                self.folder.people if learnt is not None and learnt.people else None,
+                {} if learnt is None else learnt.files,
             )
             restored.counts.notes |= engine.restore(work, finished, self.watch.report, rendering.check).notes
         self.notes.add(*sorted(restored.counts.notes))
@@ -196,7 +197,7 @@ class ClipSession(ClipFaces):
         """Whom the settings want learnt, from the photos that their anchors show; in this process, whoever restores. None: nobody
         is wanted."""
         restore = self.settings.restore
-        if restore.personalize == "off":
+        if restore.personalize == "off" or all(anchor.origin != "user" for anchor in self.anchors().values()):
             return None
         from iconface_video.personalize.settings import PersonalizeSettings
         from iconface_video.restore.iconface import IConFaceRestorer, load_face_model
@@ -205,17 +206,24 @@ class ClipSession(ClipFaces):
 
         if not isinstance(model, (IConFaceRestorer, ModelFacts)):
             return None
-        learnt = learn_people(
-            self.survey().survey.tracks,
-            self.anchors(),
-            people_to_learn(self),
-            self.folder.people,
-            lambda: model if isinstance(model, IConFaceRestorer) else load_face_model(restore),
-            PersonalizeSettings(),
-            restore.personalize == "on",
-            self.watch.report,
-            self.watch.should_stop,
-        )
+        if restore.quantize != "none":
+            self._say(
+                f"nobody was learnt: that needs the model's weights as they are, and they are quantized ({restore.quantize})"
+            )
+            return None
+        on_one = replace(restore, device=split_devices(restore.device)[0])  # workers have one each
+        with threads_of(model.identity):
+            learnt = learn_people(
+                self.survey().survey.tracks,
+                self.anchors(),
+                people_to_learn(self),
+                self.folder.people,
+                lambda: model if isinstance(model, IConFaceRestorer) else load_face_model(on_one),
+                PersonalizeSettings(),
+                restore.personalize == "on",
+                self.watch.report,
+                self.watch.should_stop,
+            )
         self._say(*learnt.notes)
         return learnt
 
@@ -225,7 +233,7 @@ class ClipSession(ClipFaces):
         """What is going to be restored, and which segments of it stand in the store. Raises OutputError where there is no room."""
         survey, anchors = self.survey().survey, self.anchors()
         made_from = self.provenance.faces(self.clip, survey, anchors, engine.model)
-        if learnt is not None:
+        if learnt is not None and learnt.hash is not None:
             made_from["people"] = learnt.hash
         there = self.folder.begin_segments(made_from)
         going_on = f"going on from an earlier run: {len(there)} of {len(plan.segments)} segments are restored"

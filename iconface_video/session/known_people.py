@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iconface_video.errors import UsageError
 from iconface_video.identity.people import people_directions
 from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.identity.recognition import Recognised, likeness, recognise
 from iconface_video.identity.references import Match
-from iconface_video.personalize.library import KnownPerson
 from iconface_video.settings import AnchorSettings, nearest
+
+if TYPE_CHECKING:
+    from iconface_video.personalize.library import KnownPerson
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +60,7 @@ def find_known(
     with_photos: people of the clip whose photos are given.  Raises UsageError where people.yaml says that somebody is a kept
     person whom nobody knows.
     """
-    known = {person.name: person.direction for person in everybody}
+    known = {person.name: person.evidence for person in everybody}
     directions = {
         person: direction
         for person, direction in people_directions(chosen.survey, settings).items()

@@ -107,13 +107,13 @@ def test_a_short_training_learns_goes_on_and_is_exported(folder: Path):
 
 
 def test_what_is_missing_is_named(folder: Path):
-    with pytest.raises(InputError, match="nothing.tflite"):
+    with pytest.raises(InputError, match=r"nothing\.tflite"):
         MeshTeacher(folder / "nothing.tflite")
     (folder / "points" / "set.npz").unlink()
     config = LandmarkConfig((str(folder / "set"),), "", str(folder / "points"))
     with pytest.raises(InputError, match=r"set\.npz.*--teacher"):
         train_landmarks(config, folder / "run")
-    with pytest.raises(InputError, match="index.csv"):
+    with pytest.raises(InputError, match=r"index\.csv"):
         train_landmarks(LandmarkConfig((str(folder),), "", str(folder / "points")), folder / "run")
 
 
