@@ -326,6 +326,16 @@ class RenderSettings(Validated):
     temporal_filter: bool = setting(
         True, help="Motion-compensated filter over the detail of restored faces: takes out flicker."
     )
+    scale: float = setting(
+        1.0,
+        low=1.0,
+        high=4.0,
+        is_later=True,
+        help="How much larger the picture becomes, such as 2 or 1.5: faces as fine as they were restored, the rest by Lanczos.",
+    )
+    square_pixels: bool = setting(
+        False, is_later=True, help="Stretch a picture whose pixels are not square (most tapes) to square ones."
+    )
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from iconface_video.session.people_folder import FILE, folder_of
 from iconface_video.session.provenance import Provenance
 from iconface_video.session.report import RunReport
 from iconface_video.settings import RunSettings
-from iconface_video.video.output_plan import plan_output
+from iconface_video.video.output_size import plan_enlarged
 from iconface_video.video.probe import probe
 
 OnRow = Callable[[int, BatchRow], None]
@@ -153,8 +153,8 @@ class _Work:
     def _target(self, job: BatchJob) -> Path:
         """Where the output really goes: where another container is needed, its name may be another file's, and changes again."""
         info, folder = probe(job.input), job.output.parent
-        encode = self._settings(job).settings.encode
-        plan = plan_output(info, job.output, encode, force=True, folder_to_come=not folder.exists())
+        chosen = self._settings(job).settings
+        plan = plan_enlarged(info, job.output, chosen.encode, chosen.render, force=True, folder_to_come=not folder.exists())
         names = (folder / f"{stem}{plan.path.suffix}" for stem in stems(job.input))
         target = next(path for path in chain([plan.path], names) if self._owners.get(_key(path), job.input) == job.input)
         self._owners[_key(target)] = job.input

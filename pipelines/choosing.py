@@ -14,7 +14,7 @@ from iconface_video.session.work import work_folder_of
 from iconface_video.settings import RunSettings
 from iconface_video.types import VideoInfo
 from iconface_video.video.kind import PRESETS, kind_of
-from iconface_video.video.output_plan import plan_output
+from iconface_video.video.output_size import plan_enlarged
 from iconface_video.video.reader import VideoReader
 
 
@@ -71,7 +71,7 @@ def _kept(input: Path, choice: SettingsChoice, output: Path | None, work: Path |
 
 def _target(info: VideoInfo, output: Path | None, settings: RunSettings) -> Path:
     to_come = output is not None and not output.parent.exists()
-    return plan_output(info, output, settings.encode, force=True, folder_to_come=to_come).path
+    return plan_enlarged(info, output, settings.encode, settings.render, force=True, folder_to_come=to_come).path
 
 
 def _looked_at(input: Path) -> ChosenPreset:

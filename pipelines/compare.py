@@ -23,8 +23,9 @@ from iconface_video.session.clip import Clip, DisplayPictures, OnProgress, Shoul
 from iconface_video.session.fingerprint import read_restoration_marks
 from iconface_video.settings import EncodeSettings, ReadSettings, SurveySettings
 from iconface_video.types import Frame, Progress, Timestamp, UInt8, VideoInfo
-from iconface_video.video.color import Box, to_rgb, to_rgb_float
+from iconface_video.video.color import Box, to_rgb_float
 from iconface_video.video.decode import prefetch
+from iconface_video.video.display_light import shown_rgb
 from iconface_video.video.output_plan import OutputPlan, plan_output
 from iconface_video.video.pictures import jpeg
 from iconface_video.video.reader import VideoReader
@@ -86,7 +87,7 @@ def compare_videos(
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop | None = None,
 ) -> CompareReport:
-    """Show two videos together. A's sound, times and size are kept; B is shown at A's times, scaled to A's size.
+    """Show two videos together. A's sound and times are kept; B is shown at A's times, the smaller picture at the size of the larger.
 
     output: the film; page: a folder (stills and both films) or a file that ends in .html (stills inside). Either may be None,
     not both. Raises InputError, OutputError, UsageError, Cancelled; nothing half-written stays under either name.
@@ -149,7 +150,9 @@ class _View:
         if self.fitters[1].changes_shape:
             notes.append(f"B's picture ({_size(b)}) has another shape than A's ({_size(a)}): it is shown with bars.")
         elif self.fitters[1].scales:
-            notes.append(f"B's picture ({_size(b)}) is scaled to A's size ({_size(a)}).")
+            notes.append(f"B's picture ({_size(b)}) is enlarged to A's size ({_size(a)}).")
+        if self.fitters[0].scales and (self.canvas.width, self.canvas.height) != (a.width, a.height):
+            notes.append(f"A's picture ({_size(a)}) is enlarged to B's size ({_size(b)}).")
         if {a.color.transfer, b.color.transfer} & {16, 18} and a.color.transfer != b.color.transfer:
             notes.append("One of the videos is HDR and the other is not: their colors cannot be compared like this.")
         shorter = (a.duration_seconds or 0) - (b.duration_seconds or 0)
@@ -315,7 +318,7 @@ class _Page:
 
     def _still(self, frame: Frame, name: str) -> str:
         """The picture's URL."""
-        still = _jpeg(to_rgb(frame), self._view.canvas.display_size)
+        still = _jpeg(shown_rgb(frame), self._view.canvas.display_size)
         if self._is_file:
             return data_url(still)
         (self._folder / "stills" / name).write_bytes(still)

@@ -22,6 +22,7 @@ from iconface_video.errors import ReferencePhotoError
 from iconface_video.files import write_whole
 from iconface_video.identity.references import photos_in, read_photo, why_none
 from iconface_video.models.hub import model_index
+from iconface_video.render.render import Renderer
 from iconface_video.restore.crop_store import estimate_bytes
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import make_plan
@@ -38,7 +39,9 @@ from iconface_video.session.work import WorkFolder, work_folder_of
 from iconface_video.settings import RestoreSettings, RunSettings
 from iconface_video.tracking.survey import run_survey
 from iconface_video.types import EMBEDDING_SIZE, Frame, IdentityAnchor, Survey, Timestamp
-from iconface_video.video.output_plan import OutputPlan, estimate_output_bytes, plan_output
+from iconface_video.video.enlarge import Enlarger
+from iconface_video.video.output_plan import OutputPlan, estimate_output_bytes
+from iconface_video.video.output_size import enlarged, line_scale, plan_enlarged
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.writer import VideoWriter
 
@@ -91,8 +94,8 @@ def dry_run(request: ClipRequest) -> DryRun:
     check_settings(settings)
     with VideoReader(request.input, settings.read) as reader:
         clip = Clip(reader, request.start, request.end)
-        target = plan_output(reader.info, request.output, settings.encode, force=request.force)
-        memory = plan_memory(settings, reader.info)
+        target = plan_enlarged(reader.info, request.output, settings.encode, settings.render, force=request.force)
+        memory = plan_memory(settings, enlarged(reader.info, settings.render))
         WorkFolder(request.work or work_folder_of(target.path), keep=False).check()
         for photo in references.photos:
             read_photo(photo)
@@ -124,9 +127,10 @@ def estimate_run(
     looked, survey_seconds = sum(piece.frames for piece in pieces), sum(piece.seconds for piece in pieces)
     share = frames / max(1, looked)
     crops: dict[int, float] = {}
+    written, scale = enlarged(clip.info, settings.render), line_scale(clip.info, settings.render)
     speeds = SpeedMemory(settings.restore)
     for piece in pieces:
-        for size, count in make_plan(piece.survey, settings.restore, speeds.crop_sizes).crops_by_size().items():
+        for size, count in make_plan(piece.survey, settings.restore, speeds.crop_sizes, scale).crops_by_size().items():
             crops[size] = crops.get(size, 0.0) + count * share
     faces = {size: round(count) for size, count in crops.items()} if settings.render.strength > 0 else {}
     model_seconds = sum(count * speeds.seconds_of(size) for size, count in faces.items())
@@ -137,8 +141,8 @@ def estimate_run(
         frames,
         sum(faces.values()),
         _START_SECONDS + survey_seconds * share + learning + model_seconds + writing,
-        estimate_output_bytes(clip.info, frames, settings.encode) + estimate_bytes(faces),
-        usual_memory(settings, clip.info),
+        estimate_output_bytes(written, frames, settings.encode) + estimate_bytes(faces),
+        usual_memory(settings, written),
         learning,
     )
 
@@ -206,16 +210,18 @@ def _at(clip: Clip, pts: int) -> Timestamp:
 def _seconds_to_write(clip: Clip, target: OutputPlan, settings: RunSettings) -> float:
     """Of one frame: decoded and encoded."""
     with TemporaryDirectory(prefix="iconface-") as folder, VideoReader(clip.info.path, settings.read) as reader:
-        plan = plan_output(reader.info, Path(folder) / f"piece{target.path.suffix}", settings.encode, force=True)
+        place, large = Path(folder) / f"piece{target.path.suffix}", enlarged(reader.info, settings.render)
+        plan = plan_enlarged(reader.info, place, settings.encode, settings.render, force=True)
         frames: list[Frame] = []
         for frame in clip.again(reader).frames():
             frames.append(frame)
             if len(frames) == 2 * _PIECE_FRAMES:
                 break
+        enlarger = None if large is reader.info else Enlarger(reader.info, large)
         begun = time.perf_counter()
         end = _at(clip, frames[-1].pts + 1)
-        with VideoWriter(plan, reader.info, settings.encode, first=frames[0].timestamp, end=end) as writer:
-            for frame in frames:
+        with VideoWriter(plan, large, settings.encode, first=frames[0].timestamp, end=end) as writer:
+            for frame in Renderer(lambda pts: [], replace(settings.render, strength=0.0), None, enlarger).render(frames):
                 writer.write(frame)
         return (time.perf_counter() - begun) / len(frames)
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from iconface_video.errors import OutputError, UsageError
-from iconface_video.faces.align import TEMPLATE_SIZE, crop_from_display, cut_crop, estimate_parameters
+from iconface_video.faces.align import TEMPLATE_SIZE, compose, crop_from_display, cut_crop, estimate_parameters, invert, scaling
 from iconface_video.faces.detector import Detector
 from iconface_video.files import write_whole
 from iconface_video.identity.anchors import make_anchor, self_anchor
@@ -35,7 +35,7 @@ class RestoredPhoto:
     """What `restore_faces` gives back."""
 
     image: UInt8
-    """(h, w, 3) RGB, the input's size."""
+    """(h, w, 3) RGB, the input's size times the setting `scale`."""
     faces: int
     """Faces that were restored."""
     notes: tuple[str, ...] = ()
@@ -72,16 +72,23 @@ def restore_faces(
     embed = embed or load_embedder()
     found = _whole_picture(picture) if aligned else _found_faces(picture, detector)
     if not found:
-        return RestoredPhoto(picture, 0)
+        return RestoredPhoto(_enlarged(picture, settings.render.scale), 0)
     model = model or load_restorer(settings)
     crops = [cut_crop(picture, crop_from_display(parameters, TEMPLATE_SIZE), TEMPLATE_SIZE) for parameters in found]
     photos = _photos(references, detector, embed, settings)
     anchors, shown = _anchors(crops, photos, embed, settings)
     model, notes = _knowing_people(model, anchors, shown, photos, embed(crops), settings, on_progress)
-    out: Float32 = (picture / np.float32(255)).astype(np.float32)
+    out: Float32 = (_enlarged(picture, settings.render.scale) / np.float32(255)).astype(np.float32)
     for number, (parameters, anchor) in enumerate(zip(found, anchors)):
         out = _restore_one(out, picture, parameters, anchor, model, settings, number, aligned)
     return RestoredPhoto((out * 255).round().clip(0, 255).astype(np.uint8), len(found), notes)
+
+
+def _enlarged(picture: UInt8, scale: float) -> UInt8:
+    if scale == 1:
+        return picture
+    size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LANCZOS4), np.uint8)
 
 
 def _knowing_people(
@@ -171,7 +178,9 @@ def _restore_one(
     aligned: bool,
 ) -> Float32:
     """Add one face's change to the picture (h, w, 3), 0..1."""
-    face_px = TEMPLATE_SIZE / float(np.exp(parameters[0]))  # side of the crop in px of the picture
+    extent = out.shape[1], out.shape[0]
+    larger = extent[0] / picture.shape[1], extent[1] / picture.shape[0]
+    face_px = max(larger) * TEMPLATE_SIZE / float(np.exp(parameters[0]))  # side of the crop in px of what comes out
     sizes = model.crop_sizes
     size = settings.restore.crop_size or next((s for s in sizes if s >= face_px), sizes[-1])
     framing = Framing() if aligned else framing_of(model)
@@ -185,11 +194,11 @@ def _restore_one(
         residual = match_color(residual)
     full = np.ones((size, size), np.float32)
     mask = full if aligned else crop_mask(size, settings.render.mask, settings.render.feather)
-    extent = picture.shape[1], picture.shape[0]
     if aligned:  # no border may be lost to the warp's edge
         change = cv2.resize(residual, extent, interpolation=cv2.INTER_CUBIC if extent[0] >= size else cv2.INTER_AREA)
         weight = np.ones(extent[::-1], np.float32)
     else:
+        matrix = compose(matrix, invert(scaling(*larger)))
         change, weight = warp_back(residual, matrix, extent), warp_back(mask, matrix, extent)
     weight = weight * np.float32(settings.render.strength)
     return np.clip(out + weight[..., None] * change, 0, 1).astype(np.float32)

@@ -75,7 +75,6 @@ def find_people(
     place = Path(folder) if folder is not None else folder_of(request.input)
     with VideoReader(request.input, request.settings.read) as reader, ExitStack() as stack:
         session = ClipFaces(Clip(reader), request, Networks(embed=embed), watch)
-        session.notes.say(*([chosen.preset.sentence] if chosen.preset is not None and chosen.preset.kind is not None else []))
         _make_folder(place)
         stack.enter_context(working_in(place))
         choice, notes = _people(session, place, force)
@@ -98,6 +97,7 @@ def _people(session: ClipFaces, place: Path, force: bool) -> tuple[ChosenPeople,
             return apply_people_file(before.file, before.survey), [
                 f"{FILE} is as you left it; only the pictures were made again"
             ]
+    session.tell_preset()
     survey = session.find_faces(clip)
     notes = save_people(place, clip.info.path, survey, made_from, before)
     return apply_people_file(read_people_file(place / FILE), survey), notes

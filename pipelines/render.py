@@ -12,7 +12,7 @@ from iconface_video.session.fingerprint import missing_mark
 from iconface_video.session.rendering import Rendering, RenderWork
 from iconface_video.session.restoring import KeptFaces
 from iconface_video.settings import EncodeSettings, ReadSettings, RenderSettings
-from iconface_video.video.output_plan import plan_output
+from iconface_video.video.output_size import line_scale, plan_enlarged
 from iconface_video.video.reader import VideoReader
 
 
@@ -58,11 +58,26 @@ def render_store(
                 f"{path}: is not the video that {work} was made from: its content differs, so the faces would land in another "
                 "picture. Name the right one with `input`."
             )
+        kept.check_light(reader.info.color)
         clip = Clip.between(reader, *kept.part)
-        with writing(plan_output(reader.info, output, encode, force=force).path):
-            target = plan_output(reader.info, output, encode, force=force)
+        beyond = _beyond(kept, line_scale(reader.info, render))
+        with writing(plan_enlarged(reader.info, output, encode, render, force=force).path):
+            target = plan_enlarged(reader.info, output, encode, render, force=force)
             rendering = Rendering(RenderWork(clip, target, render, encode, kept.crops, kept.frames), watch)
             kept.restored.begin(rendering)
             frames = rendering.finish(whole)
     unmarked = missing_mark(target.container) if kept.restored.restored_with and render.strength > 0 else ()
-    return RenderReport(path, target.path, frames, watch.seconds, (*target.notes, *unmarked, *clip.damage))
+    return RenderReport(path, target.path, frames, watch.seconds, (*target.notes, *beyond, *unmarked, *clip.damage))
+
+
+def _beyond(kept: KeptFaces, scale: float) -> tuple[str, ...]:
+    """A sentence where the output asks for more than was restored."""
+    if scale <= kept.scale:
+        return ()
+    coarse, whole = kept.coarse_crops(scale)
+    if not coarse:
+        return ()
+    return (
+        f"{coarse} of {whole} restored faces were made for a smaller picture and are enlarged with it; a run with `scale` restores "
+        "them as fine as the model can.",
+    )

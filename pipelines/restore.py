@@ -52,6 +52,7 @@ def restore_video(
     so. Whatever it raises, nothing stands under the output's name.
     """
     input = Path(input)
+    output, work = (None if place is None else Path(place) for place in (output, work))
     chosen = choose_settings(input, settings, output, work, fresh=fresh)
     references = references or ReferenceChoice()
     request = ClipRequest(input, output, chosen.settings, references, start, end, force, work, keep_work, fresh, chosen.preset)

@@ -100,7 +100,8 @@ def run(
     from iconface_video.identity.people import ReferenceChoice
     from iconface_video.pipelines.choosing import choose_settings
     from iconface_video.session.clip_faces import ClipRequest
-    from iconface_video.video.output_plan import plan_output, usual_suffix
+    from iconface_video.video.output_plan import usual_suffix
+    from iconface_video.video.output_size import plan_enlarged
     from iconface_video.video.probe import probe
 
     references = ReferenceChoice(people.reference, people.person, people.people_file)
@@ -108,7 +109,8 @@ def run(
         part = part.around(probe(files.input))
         preview = files.input.with_name(f"{files.input.stem}.preview{usual_suffix(files.input)}")
         files = replace(files, output=files.output or preview)
-    chosen = choose_settings(files.input, choice, files.output, work.work, fresh=work.fresh)
+    with stoppable():
+        chosen = choose_settings(files.input, choice, files.output, work.work, fresh=work.fresh)
     settings = chosen.settings
     if messages.dry_run:
         places = (part.start, part.end, work.force, work.work)
@@ -121,7 +123,9 @@ def run(
     observer = FaceObserver() if work.report or work.report_to is not None else None
     page = work.report_to
     if observer is not None:
-        page = page or page_of(plan_output(probe(files.input), files.output, settings.encode, force=True).path)
+        page = page or page_of(
+            plan_enlarged(probe(files.input), files.output, settings.encode, settings.render, force=True).path
+        )
         check_page(page, work.force)
     with stoppable(), make_display(quiet=messages.quiet, as_json=messages.as_json) as display:
         done = restore_video(

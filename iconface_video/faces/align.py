@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from iconface_video.types import Float32, Float64, Frame, UInt8, VideoInfo
 from iconface_video.video.components import Component, components_of, rgb_from_codes
+from iconface_video.video.display_light import as_shown
 
 TEMPLATE_SIZE = 512
 """px: the frame in which the template and the crop parameters are given."""
@@ -204,9 +205,16 @@ def _shrink(picture: NDArray[Any], matrix: Float64) -> tuple[NDArray[Any], Float
 
 
 def cut_from_frame(frame: Frame, crop_from_frame: Float64, size: int) -> UInt8:
-    """(size, size, 3) RGB. The same frame and transform always give the same bytes: render cuts again what restore cut."""
+    """(size, size, 3) RGB as a screen shows it (`video.display_light`). The same frame and transform always give the same bytes:
+    render cuts again what restore cut.
+    """
+    return as_shown(cut_codes(frame, crop_from_frame, size), frame.color)
+
+
+def cut_codes(frame: Frame, crop_from_frame: Float64, size: int) -> Float32:
+    """(size, size, 3) the video's own R'G'B', 0..1 inside the gamut."""
     codes = [_cut_component(frame, component, crop_from_frame, size) for component in components_of(frame)]
-    return np.rint(np.clip(rgb_from_codes(frame, codes), 0, 1) * np.float32(255)).astype(np.uint8)
+    return rgb_from_codes(frame, codes)
 
 
 def _cut_component(frame: Frame, component: Component, crop_from_frame: Float64, size: int) -> Float32:

@@ -37,18 +37,33 @@ class Canvas:
 
 
 def make_canvas(a: VideoInfo, b: VideoInfo) -> Canvas:
-    """The first video's form: its size and depth. Turned ones are turned upright, odd edges are cut off, a video in color
-    beside one in grey brings its own format along.
+    """The first video's form and depth, at the larger one's size. Turned ones are turned upright, odd edges are cut off, a video
+    in color beside one in grey brings its own format along.
     """
     source = b if layout_of(a.pix_fmt).is_gray and not layout_of(b.pix_fmt).is_gray else a
     pix_fmt = source.pix_fmt.replace("yuva", "yuv").replace("gbrap", "gbrp")
-    across, down = (1 << shift for shift in layout_of(pix_fmt).chroma_shift)
-    width, height = (a.width, a.height) if a.rotation == 0 else a.display_size
-    aspect = a.sample_aspect_ratio if a.rotation == 0 else Fraction(1)
+    layout = layout_of(pix_fmt)
+    across, down = (1 << shift for shift in layout.chroma_shift)
+    width, height, aspect = _larger_size(a, b)
+    color = source.color
+    if height != a.height and not layout.is_rgb:  # another number of lines must not mean another matrix
+        color = replace(color, space=matrix_code(color, source.height))
     # Encoders of 4:2:0 take even sizes only; 2 is right for all of them.
-    return Canvas(
-        width // max(2, across) * max(2, across), height // max(2, down) * max(2, down), aspect, pix_fmt, source.color
-    )
+    return Canvas(width // max(2, across) * max(2, across), height // max(2, down) * max(2, down), aspect, pix_fmt, color)
+
+
+def _larger_size(a: VideoInfo, b: VideoInfo) -> tuple[int, int, Fraction]:
+    """Width, height and shape of a pixel: A's own, or A's picture as large as fits into a larger B."""
+    width, height = a.display_size
+    larger_width, larger_height = b.display_size
+    factor = min(larger_width / width, larger_height / height)
+    own = (a.width, a.height, a.sample_aspect_ratio) if a.rotation == 0 else (width, height, Fraction(1))
+    if factor <= 1 + _SAME_SHAPE:
+        return own
+    if abs(larger_width * height / (larger_height * width) - 1) < _SAME_SHAPE:
+        is_upright = b.rotation == 0
+        return (b.width, b.height, b.sample_aspect_ratio) if is_upright else (larger_width, larger_height, Fraction(1))
+    return round(own[0] * factor), round(own[1] * factor), own[2]
 
 
 class Fitter:
@@ -100,7 +115,7 @@ class Fitter:
         rgb = np.ascontiguousarray(turned[:, ::-1] if self._info.is_mirrored else turned)
         width, height = self._target
         shrinks = rgb.shape[1] > width
-        how = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LANCZOS4
         rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=how), np.float32)
         left, top = (canvas.width - width) // 2, (canvas.height - height) // 2
         whole = np.zeros((canvas.height, canvas.width, 3), np.float32)

@@ -29,7 +29,7 @@ class FacePatch:
     """One face's change, ready to be pasted."""
 
     residual: Float32
-    """(S, S, 3) restored minus source, full scale 1."""
+    """(S, S, 3) restored minus source in the video's own R'G'B', full scale 1."""
     mask: Float32
     """(S, S) 0..1."""
     crop_from_frame: Float64

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from iconface_video.faces.align import compose, cut_codes
 from iconface_video.render.match import ColorJudge, kept_grain, match_color
 from iconface_video.render.paste import FacePatch, crop_mask, paste
 from iconface_video.render.temporal import TemporalFilter
@@ -16,6 +17,8 @@ from iconface_video.restore.framing import cut_from_frame
 from iconface_video.settings import RenderSettings
 from iconface_video.types import Float32, Frame, UInt8
 from iconface_video.video.color import luma_weights
+from iconface_video.video.display_light import LUMA_709, display_light
+from iconface_video.video.enlarge import Enlarger
 
 STEADY_FEATHER = 0.1
 """Width of the rim, as a share of the crop, over which steadied picture becomes input. Narrower than the usual blend of restored face
@@ -24,7 +27,7 @@ and input: that hides another sharpness and another texture, this no more than w
 CropLookup = Callable[[int], list[StoredCrop]]
 """PTS -> the frame's stored crops."""
 OnPasted = Callable[[Frame, Frame, list[StoredCrop]], None]
-"""(the frame as it was, as it is, the crops that were pasted into it)."""
+"""(the frame as it was, as it is, both at the output's size; the crops that were pasted into it, of the input's)."""
 
 
 @dataclass(eq=False)
@@ -46,8 +49,15 @@ class _PendingFrame:
 class Renderer:
     """Pastes stored crops into frames. Holds back as many frames as the temporal filter looks ahead, no more."""
 
-    def __init__(self, crops_at: CropLookup, settings: RenderSettings, on_pasted: OnPasted | None = None) -> None:
-        """on_pasted: shown every frame that got a face."""
+    def __init__(
+        self,
+        crops_at: CropLookup,
+        settings: RenderSettings,
+        on_pasted: OnPasted | None = None,
+        enlarger: Enlarger | None = None,
+    ) -> None:
+        """on_pasted: shown every frame that got a face.  enlarger: of an output that is larger; it is what frames become then."""
+        self._enlarger = enlarger
         self._crops_at = crops_at
         self._on_pasted = on_pasted
         self._settings = settings
@@ -59,7 +69,7 @@ class Renderer:
     def render(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """All frames, in order. At strength 0 the store is not even read."""
         if self._settings.strength <= 0:
-            yield from frames
+            yield from map(self._written, frames)
             return
         for frame in frames:
             self._take(frame)
@@ -67,6 +77,10 @@ class Renderer:
         for track_id in list(self._filters):
             self._close(track_id)
         yield from self._ready()
+
+    def _written(self, frame: Frame) -> Frame:
+        """At the output's size."""
+        return frame if self._enlarger is None else self._enlarger(frame)
 
     def _take(self, frame: Frame) -> None:
         crops = self._crops_at(frame.pts)
@@ -119,9 +133,10 @@ class Renderer:
             del self._by_pts[pending.frame.pts]
             for track_id in [known for known in self._judges if known not in pending.sources]:
                 del self._judges[track_id]
-            pasted = paste(pending.frame, [self._patch(crop, pending) for crop in pending.crops], self._settings.strength)
+            frame = self._written(pending.frame)
+            pasted = paste(frame, [self._patch(crop, pending) for crop in pending.crops], self._settings.strength)
             if self._on_pasted is not None and pending.crops:
-                self._on_pasted(pending.frame, pasted, pending.crops)
+                self._on_pasted(frame, pasted, pending.crops)
             yield pasted
 
     def _patch(self, crop: StoredCrop, pending: _PendingFrame) -> FacePatch:
@@ -133,16 +148,22 @@ class Renderer:
         residual /= np.float32(255)
         if self._settings.color_match:
             residual = match_color(residual)
-        weights = luma_weights(pending.frame.color, pending.frame.height)
+        light = display_light(pending.frame.color)
+        weights = luma_weights(pending.frame.color, pending.frame.height) if light is None else LUMA_709
         color = self._color_share(crop.track_id, source, weights)
         if color < 1:
             luma = (residual @ weights)[..., None]
             residual = np.ascontiguousarray(luma + np.float32(color) * (residual - luma))
+        if light is not None:
+            residual = light.change(cut_codes(pending.frame, crop.crop_from_frame, crop.size), residual)
         feather = self._settings.feather
         if self._blends_first:
             feather = min(feather, STEADY_FEATHER)
         mask = crop_mask(crop.size, self._settings.mask, feather) * np.float32(crop.fade)
-        return FacePatch(residual, mask, crop.crop_from_frame, luma_only=color == 0)
+        matrix = crop.crop_from_frame
+        if self._enlarger is not None:
+            matrix = compose(matrix, self._enlarger.frame_from_enlarged)
+        return FacePatch(residual, mask, matrix, luma_only=color == 0)
 
     def _color_share(self, track_id: int, source: UInt8, weights: Float32) -> float:
         """How much of the model's color is used, 0..1."""

@@ -190,6 +190,11 @@ class SegmentCrops:
         """(n,) PTS of each stored crop, rising; one entry per face."""
         return np.asarray(self._rows["pts"])
 
+    @property
+    def px_per_frame_px(self) -> NDArray[np.float64]:
+        """(n,) how fine each crop is, along a line."""
+        return np.asarray(np.sqrt(np.abs(np.linalg.det(self._rows["crop_from_frame"][:, :, :2]))))
+
     def at(self, pts: int) -> list[StoredCrop]:
         """All crops of one frame, in the order of track ids. Raises StoreError on a damaged blob."""
         first, end = np.searchsorted(self._rows["pts"], [pts, pts + 1])

@@ -149,8 +149,8 @@ class RestorePlan:
         return start
 
 
-def make_plan(survey: Survey, settings: RestoreSettings, crop_sizes: Sequence[int]) -> RestorePlan:
-    """crop_sizes: px that the model takes, in any order."""
+def make_plan(survey: Survey, settings: RestoreSettings, crop_sizes: Sequence[int], scale: float = 1.0) -> RestorePlan:
+    """crop_sizes: px that the model takes, in any order.  scale: by how much the output is larger."""
     left_alone: dict[str, int] = {}
     tracks = []
     for track in survey.tracks:
@@ -158,14 +158,14 @@ def make_plan(survey: Survey, settings: RestoreSettings, crop_sizes: Sequence[in
         for reason, count in selection.left_alone.items():
             left_alone[reason] = left_alone.get(reason, 0) + count
         if selection.keep.any():
-            size = settings.crop_size or choose_crop_size(track, crop_sizes)
+            size = settings.crop_size or choose_crop_size(track, crop_sizes, scale)
             tracks.append(TrackPlan(track, survey.key_of(track), selection, size))
     return RestorePlan(make_segments(survey, settings.segment_seconds), tuple(tracks), left_alone)
 
 
-def choose_crop_size(track: Track, crop_sizes: Sequence[int]) -> int:
-    """The smallest size that is no coarser than the video where the face is largest; the largest there is for larger faces."""
-    window_px = float(np.max(TEMPLATE_SIZE * np.exp(-track.parameters[:, 0])))
+def choose_crop_size(track: Track, crop_sizes: Sequence[int], scale: float = 1.0) -> int:
+    """The smallest size that is no coarser than the output where the face is largest; the largest there is for larger faces."""
+    window_px = scale * float(np.max(TEMPLATE_SIZE * np.exp(-track.parameters[:, 0])))
     fitting = [size for size in sorted(crop_sizes) if size >= window_px]
     return fitting[0] if fitting else max(crop_sizes)
 

@@ -111,6 +111,7 @@ class ClipFaces:
         self.folder: WorkFolder | None = None
         self._photos: tuple[list[ReferencePhoto], list[str]] | None = None
         self._found: FacesFound | None = None
+        self._is_preset_told = False
         self._anchors: dict[int, IdentityAnchor] | None = None
         self._matches: tuple[list[Match], list[str]] | None = None
         self._known: list[KnownInClip] = []
@@ -119,7 +120,15 @@ class ClipFaces:
         """Which faces are where, and who belongs together."""
         if self._found is None:
             self._found = self._survey()
+            self.tell_preset()
         return self._found
+
+    def tell_preset(self) -> None:
+        """Once, where the recording was looked at: before the long work, and after all that may be refused."""
+        chosen = self.request.chosen
+        if chosen is not None and chosen.kind is not None and not self._is_preset_told:
+            self._is_preset_told = True
+            self._say(chosen.sentence)
 
     def anchors(self) -> dict[int, IdentityAnchor]:
         """Track id -> what is known of that face: from the user's photos, or from the person's own clearest frames."""
@@ -169,6 +178,7 @@ class ClipFaces:
             return load_survey(self.folder.survey)
         self._read_photos()  # a photo without a face is refused before any long work
         self._say()
+        self.tell_preset()
         survey = self.find_faces(self.clip)
         if self.folder is not None:
             save_survey(survey, self.folder.survey)

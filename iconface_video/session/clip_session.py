@@ -7,7 +7,7 @@ is taken, the rest is made, writing the video starts over. Nothing stands under 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,8 @@ from iconface_video.session.rendering import Rendering, RenderWork
 from iconface_video.session.report import FaceObserver, RunReport
 from iconface_video.session.restoring import Restored, expected_time, restored_with, write_store_header
 from iconface_video.session.work import WorkFolder, kept_header, left_output, work_folder_of
-from iconface_video.video.output_plan import OutputPlan, estimate_output_bytes, plan_output
+from iconface_video.video.output_plan import OutputPlan, estimate_output_bytes
+from iconface_video.video.output_size import enlarged, line_scale, plan_enlarged
 from iconface_video.video.reader import VideoReader
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class ClipSession(ClipFaces):
         and weights, before any work.
         """
         prepared = networks.prepared(request.settings)
-        self.memory: MemoryPlan = plan_memory(prepared, clip.info)
+        self.memory: MemoryPlan = plan_memory(prepared, enlarged(clip.info, prepared.render))
         super().__init__(clip, request, networks, watch, self.memory.apply(prepared))
         self.target, self.folder = target, folder
         self._restored: Restored | None = None
@@ -69,14 +70,14 @@ class ClipSession(ClipFaces):
 
         Raises InputError, OutputError, ReferencePhotoError, CheckpointError or UsageError for what is refused.
         """
-        encode = request.settings.encode
+        encode, render = request.settings.encode, request.settings.render
         with VideoReader(request.input, request.settings.read) as reader:
             clip = Clip(reader, request.start, request.end)
-            target = plan_output(reader.info, request.output, encode, force=True)
+            target = plan_enlarged(reader.info, request.output, encode, render, force=True)
             place = request.work or work_folder_of(target.path)
             with writing(target.path):
                 is_left = not request.fresh and left_output(place, target.path)
-                target = plan_output(reader.info, request.output, encode, force=request.force or is_left)
+                target = plan_enlarged(reader.info, request.output, encode, render, force=request.force or is_left)
                 folder = WorkFolder(place, request.keep_work, request.fresh)
                 session = cls(clip, request, networks or Networks(), watch or Watch(), target, folder)
                 if not request.fresh:
@@ -89,16 +90,11 @@ class ClipSession(ClipFaces):
     def _begin(self, is_left: bool) -> None:
         self._left = self.folder.journal.report if is_left else None
         if self._left is None:
-            self._tell_preset()
+            chosen = self.request.chosen
+            if chosen is not None and chosen.kind is not None:
+                keep_choice(self.folder.journal, chosen, self.clip.reader.file)
             self._say(*self.target.notes, *self.memory.notes)
             self._check_space(self.clip.frame_estimate or 0)
-
-    def _tell_preset(self) -> None:
-        """What was found out of the recording holds for whoever goes on from this work folder."""
-        chosen = self.request.chosen
-        if chosen is not None and chosen.kind is not None:
-            self._say(chosen.sentence)
-            keep_choice(self.folder.journal, chosen, self.clip.reader.file)
 
     def restore(self) -> Restored:
         """The model's work into the crop store: segment by segment, but for those that are there already."""
@@ -188,10 +184,20 @@ class ClipSession(ClipFaces):
     def _plan(self, engine: Engine) -> RestorePlan:
         """Raises UsageError for a crop size that the model does not take."""
         self._say(*getattr(engine.model, "notes", ()))
-        plan = make_plan(self.survey().survey, self.settings.restore, engine.model.crop_sizes)
+        plan = make_plan(self.survey().survey, self.settings.restore, engine.model.crop_sizes, self._scale)
         for size in plan.crops_by_size():
             engine.model.noise_shape(size)
         return plan
+
+    def _larger_crops(self, plan: RestorePlan, crop_sizes: Sequence[int]) -> dict[str, list[int]]:
+        """The tracks' crop sizes, where they are others than at scale 1: the only way in which faces depend on the scale."""
+        usual = make_plan(self.survey().survey, self.settings.restore, crop_sizes)
+        sizes, own = ([track.crop_size for track in each.tracks] for each in (plan, usual))
+        return {} if sizes == own else {"crop_sizes": sizes}
+
+    @property
+    def _scale(self) -> float:
+        return line_scale(self.clip.info, self.settings.render)
 
     def _learn_people(self, model: FaceModel | ModelFacts) -> LearntPeople | None:
         """Whom the settings want learnt, from the photos that their anchors show; in this process, whoever restores. None: nobody
@@ -233,6 +239,7 @@ class ClipSession(ClipFaces):
         """What is going to be restored, and which segments of it stand in the store. Raises OutputError where there is no room."""
         survey, anchors = self.survey().survey, self.anchors()
         made_from = self.provenance.faces(self.clip, survey, anchors, engine.model)
+        made_from.update(self._larger_crops(plan, engine.model.crop_sizes))
         if learnt is not None and learnt.hash is not None:
             made_from["people"] = learnt.hash
         there = self.folder.begin_segments(made_from)
@@ -254,12 +261,12 @@ class ClipSession(ClipFaces):
 
     def _write_header(self, restored: Restored) -> None:
         frames = self.survey().survey.frame_count
-        write_store_header(self.folder.crops, self.clip, restored, frames, self.settings.restore.seed)
+        write_store_header(self.folder.crops, self.clip, restored, frames, self.settings.restore.seed, self._scale)
 
     def _check_space(self, frames: int, plan: RestorePlan | None = None) -> None:
         """Raises OutputError where the disks have too little room for the output and what is still to be restored."""
         at_output, at_work = ("", "") if self.request.places_are_fixed else ("`output`", "`work`")
-        size = estimate_output_bytes(self.clip.info, frames, self.settings.encode)
+        size = estimate_output_bytes(enlarged(self.clip.info, self.settings.render), frames, self.settings.encode)
         needs = [Need(self.target.path, size, "the output", at_output)]
         if plan is not None:
             left = max(0, estimate_bytes(plan.crops_by_size()) - self.folder.stored_bytes)

@@ -21,7 +21,7 @@ import numpy as np
 
 from iconface_video import __version__
 from iconface_video.files import hash_file
-from iconface_video.settings import EncodeSettings, RenderSettings, RestoreSettings, default_of
+from iconface_video.settings import EncodeSettings, RenderSettings, RestoreSettings, default_of, recorded
 from iconface_video.types import IdentityAnchor, Survey, Track
 
 __all__ = [
@@ -162,7 +162,7 @@ def restoration_mark(metadata: Mapping[str, str], facts: Mapping[str, Any]) -> d
 
 def output_mark(render: RenderSettings, encode: EncodeSettings) -> dict[str, Any]:
     """What the mark says of how the restored faces became a film."""
-    return {**asdict(render), "codec": encode.codec, "crf": encode.crf, "encoder_preset": encode.preset}
+    return {**recorded(render), "codec": encode.codec, "crf": encode.crf, "encoder_preset": encode.preset}
 
 
 def missing_mark(container: str) -> tuple[str, ...]:

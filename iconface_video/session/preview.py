@@ -20,6 +20,7 @@ from iconface_video.session.memory import Need, check_space
 from iconface_video.settings import RenderSettings
 from iconface_video.types import Frame, Segment
 from iconface_video.video.decode import prefetch
+from iconface_video.video.output_size import line_scale
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def restored_stretch(
     clip = Clip.between(faces.clip.reader, first_pts, last_pts + 1)
     anchors = faces.anchors()
     with watch.stage("restore"):
-        whole = make_plan(faces.survey().survey, settings.restore, model.crop_sizes)
+        whole = make_plan(faces.survey().survey, settings.restore, model.crop_sizes, line_scale(clip.info, settings.render))
         plan = replace(whole, segments=(Segment(0, first_pts, last_pts),))
         for size in plan.crops_by_size():
             model.noise_shape(size)  # refuses a size that the model does not take

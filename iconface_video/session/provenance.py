@@ -36,6 +36,7 @@ from iconface_video.session.fingerprint import (
 from iconface_video.session.networks import Networks
 from iconface_video.settings import RunSettings, recorded
 from iconface_video.types import IdentityAnchor, Survey
+from iconface_video.video.display_light import SHOWN_LIGHT, display_light
 
 Record = dict[str, Any]
 """Plain values, nested by name."""
@@ -63,7 +64,9 @@ class Provenance:
     def clip(self, clip: Clip) -> Record:
         """The stretch of video that is worked on. Raises InputError when the file cannot be read, or has changed."""
         stretch = [None if moment is None else moment.pts for moment in (clip.start, clip.end)]
-        return {"input": clip.reader.file.identity(), "read": recorded(self.used.read), "stretch": stretch}
+        facts = {"input": clip.reader.file.identity(), "read": recorded(self.used.read), "stretch": stretch}
+        # The first releases looked at HDR in its own codes.
+        return facts if display_light(clip.info.color) is None else {**facts, "light": SHOWN_LIGHT}
 
     def survey(self, clip: Clip) -> Record:
         """Of a survey that a work folder keeps."""

@@ -23,7 +23,9 @@ from iconface_video.session.fingerprint import output_mark, restoration_mark
 from iconface_video.settings import EncodeSettings, RenderSettings
 from iconface_video.types import Progress, Segment
 from iconface_video.video.decode import prefetch
+from iconface_video.video.enlarge import Enlarger
 from iconface_video.video.output_plan import OutputPlan
+from iconface_video.video.output_size import enlarged
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.writer import VideoWriter
 
@@ -131,14 +133,15 @@ class Rendering:
             clip.reader.file.check()
             self._when_whole(path, frames)
 
-        first = clip.start and clip.first_frame()
+        first, large = clip.start and clip.first_frame(), enlarged(clip.info, work.render)
+        enlarger = None if large is clip.info else Enlarger(clip.info, large)
         with (
             watch.stage("render"),
-            VideoWriter(work.target, clip.info, work.encode, metadata, first=first, end=clip.end, on_whole=whole) as writer,
+            VideoWriter(work.target, large, work.encode, metadata, first=first, end=clip.end, on_whole=whole) as writer,
             prefetch(clip.frames(), work.decode_ahead) as frames,
         ):
             clip.copying = writer.copying
-            for frame in Renderer(store.at, work.render, work.on_pasted).render(frames):
+            for frame in Renderer(store.at, work.render, work.on_pasted, enlarger).render(frames):
                 watch.check()
                 writer.write(frame)
                 done += 1

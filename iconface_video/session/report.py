@@ -16,12 +16,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from iconface_video.faces.align import crop_from_frame
+from iconface_video.faces.align import compose, crop_from_frame
 from iconface_video.faces.quality import sharpness
 from iconface_video.identity.references import Embed
 from iconface_video.restore.crop_store import StoredCrop
 from iconface_video.restore.framing import cut_from_frame
 from iconface_video.types import Float64, Frame, IdentityAnchor, Survey, Track, UInt8
+from iconface_video.video.output_size import frame_from_enlarged
 from iconface_video.video.pictures import jpeg
 
 
@@ -198,9 +199,16 @@ class FaceObserver:
             due = seconds - self._looked.get(crop.track_id, -np.inf) >= LOOK_EVERY_SECONDS
             if due and crop.fade >= _FULLY_SHOWN and crop.track_id in self.tracks:
                 self._looked[crop.track_id] = seconds
-                matrix = self._ffhq_from_frame(crop)
+                matrix = self._ffhq_from_written(crop, before)
                 pair = [cut_from_frame(frame, matrix, crop.size) for frame in (before, after)]
                 self._measure(self.tracks[crop.track_id], seconds, *pair)
+
+    def _ffhq_from_written(self, crop: StoredCrop, frame: Frame) -> Float64:
+        """As `_ffhq_from_frame`, of a frame that may be enlarged."""
+        matrix, info = self._ffhq_from_frame(crop), None if self._survey is None else self._survey.info
+        if info is None or (info.width, info.height) == (frame.width, frame.height):
+            return matrix
+        return compose(matrix, frame_from_enlarged(info, frame.width, frame.height))
 
     def _ffhq_from_frame(self, crop: StoredCrop) -> Float64:
         """(2, 3) of the FFHQ frame, which the identity encoder knows; a model may have been given a wider crop."""

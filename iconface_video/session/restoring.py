@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from iconface_video.errors import StoreError
-from iconface_video.restore.crop_store import STORE_FILE, StoreHeader, read_header, write_header
+from iconface_video.restore.crop_store import STORE_FILE, SegmentCrops, StoreHeader, read_header, write_header
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import RestorePlan
 from iconface_video.restore.timeline import TimelineCounts
@@ -16,8 +16,10 @@ from iconface_video.session.clip import Clip
 from iconface_video.session.engines.job import ModelFacts
 from iconface_video.session.rendering import Rendering
 from iconface_video.session.work import CROPS
-from iconface_video.types import IdentityAnchor, Segment
+from iconface_video.types import ColorTags, IdentityAnchor, Segment
+from iconface_video.video.display_light import SHOWN_LIGHT, display_light
 
+_ABOUT_AS_FINE = 0.05
 _PLACES = ("start_pts", "end_pts", "frames")
 
 
@@ -56,8 +58,8 @@ def restored_with(
     }
 
 
-def write_store_header(crops: Path, clip: Clip, restored: Restored, frames: int, seed: int) -> None:
-    """What rendering again needs to know of the clip and of the faces that are about to stand in the store."""
+def write_store_header(crops: Path, clip: Clip, restored: Restored, frames: int, seed: int, scale: float) -> None:
+    """scale: of the output that the crops were chosen for. What rendering again needs to know of the clip and of the faces that are about to stand in the store."""
     facts = {
         "model": restored.restored_with.get("model"),
         "seed": seed,
@@ -65,6 +67,8 @@ def write_store_header(crops: Path, clip: Clip, restored: Restored, frames: int,
         "start_pts": None if clip.start is None else clip.start.pts,
         "end_pts": None if clip.end is None else clip.end.pts,
         "frames": frames,
+        "light": SHOWN_LIGHT,
+        "scale": scale,
         "content": clip.reader.file.identity(),
         "restored_with": dict(restored.restored_with),
     }
@@ -111,6 +115,26 @@ class KeptFaces:
     @property
     def frames(self) -> int | None:
         return self.header.facts["frames"]
+
+    def coarse_crops(self, scale: float) -> tuple[int, int]:
+        """(faces that have fewer px than they take up in an output so much larger, all faces). Raises StoreError."""
+        coarse = whole = 0
+        for segment in self.header.segments:
+            px = SegmentCrops(self.crops, segment.index).px_per_frame_px
+            coarse, whole = coarse + int((px < scale * (1 - _ABOUT_AS_FINE)).sum()), whole + len(px)
+        return coarse, whole
+
+    def check_light(self, color: ColorTags) -> None:
+        """Raises StoreError where faces of an HDR video were kept in its own codes, as the first releases did."""
+        if display_light(color) is not None and self.header.facts.get("light") != SHOWN_LIGHT:
+            raise StoreError(
+                f"{self.crops}: an earlier release kept these faces of an HDR video in a form that is no longer used. Restore them again."
+            )
+
+    @property
+    def scale(self) -> float:
+        """Of the output that the crops were chosen for."""
+        return float(self.header.facts.get("scale", 1.0))
 
     @property
     def restored(self) -> Restored:

@@ -33,8 +33,9 @@ from iconface_video.tracking.tracker import Tracker
 from iconface_video.tracking.tracklet import Tracklet
 from iconface_video.tracking.tracks import build_tracks, reason_to_skip
 from iconface_video.types import Detection, Float32, Float64, Frame, Progress, Shot, Survey, Timestamp, Track, UInt8, VideoInfo
-from iconface_video.video.color import to_small_rgb
+from iconface_video.video.color import small_frame
 from iconface_video.video.decode import prefetch
+from iconface_video.video.display_light import shown_rgb
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.shots import ContentShotDetector, ShotDetector
 
@@ -51,7 +52,7 @@ def detection_picture(frame: Frame, info: VideoInfo, longer_side: int) -> tuple[
     factor = min(1.0, longer_side / max(width, height))
     size = max(1, round(width * factor)), max(1, round(height * factor))
     picture_from_display = scaling(size[0] / width, size[1] / height)
-    rgb = to_small_rgb(frame, max(1, round(max(frame.width, frame.height) * factor)))
+    rgb = shown_rgb(small_frame(frame, max(1, round(max(frame.width, frame.height) * factor))))
     small_from_frame = scaling(rgb.shape[1] / frame.width, rgb.shape[0] / frame.height)
     picture_from_small = compose(compose(picture_from_display, info.display_from_frame), invert(small_from_frame))
     if size != (rgb.shape[1], rgb.shape[0]) or not np.allclose(picture_from_small, np.eye(2, 3), atol=1e-6):

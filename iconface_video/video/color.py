@@ -1,7 +1,7 @@
 """YCbCr <-> RGB on the boxes that someone needs, at the frame's own depth, matrix, range and chroma siting.
 
 Matrices: ITU-T H.273 (table 4, Kr and Kb), i.e. BT.601, BT.709, BT.2020 non-constant luminance and relatives. RGB here is
-the video's own non-linear R'G'B'; no transfer function is applied (HDR stays PQ or HLG coded).
+the video's own non-linear R'G'B'; no transfer function is applied (HDR stays PQ or HLG coded): see `display_light`.
 """
 
 from __future__ import annotations
@@ -150,10 +150,10 @@ def to_rgb(frame: Frame, box: Box | None = None) -> UInt8:
     return cv2.convertScaleAbs(deep, alpha=1 / 256).astype(np.uint8, copy=False)
 
 
-def to_small_rgb(frame: Frame, longer_side: int) -> UInt8:
-    """The whole frame as RGB, uint8 (h, w, 3), shrunk (never enlarged) until its longer side is `longer_side` px.
+def small_frame(frame: Frame, longer_side: int) -> Frame:
+    """The whole frame, shrunk (never enlarged) until its longer side is `longer_side` px, for a picture of it.
 
-    Each plane is shrunk before the conversion, which is fast, and free of aliasing.
+    Each plane is shrunk by itself, before any conversion, which is fast, and free of aliasing.
     """
     layout = layout_of(frame.pix_fmt)
     scale = min(1.0, longer_side / max(frame.width, frame.height))
@@ -164,7 +164,7 @@ def to_small_rgb(frame: Frame, longer_side: int) -> UInt8:
     if not layout.is_gray and not layout.is_rgb:
         pix_fmt = "yuv444p" + (f"{layout.depth}le" if layout.depth > 8 else "")
     color = replace(frame.color, space=matrix_code(frame.color, frame.height))
-    return to_rgb(replace(frame, planes=planes, pix_fmt=pix_fmt, width=width, height=height, color=color, side_data=()))
+    return replace(frame, planes=planes, pix_fmt=pix_fmt, width=width, height=height, color=color, side_data=())
 
 
 def _shrunk(plane: Plane, width: int, height: int) -> Plane:

@@ -8,7 +8,8 @@ from itertools import islice
 
 from iconface_video.settings import ReadSettings
 from iconface_video.types import Timestamp, UInt8, VideoInfo
-from iconface_video.video.color import to_rgb
+from iconface_video.video.color import Box
+from iconface_video.video.display_light import shown_rgb
 from iconface_video.video.reader import VideoReader
 
 RUNS, FRAMES = 4, 10
@@ -21,16 +22,17 @@ _LEAST = 64
 
 
 def runs_of(info: VideoInfo) -> Iterator[list[UInt8]]:
-    """Lists of up to FRAMES pictures (h, w, 3), RGB as stored, from up to RUNS places, one by one; fewer where the clip is short.
+    """Lists of up to FRAMES pictures (h, w, 3), RGB as shown, not turned, from up to RUNS places, one by one; fewer where the clip is short.
 
     None of a picture with a side below _LEAST px. Raises what the reader raises.
     """
     if min(info.width, info.height) < _LEAST:
         return
+    middle = _middle(info.width, info.height)
     with VideoReader(info.path, ReadSettings(deinterlace="off")) as reader:
         for start in _starts(info):
             frames = reader.frames(start=start)
-            pictures = [_middle(to_rgb(frame)) for frame in islice(frames, FRAMES)]
+            pictures = [shown_rgb(frame, middle) for frame in islice(frames, FRAMES)]
             if len(pictures) >= 3:
                 yield pictures
 
@@ -46,7 +48,7 @@ def _starts(info: VideoInfo) -> list[Timestamp | None]:
     return [Timestamp(info.first_pts + int(Fraction(place) / info.time_base), info.time_base) for place in places]
 
 
-def _middle(picture: UInt8) -> UInt8:
-    """Its middle, from px that blocks of 16 begin at."""
-    top, left = (max(0, (have - most) // 2 // 16 * 16) for have, most in zip(picture.shape[:2], _MOST[::-1]))
-    return picture[top : top + _MOST[1], left : left + _MOST[0]]
+def _middle(width: int, height: int) -> Box:
+    """Of the picture, from px that blocks of 16 begin at."""
+    left, top = (max(0, (have - most) // 2 // 16 * 16) for have, most in zip((width, height), _MOST))
+    return left, top, min(width, left + _MOST[0]), min(height, top + _MOST[1])

@@ -24,8 +24,8 @@ from iconface_video.files import SteadyFile
 from iconface_video.settings import ReadSettings
 from iconface_video.types import Frame, Timestamp, UInt8, VideoInfo
 from iconface_video.video.clock import Mender
-from iconface_video.video.color import to_rgb
 from iconface_video.video.container import demuxed, local_url, open_input
+from iconface_video.video.display_light import display_light, shown_rgb
 from iconface_video.video.planes import layout_of
 from iconface_video.video.probe import has_slots_only
 from iconface_video.video.reader import VideoReader
@@ -107,7 +107,7 @@ class RandomAccess:
         for frame in self._reading:
             self._position = frame.pts
             if frame.pts >= pts:
-                return Picture(frame.pts, to_rgb(frame))
+                return Picture(frame.pts, shown_rgb(frame))
         self._reading = self._position = None
         raise DecodeError(f"{self.info.path}: no frame at or after PTS {pts}; the clip ends before. Ask for an earlier time.")
 
@@ -136,6 +136,8 @@ class RandomAccess:
         info = self.info
         if info.bit_depth != 8:
             return f"{info.bit_depth} bits per sample"
+        if display_light(info.color) is not None:
+            return "its colors are HDR or a wide gamut's"
         if info.clock_resets:
             return "the recording's clock was reset"
         if info.rotation or info.display_matrix is not None:

@@ -12,7 +12,8 @@ from scenedetect import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector
 
 from iconface_video.types import Float32, Frame
-from iconface_video.video.color import to_small_rgb
+from iconface_video.video.color import small_frame
+from iconface_video.video.display_light import shown_rgb
 
 _PICTURE_SIDE = 192
 """px, longer side of the picture that is judged."""
@@ -85,7 +86,7 @@ class ContentShotDetector:
 
     def push(self, frame: Frame) -> list[Cut]:
         """Cuts that have become certain with this frame."""
-        picture = to_small_rgb(frame, _PICTURE_SIDE)
+        picture = shown_rgb(small_frame(frame, _PICTURE_SIDE))
         small = cv2.resize(picture, _SIGNATURE_SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
         self._seen.append(_Seen(frame.pts, frame.index, small))
         # Positions are counted in frames; the rate only turns them into seconds for people.

@@ -23,8 +23,8 @@ from av.video.stream import VideoStream
 from iconface_video.session.clip import to_display
 from iconface_video.types import Frame, Survey, UInt8, VideoInfo
 from iconface_video.video.clock import Mender
-from iconface_video.video.color import to_rgb
 from iconface_video.video.container import demuxed, open_input
+from iconface_video.video.display_light import shown_rgb
 
 MOST_WIDTH, MOST_HEIGHT = 960, 720
 _CLOCK = 90000
@@ -37,7 +37,7 @@ _MARGIN = 0.9
 
 def shown(frame: Frame, info: VideoInfo) -> UInt8:
     """(h, w, 3) RGB, upright, square pixels, no larger than the page shows it, even sides."""
-    picture = to_display(to_rgb(frame), info.display_size, info.rotation, info.is_mirrored)
+    picture = to_display(shown_rgb(frame), info.display_size, info.rotation, info.is_mirrored)
     return fitted(picture)
 
 

@@ -109,12 +109,15 @@ def test_the_shorter_one_is_held_and_that_is_said(a, tmp_path):
     assert any("B ends 0.5 s before A" in note for note in report.notes)
 
 
-def test_another_size_is_scaled_another_shape_gets_bars(a, tmp_path):
+def test_the_smaller_one_is_enlarged_another_shape_gets_bars(a, tmp_path):
     double = clip(tmp_path / "double.mp4", [180] * 24, "24", (2 * WIDTH, 2 * HEIGHT))
-    report = compare_videos(CompareRequest(a, double, show_labels=False), tmp_path / "out1.mkv", encode=LOSSLESS)
-    seen = raw(report.output, 2 * WIDTH, HEIGHT)
-    assert np.abs(seen[:, :, WIDTH:].astype(int) - 180).max() <= 1
-    assert any("192x128" in note and "scaled" in note for note in report.notes)
+    for pair, who in (((a, double), "A"), ((double, a), "B")):
+        report = compare_videos(CompareRequest(*pair, show_labels=False), tmp_path / f"{who}.mkv", encode=LOSSLESS)
+        seen = raw(report.output, 4 * WIDTH, 2 * HEIGHT).astype(int)
+        large, small = (seen[:, :, 2 * WIDTH :], seen[:, :, : 2 * WIDTH])[:: 1 if who == "A" else -1]
+        assert (large == 180).all()  # the larger one's samples pass as they are
+        assert np.abs(small - np.arange(40, 64)[:, None, None]).max() <= 1
+        assert any(f"{who}'s picture (96x64) is enlarged" in note and "192x128" in note for note in report.notes)
     square = clip(tmp_path / "square.mp4", [180] * 24, "24", (HEIGHT, HEIGHT))
     report = compare_videos(CompareRequest(a, square, show_labels=False), tmp_path / "out2.mkv", encode=LOSSLESS)
     right = raw(report.output, 2 * WIDTH, HEIGHT)[0, :, WIDTH:].astype(int)

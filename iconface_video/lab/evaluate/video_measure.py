@@ -34,6 +34,7 @@ from iconface_video.restore.crop_store import CropStore
 from iconface_video.restore.framing import cut_from_frame
 from iconface_video.settings import ReadSettings
 from iconface_video.types import Float32, Float64, Frame, Survey, Track, UInt8
+from iconface_video.video.output_size import frame_from_enlarged
 from iconface_video.video.reader import VideoReader
 
 CLEAN, DEGRADED = "clean", "degraded"
@@ -178,6 +179,12 @@ class _FaceMeter:
         self._rows = {int(pts): row for row, pts in enumerate(track.pts)}
         self._before: tuple[int, dict[str, UInt8], Float32] | None = None
 
+    def _in(self, frame: Frame, crop_from_clean: Float64) -> Float64:
+        """The crop's transform in a version that may be larger than the clean video."""
+        if (frame.width, frame.height) == (self._info.width, self._info.height):
+            return crop_from_clean
+        return compose(crop_from_clean, frame_from_enlarged(self._info, frame.width, frame.height))
+
     def push(self, frames: Mapping[str, Frame]) -> dict[str, UInt8]:
         """The crops of this frame; empty where the face is not in it."""
         clean = frames[CLEAN]
@@ -185,7 +192,7 @@ class _FaceMeter:
         if row is None:
             return {}
         matrix = crop_from_frame(self.track.parameters[row], self._size, self._info)
-        crops = {name: cut_from_frame(frame, matrix, self._size) for name, frame in frames.items()}
+        crops = {name: cut_from_frame(frame, self._in(frame, matrix), self._size) for name, frame in frames.items()}
         self.result.seconds.append(float((clean.pts - self._start) * clean.time_base))
         embeddings = self._with.embed(list(crops.values()))
         before = self._before if self._before is not None and self._before[0] == row - 1 else None

@@ -124,9 +124,12 @@ def evaluate_video(
 
 def _summary(choice: VideoChoice) -> str:
     stretch = "one frame, repeated" if choice.still else f"{float(choice.seconds):g} s"
+    scale = choice.settings.render.scale
+    larger = "" if scale == 1 else f" Restored ones are {scale:g} times as large; each is brought to the crops' size."
     return (
         f"{len(choice.clips)} clips ({stretch} each), damage {', '.join(choice.damages)}; {len(choice.variants)} ways to restore, "
         f"same model. All figures on face crops of {choice.size} px; outputs written without loss."
+        f"{larger}"
     )
 
 
