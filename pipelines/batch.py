@@ -29,6 +29,7 @@ from iconface_video.session.report import RunReport
 from iconface_video.settings import RunSettings
 from iconface_video.video.output_plan import plan_output
 from iconface_video.video.probe import probe
+from iconface_video.video.reader import VideoReader
 
 OnRow = Callable[[int, BatchRow], None]
 Part = Callable[[Path], tuple[Fraction | None, Fraction | None]]
@@ -134,7 +135,7 @@ class _Work:
 
     def _target(self, job: BatchJob) -> Path:
         """Where the output really goes: where another container is needed, its name may be another file's, and changes again."""
-        info, folder = probe(job.input), job.output.parent
+        info, folder = VideoReader(job.input, self._options.settings.read).written, job.output.parent
         plan = plan_output(info, job.output, self._options.settings.encode, force=True, folder_to_come=not folder.exists())
         names = (folder / f"{stem}{plan.path.suffix}" for stem in stems(job.input))
         target = next(path for path in chain([plan.path], names) if self._owners.get(_key(path), job.input) == job.input)

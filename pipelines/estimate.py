@@ -81,7 +81,7 @@ def dry_run(request: ClipRequest) -> DryRun:
     check_settings(settings)
     with VideoReader(request.input, settings.read) as reader:
         clip = Clip(reader, request.start, request.end)
-        target = plan_output(reader.info, request.output, settings.encode, force=request.force)
+        target = plan_output(reader.written, request.output, settings.encode, force=request.force)
         memory = plan_memory(settings, reader.info)
         WorkFolder(request.work or work_folder_of(target.path), keep=False).check()
         for photo in references.photos:
@@ -177,7 +177,7 @@ def _at(clip: Clip, pts: int) -> Timestamp:
 def _seconds_to_write(clip: Clip, target: OutputPlan, settings: RunSettings) -> float:
     """Of one frame: decoded and encoded."""
     with TemporaryDirectory(prefix="iconface-") as folder, VideoReader(clip.info.path, settings.read) as reader:
-        plan = plan_output(reader.info, Path(folder) / f"piece{target.path.suffix}", settings.encode, force=True)
+        plan = plan_output(reader.written, Path(folder) / f"piece{target.path.suffix}", settings.encode, force=True)
         frames: list[Frame] = []
         for frame in clip.again(reader).frames():
             frames.append(frame)

@@ -11,8 +11,9 @@ from iconface_video.session.clip import Clip, OnProgress, ShouldStop, Watch
 from iconface_video.session.fingerprint import missing_mark
 from iconface_video.session.rendering import Rendering, RenderWork
 from iconface_video.session.restoring import KeptFaces
-from iconface_video.settings import EncodeSettings, ReadSettings, RenderSettings
+from iconface_video.settings import EncodeSettings, RenderSettings
 from iconface_video.video.output_plan import plan_output
+from iconface_video.video.probe import probe
 from iconface_video.video.reader import VideoReader
 
 
@@ -52,15 +53,15 @@ def render_store(
         if KeptFaces.read(work) != kept:
             raise StoreError(f"{work}: a run put other faces there while they were being written. Render again after it.")
 
-    with VideoReader(path, ReadSettings(deinterlace=kept.deinterlace)) as reader:
+    with VideoReader(path, kept.read_settings(probe(path)), scan=kept.scan) as reader:
         if kept.content is not None and reader.file.identity() != kept.content:
             raise InputError(
                 f"{path}: is not the video that {work} was made from: its content differs, so the faces would land in another "
                 "picture. Name the right one with `input`."
             )
         clip = Clip.between(reader, *kept.part)
-        with writing(plan_output(reader.info, output, encode, force=force).path):
-            target = plan_output(reader.info, output, encode, force=force)
+        with writing(plan_output(reader.written, output, encode, force=force).path):
+            target = plan_output(reader.written, output, encode, force=force)
             rendering = Rendering(RenderWork(clip, target, render, encode, kept.crops, kept.frames), watch)
             kept.restored.begin(rendering)
             frames = rendering.finish(whole)

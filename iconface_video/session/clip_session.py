@@ -70,11 +70,11 @@ class ClipSession(ClipFaces):
         encode = request.settings.encode
         with VideoReader(request.input, request.settings.read) as reader:
             clip = Clip(reader, request.start, request.end)
-            target = plan_output(reader.info, request.output, encode, force=True)
+            target = plan_output(reader.written, request.output, encode, force=True)
             place = request.work or work_folder_of(target.path)
             with writing(target.path):
                 is_left = not request.fresh and left_output(place, target.path)
-                target = plan_output(reader.info, request.output, encode, force=request.force or is_left)
+                target = plan_output(reader.written, request.output, encode, force=request.force or is_left)
                 folder = WorkFolder(place, request.keep_work, request.fresh)
                 session = cls(clip, request, networks or Networks(), watch or Watch(), target, folder)
                 if not request.fresh:
@@ -87,8 +87,9 @@ class ClipSession(ClipFaces):
     def _begin(self, is_left: bool) -> None:
         self._left = self.folder.journal.report if is_left else None
         if self._left is None:
-            self._say(*self.target.notes, *self.memory.notes)
+            self._say(*self.settings.read.notes, *self.target.notes, *self.memory.notes)
             self._check_space(self.clip.frame_estimate or 0)
+            self._find_scan()
 
     def restore(self) -> Restored:
         """The model's work into the crop store: segment by segment, but for those that are there already."""

@@ -36,6 +36,7 @@ from iconface_video.session.fingerprint import (
 from iconface_video.session.networks import Networks
 from iconface_video.settings import RunSettings, recorded
 from iconface_video.types import IdentityAnchor, Survey
+from iconface_video.video.reader import VideoReader
 
 Record = dict[str, Any]
 """Plain values, nested by name."""
@@ -63,7 +64,7 @@ class Provenance:
     def clip(self, clip: Clip) -> Record:
         """The stretch of video that is worked on. Raises InputError when the file cannot be read, or has changed."""
         stretch = [None if moment is None else moment.pts for moment in (clip.start, clip.end)]
-        return {"input": clip.reader.file.identity(), "read": recorded(self.used.read), "stretch": stretch}
+        return {"input": clip.reader.file.identity(), "read": _reading(clip.reader), "stretch": stretch}
 
     def survey(self, clip: Clip) -> Record:
         """Of a survey that a work folder keeps."""
@@ -154,6 +155,14 @@ class Provenance:
         found = differences({name: mark.get(name) for name in wanted}, wanted)
         stated = [text for text in found if not text.startswith("made_from ")]
         return stated or (["the model, photos or other settings"] if found else [])
+
+
+def _reading(reader: VideoReader) -> Record:
+    """How the film is read, in the words of the first releases, whose records so stay good: what they had no word for (fields that
+    are kept, or doubled) is new. Of a film without fields both are what "auto" was."""
+    fields = reader.settings.fields
+    word = fields if reader.splits else {"keep": "auto", "double": "auto", "half": "on", "weave": "off"}[fields]
+    return {"deinterlace": word}
 
 
 def changes(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -27,7 +27,7 @@ def runs_of(info: VideoInfo) -> Iterator[list[UInt8]]:
     """
     if min(info.width, info.height) < _LEAST:
         return
-    with VideoReader(info.path, ReadSettings(deinterlace="off")) as reader:
+    with VideoReader(info.path, ReadSettings("weave")) as reader:
         for start in _starts(info):
             frames = reader.frames(start=start)
             pictures = [_middle(to_rgb(frame)) for frame in islice(frames, FRAMES)]

@@ -184,7 +184,7 @@ def combing(luma: np.ndarray) -> float:
 
 def test_interlaced_is_deinterlaced_with_count_and_times_kept(ffmpeg):
     path = interlaced_clip(ffmpeg)
-    plain = list(VideoReader(path, ReadSettings(deinterlace="off")).frames())
+    plain = list(VideoReader(path, ReadSettings("weave")).frames())
     auto = list(VideoReader(path).frames())
     assert [frame.pts for frame in auto] == [frame.pts for frame in plain]
     assert [frame.timestamp.seconds for frame in auto] == ffmpeg.times(path)
@@ -198,7 +198,7 @@ def test_interlaced_is_deinterlaced_with_count_and_times_kept(ffmpeg):
 def test_progressive_is_left_alone_unless_told(ffmpeg, raw_bytes):
     path = ffmpeg.picture("clip.mp4")
     assert b"".join(raw_bytes(frame) for frame in VideoReader(path).frames()) == ffmpeg.raw(path)
-    forced = list(VideoReader(path, ReadSettings(deinterlace="on")).frames())
+    forced = list(VideoReader(path, ReadSettings("half")).frames())
     assert len(forced) == 25
     assert b"".join(map(raw_bytes, forced)) != ffmpeg.raw(path)
 

@@ -340,7 +340,7 @@ def test_fields_of_a_height_that_x264_does_not_split(ffmpeg):
     path = ffmpeg.picture(
         "d1.mkv", "-vf", "setfield=bff", "-c:v", "mpeg2video", "-flags", "+ildct", size="720x486", seconds=0.2
     )
-    with VideoReader(path, ReadSettings(deinterlace="off")) as reader:
+    with VideoReader(path, ReadSettings("weave")) as reader:
         plan = plan_output(reader.info, None, FAST, force=False)
         with VideoWriter(plan, reader.info, FAST) as writer:
             for frame in reader.frames():
@@ -408,7 +408,7 @@ def test_interlaced_stays_interlaced_when_not_deinterlaced(ffmpeg):
     path = ffmpeg.picture(
         "fields.mpg", "-vf", "interlace=scan=tff", "-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-top", "1", rate="50"
     )
-    kept = rewrite(path, read=ReadSettings(deinterlace="off")).path
+    kept = rewrite(path, read=ReadSettings("weave")).path
     assert ffmpeg.video_stream(kept)["field_order"] in ("tt", "tb")
     plain = rewrite(path, out=path.with_name("plain.mp4")).path
     assert ffmpeg.video_stream(plain)["field_order"] == "progressive"
