@@ -222,7 +222,9 @@ class ReadSettings(Validated):
         if self.deinterlace is not None:
             meant = EARLIER_FIELDS[self.deinterlace]
             if self.fields not in (default_of(ReadSettings, "fields"), meant):
-                raise UsageError(f"deinterlace {self.deinterlace} is the earlier name of fields {meant}, but fields is {self.fields}")
+                raise UsageError(
+                    f"deinterlace {self.deinterlace} is the earlier name of fields {meant}, but fields is {self.fields}"
+                )
             object.__setattr__(self, "fields", meant)
 
     @property
@@ -230,7 +232,9 @@ class ReadSettings(Validated):
         """What a person should know of what was given."""
         if self.deinterlace is None:
             return ()
-        return (f"`deinterlace` is called `fields` now: '{self.deinterlace}' is '{self.fields}'. The earlier name still works.",)
+        return (
+            f"`deinterlace` is called `fields` now: '{self.deinterlace}' is '{self.fields}'. The earlier name still works.",
+        )
 
 
 @dataclass(frozen=True)

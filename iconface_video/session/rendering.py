@@ -143,7 +143,9 @@ class Rendering:
         first = clip.start and clip.first_frame()
         with (
             watch.stage("render"),
-            VideoWriter(work.target, clip.reader.written, work.encode, metadata, first=first, end=clip.end, on_whole=whole) as writer,
+            VideoWriter(
+                work.target, clip.reader.written, work.encode, metadata, first=first, end=clip.end, on_whole=whole
+            ) as writer,
             prefetch(clip.frames(), work.decode_ahead) as frames,
         ):
             clip.copying = writer.copying

@@ -75,6 +75,13 @@ def write_store_header(crops: Path, clip: Clip, restored: Restored, frames: int,
     write_header(crops, StoreHeader(restored.made_from, str(clip.info.path.absolute()), restored.segments, facts))
 
 
+def _is_scan(known: object) -> bool:
+    try:
+        return known is None or (isinstance(known, dict) and bool(Scan.from_dict(known).stretches))
+    except (KeyError, TypeError):
+        return False
+
+
 @dataclass(frozen=True)
 class KeptFaces:
     """A kept store, as its header tells of it."""
@@ -90,6 +97,8 @@ class KeptFaces:
         missing = [name for name in _PLACES if name not in header.facts]
         if header.facts.get("fields") not in get_args(Fields) and header.facts.get("deinterlace") not in EARLIER_FIELDS:
             missing.append("fields")
+        if not _is_scan(header.facts.get("scan")):
+            missing.append("scan")
         places = [header.facts.get(name) for name in _PLACES]
         if missing or any(place is not None and type(place) is not int for place in places):
             raise StoreError(f"{crops / STORE_FILE}: damaged: what it says of the clip is incomplete")

@@ -178,7 +178,9 @@ class VideoReader:
         """
         if self._scan is None:
             self.file.check()
-            self._scan = find_scan(self.film, lambda start: self._decoded_from(None if start is None else Fraction(start)), check)
+            self._scan = find_scan(
+                self.film, lambda start: self._decoded_from(None if start is None else Fraction(start)), check
+            )
         return self._scan
 
     def take_scan(self, scan: Scan) -> None:

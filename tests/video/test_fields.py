@@ -158,7 +158,9 @@ def test_kept_fields_stay_interlaced_in_their_order(kind, codec, ffmpeg):
 
 def test_doubled_each_field_is_a_frame_at_its_own_time(ffmpeg):
     sound = ffmpeg("sound.wav", "-f", "lavfi", "-i", "sine=440:d=0.8:r=48000")
-    path = ffmpeg("tape.mkv", "-i", mpeg2(ffmpeg), "-i", sound, "-map", "0:v", "-map", "1:a", "-c", "copy", "-output_ts_offset", "0")
+    path = ffmpeg(
+        "tape.mkv", "-i", mpeg2(ffmpeg), "-i", sound, "-map", "0:v", "-map", "1:a", "-c", "copy", "-output_ts_offset", "0"
+    )
     begin = ffmpeg.times(path)[0]
     out = write_woven(path, path.with_name("out.mp4"), "double", "h264")
     assert ffmpeg.times(out) == [begin + Fraction(n, 50) for n in range(40)]
@@ -216,7 +218,9 @@ def test_whole_frames_under_the_flags_of_fields_stay_whole(ffmpeg, astronaut_png
 def test_fields_in_the_wrong_order_are_put_right(ffmpeg, astronaut_png):
     scan, said = scan_of(drifting(ffmpeg, astronaut_png, "wrong.mpg", "interlace=scan=bff:lowpass=off", "setfield=tff"))
     assert not scan.is_top_first
-    assert said == ["The film's fields are marked in the wrong order: the pictures show the bottom field first, and are taken so."]
+    assert said == [
+        "The film's fields are marked in the wrong order: the pictures show the bottom field first, and are taken so."
+    ]
 
 
 def test_telecined_film_is_told_and_restored_by_fields(ffmpeg, astronaut_png):
@@ -236,10 +240,13 @@ def test_parts_of_a_mixed_film_are_read_as_what_they_are(ffmpeg, astronaut_png, 
     reader = VideoReader(path, scan=scan)
     seconds = float((scan.stretches[1].first_pts - reader.film.first_pts) * reader.film.time_base)
     assert abs(seconds - 2.0) <= 0.12
-    assert said == ["The film changes its scan: fields from 0.0 s, whole frames from 2.0 s; each part is restored as what it is."]
+    assert said == [
+        "The film changes its scan: fields from 0.0 s, whole frames from 2.0 s; each part is restored as what it is."
+    ]
     pictures = list(reader.frames())
     steps = np.diff([float(picture.timestamp.seconds) for picture in pictures])
-    assert np.allclose(steps[:95], 0.02) and np.allclose(steps[-45:], 0.04)
+    assert np.allclose(steps[:95], 0.02)
+    assert np.allclose(steps[-45:], 0.04)
     edge = next(place for place, step in enumerate(steps) if step > 0.03)
     for place in (edge - 2, edge - 1, edge, edge + 1, edge + 5):
         assert raw_bytes(next(reader.frames(pictures[place].timestamp))) == raw_bytes(pictures[place])
