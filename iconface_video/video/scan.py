@@ -219,7 +219,7 @@ def _is_telecine(votes: Sequence[_Vote], info: VideoInfo) -> bool:
 
 
 def told(scan: Scan, info: VideoInfo) -> Iterator[str]:
-    """Sentences for a person; none where a film is interlaced throughout, as it says."""
+    """Sentences for a person."""
     if scan.is_order_doubted:
         first = "top" if scan.is_top_first else "bottom"
         yield f"The film's fields are marked in the wrong order: the pictures show the {first} field first, and are taken so."
@@ -232,6 +232,8 @@ def told(scan: Scan, info: VideoInfo) -> Iterator[str]:
         places = ", ".join(f"{kind} from {begin}" for kind, begin in zip(kinds[:_NAMED], begins))
         more = " ..." if len(kinds) > _NAMED else ""
         yield f"The film changes its scan: {places}{more}; each part is restored as what it is."
+    elif not scan.stretches[0].is_telecine:
+        yield "The film is interlaced: each of its fields is restored as a picture of its own, and counted as a frame."
     if any(stretch.is_telecine for stretch in scan.stretches):
         yield "Film was telecined (its frames are spread over fields): its fields are restored one by one."
 

@@ -79,7 +79,7 @@ def probed(path: Path) -> tuple[str, list[tuple[int, int]]]:
     command = ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_entries", entries, "-of", "json", str(path)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     flags = [(frame["interlaced_frame"], frame["top_field_first"]) for frame in found["frames"]]
-    return found["streams"][0]["field_order"], flags
+    return found["streams"][0].get("field_order", "unknown"), flags
 
 
 def frames(path: Path) -> list[Frame]:
