@@ -123,6 +123,8 @@ class VideoInfo:
     """In file order; found in containers that carry a recorder's clock (MPEG transport and program streams) only."""
     film_share: float = 1.0
     """Where in the file the film's last packet begins, 0..1; looked at in the same containers only, and 1 where little follows."""
+    counts_fields: bool = False
+    """Ticks are halves of the film's own, and pictures are fields: see `video.fields`. Never of `probe` itself."""
 
     @property
     def is_mirrored(self) -> bool:

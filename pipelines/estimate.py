@@ -94,7 +94,7 @@ def dry_run(request: ClipRequest) -> DryRun:
     check_settings(settings)
     with VideoReader(request.input, settings.read) as reader:
         clip = Clip(reader, request.start, request.end)
-        target = plan_enlarged(reader.info, request.output, settings.encode, settings.render, force=request.force)
+        target = plan_enlarged(reader.written, request.output, settings.encode, settings.render, force=request.force)
         memory = plan_memory(settings, enlarged(reader.info, settings.render))
         WorkFolder(request.work or work_folder_of(target.path), keep=False).check()
         for photo in references.photos:
@@ -211,7 +211,7 @@ def _seconds_to_write(clip: Clip, target: OutputPlan, settings: RunSettings) -> 
     """Of one frame: decoded and encoded."""
     with TemporaryDirectory(prefix="iconface-") as folder, VideoReader(clip.info.path, settings.read) as reader:
         place, large = Path(folder) / f"piece{target.path.suffix}", enlarged(reader.info, settings.render)
-        plan = plan_enlarged(reader.info, place, settings.encode, settings.render, force=True)
+        plan = plan_enlarged(reader.written, place, settings.encode, settings.render, force=True)
         frames: list[Frame] = []
         for frame in clip.again(reader).frames():
             frames.append(frame)

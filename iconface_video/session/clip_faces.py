@@ -31,6 +31,7 @@ from iconface_video.settings import RunSettings
 from iconface_video.tracking.store import load_survey, part_of_survey, save_survey
 from iconface_video.tracking.survey import run_survey
 from iconface_video.types import IdentityAnchor, Progress, Survey, Track
+from iconface_video.video.scan import Scan, told
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +113,7 @@ class ClipFaces:
         self._photos: tuple[list[ReferencePhoto], list[str]] | None = None
         self._found: FacesFound | None = None
         self._is_preset_told = False
+        self._scan_is_told = False
         self._anchors: dict[int, IdentityAnchor] | None = None
         self._matches: tuple[list[Match], list[str]] | None = None
         self._known: list[KnownInClip] = []
@@ -188,6 +190,7 @@ class ClipFaces:
     def find_faces(self, clip: Clip) -> Survey:
         """A new survey of this clip or of another part of it, whatever is to be done with its faces."""
         embed, watch, settings = self.networks.embed, self.watch, self.settings
+        self._find_scan()
         with watch.stage("survey"):
             found = run_survey(
                 clip.reader, settings.survey, embed, watch.report, watch.should_stop, start=clip.start, end=clip.end
@@ -204,6 +207,29 @@ class ClipFaces:
     def names(self) -> dict[int, str]:
         """Person -> name, of those who have one; after `anchors`."""
         return {**{item.found.person: item.found.name for item in self._known}, **self.survey().chosen.names}
+
+    def _find_scan(self) -> None:
+        """Of an interlaced film, once: what in it is fields. A journal keeps it, and with it what all later steps look at."""
+        reader, folder = self.clip.reader, self.folder
+        if not reader.splits or self._scan_is_told:
+            return
+        made_from = {name: value for name, value in self.provenance.clip(self.clip).items() if name != "stretch"}
+        kept = None if folder is None else folder.journal.find("scan", made_from)
+        if kept is not None:
+            reader.take_scan(Scan.from_dict(kept["scan"]))
+        elif not reader.scan_is_known:
+
+            def check(done: int) -> None:
+                self.watch.check()
+                self.watch.report(Progress("survey", 0, None, message="" if done else "looking for fields"))
+
+            with self.watch.stage("survey"):
+                scan = reader.find_scan(check)
+            if folder is not None:
+                folder.journal.finish("scan", made_from, [], scan=scan.to_dict())
+        if reader.scan is not None:
+            self._scan_is_told = True
+            self._say(*told(reader.scan, reader.film))
 
     def _learn(self, found: FacesFound) -> dict[int, IdentityAnchor]:
         made_from = self.provenance.anchors(self.clip, found.chosen)

@@ -73,11 +73,11 @@ class ClipSession(ClipFaces):
         encode, render = request.settings.encode, request.settings.render
         with VideoReader(request.input, request.settings.read) as reader:
             clip = Clip(reader, request.start, request.end)
-            target = plan_enlarged(reader.info, request.output, encode, render, force=True)
+            target = plan_enlarged(reader.written, request.output, encode, render, force=True)
             place = request.work or work_folder_of(target.path)
             with writing(target.path):
                 is_left = not request.fresh and left_output(place, target.path)
-                target = plan_enlarged(reader.info, request.output, encode, render, force=request.force or is_left)
+                target = plan_enlarged(reader.written, request.output, encode, render, force=request.force or is_left)
                 folder = WorkFolder(place, request.keep_work, request.fresh)
                 session = cls(clip, request, networks or Networks(), watch or Watch(), target, folder)
                 if not request.fresh:
@@ -93,8 +93,9 @@ class ClipSession(ClipFaces):
             chosen = self.request.chosen
             if chosen is not None and chosen.kind is not None:
                 keep_choice(self.folder.journal, chosen, self.clip.reader.file)
-            self._say(*self.target.notes, *self.memory.notes)
+            self._say(*self.settings.read.notes, *self.target.notes, *self.memory.notes)
             self._check_space(self.clip.frame_estimate or 0)
+            self._find_scan()
 
     def restore(self) -> Restored:
         """The model's work into the crop store: segment by segment, but for those that are there already."""

@@ -37,6 +37,7 @@ from iconface_video.session.networks import Networks
 from iconface_video.settings import RunSettings, recorded
 from iconface_video.types import IdentityAnchor, Survey
 from iconface_video.video.display_light import SHOWN_LIGHT, display_light
+from iconface_video.video.reader import VideoReader
 
 Record = dict[str, Any]
 """Plain values, nested by name."""
@@ -64,7 +65,7 @@ class Provenance:
     def clip(self, clip: Clip) -> Record:
         """The stretch of video that is worked on. Raises InputError when the file cannot be read, or has changed."""
         stretch = [None if moment is None else moment.pts for moment in (clip.start, clip.end)]
-        facts = {"input": clip.reader.file.identity(), "read": recorded(self.used.read), "stretch": stretch}
+        facts = {"input": clip.reader.file.identity(), "read": _reading(clip.reader), "stretch": stretch}
         # The first releases looked at HDR in its own codes.
         return facts if display_light(clip.info.color) is None else {**facts, "light": SHOWN_LIGHT}
 
@@ -157,6 +158,14 @@ class Provenance:
         found = differences({name: mark.get(name) for name in wanted}, wanted)
         stated = [text for text in found if not text.startswith("made_from ")]
         return stated or (["the model, photos or other settings"] if found else [])
+
+
+def _reading(reader: VideoReader) -> Record:
+    """How the film is read, in the words of the first releases, whose records so stay good: what they had no word for (fields that
+    are kept, or doubled) is new. Of a film without fields both are what "auto" was."""
+    fields = reader.settings.fields
+    word = fields if reader.splits else {"keep": "auto", "double": "auto", "half": "on", "weave": "off"}[fields]
+    return {"deinterlace": word}
 
 
 def changes(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ from iconface_video.session.fingerprint import hash_weights, restoring_versions
 from iconface_video.settings import ReadSettings, RestoreSettings
 from iconface_video.types import IdentityAnchor, Progress, Segment
 from iconface_video.video.reader import VideoReader
+from iconface_video.video.scan import Scan
 
 Report = Callable[[Progress], None]
 Check = Callable[[], None]
@@ -81,6 +82,8 @@ class RestoreJob:
     crops: Path
     people: Mapping[str, bytes] = field(default_factory=dict)
     """Not a folder's name: a machine of a cluster may see none of this one's files."""
+    scan: Scan | None = None
+    """Of an interlaced film, so that all workers see the same fields."""
 
     @classmethod
     def of(cls, work: RestoreWork) -> RestoreJob:
@@ -88,11 +91,24 @@ class RestoreJob:
         name, reader = new_token(), work.clip.reader
         start, end = (None if at is None else at.pts for at in (work.clip.start, work.clip.end))
         path, crops, identity = work.clip.info.path.absolute(), work.crops.absolute(), reader.file.identity()
-        return cls(name, path, identity, reader.settings, start, end, work.anchors, work.restore, work.plan, crops, work.people)
+        return cls(
+            name,
+            path,
+            identity,
+            reader.settings,
+            start,
+            end,
+            work.anchors,
+            work.restore,
+            work.plan,
+            crops,
+            work.people,
+            reader.scan,
+        )
 
     def open(self) -> RestoreWork:
         """Raises InputError, StoreError."""
-        reader = VideoReader(self.input, self.read)
+        reader = VideoReader(self.input, self.read, scan=self.scan)
         if reader.file.identity() != self.identity:
             raise StoreError(
                 f"{self.input}: the worker reads another video than the run that it works for. Did the file change meanwhile?"
