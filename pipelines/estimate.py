@@ -46,7 +46,7 @@ _MOST_SECONDS = 2.0
 """No further piece is begun after that."""
 _START_SECONDS = 4.0
 """Loading libraries and models."""
-_PASTE_SECONDS = 0.06
+PASTE_SECONDS = 0.06
 """Of one face, temporal filter included: beside a model in the same process it takes processors from it."""
 
 
@@ -116,7 +116,7 @@ def estimate_run(clip: Clip, target: OutputPlan, settings: RunSettings, with_pho
             crops[size] = crops.get(size, 0.0) + count * share
     faces = {size: round(count) for size, count in crops.items()} if settings.render.strength > 0 else {}
     model_seconds = sum(count * speeds.seconds_of(size) for size, count in faces.items())
-    writing = frames * _seconds_to_write(clip, target, settings) + sum(faces.values()) * _PASTE_SECONDS
+    writing = frames * seconds_to_write(clip, target, settings) + sum(faces.values()) * PASTE_SECONDS
     return Estimate(
         frames,
         sum(faces.values()),
@@ -174,7 +174,7 @@ def _at(clip: Clip, pts: int) -> Timestamp:
     return Timestamp(pts, clip.info.time_base)
 
 
-def _seconds_to_write(clip: Clip, target: OutputPlan, settings: RunSettings) -> float:
+def seconds_to_write(clip: Clip, target: OutputPlan, settings: RunSettings) -> float:
     """Of one frame: decoded and encoded."""
     with TemporaryDirectory(prefix="iconface-") as folder, VideoReader(clip.info.path, settings.read) as reader:
         plan = plan_output(reader.info, Path(folder) / f"piece{target.path.suffix}", settings.encode, force=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from iconface_video.render.render import OnPasted, Renderer
+from iconface_video.render.render import OnPasted, Renderer, with_shares
 from iconface_video.restore.crop_store import CropStore
 from iconface_video.restore.plan import SegmentGate
 from iconface_video.restore.timeline import DECODE_AHEAD_FRAMES
@@ -49,6 +49,8 @@ class RenderWork:
     """Frames decoded ahead of paste and encoder."""
     on_pasted: OnPasted | None = None
     """Shown every frame that got a face, before and after."""
+    shares: Mapping[int, float] = field(default_factory=dict)
+    """Track id -> share of the strength, where that is less than all."""
 
 
 class Rendering:
@@ -138,7 +140,7 @@ class Rendering:
             prefetch(clip.frames(), work.decode_ahead) as frames,
         ):
             clip.copying = writer.copying
-            for frame in Renderer(store.at, work.render, work.on_pasted).render(frames):
+            for frame in Renderer(with_shares(store.at, work.shares), work.render, work.on_pasted).render(frames):
                 watch.check()
                 writer.write(frame)
                 done += 1

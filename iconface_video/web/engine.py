@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from iconface_video.errors import ReferencePhotoError
 from iconface_video.faces.detector import Detector
 from iconface_video.identity.references import Embed, ReferencePhoto, find_faces, load_photo, photo_detector, read_photo
+from iconface_video.pipelines.estimate import SpeedMemory
 from iconface_video.restore.model import FaceModel
 from iconface_video.session.engines.engine import engine_kind, make_engine
 from iconface_video.session.networks import EMBEDDED, Networks, load_embedder, load_restorer
@@ -49,6 +51,15 @@ class Engine:
         is_local = engine_kind(settings) == "local"
         engine = make_engine(settings, self.restorer(settings)) if is_local else None
         return Networks(engine=engine, embed=self.embed, encoder=EMBEDDED)
+
+    def crop_sizes(self, settings: RunSettings) -> tuple[int, ...]:
+        """px that the model takes."""
+        return SpeedMemory(settings.restore).crop_sizes
+
+    def face_seconds(self, settings: RunSettings, sizes: Iterable[int]) -> dict[int, float]:
+        """Crop size -> seconds that one face takes on this machine; measured once and remembered."""
+        speeds = SpeedMemory(settings.restore)
+        return {size: speeds.seconds_of(size) for size in sizes}
 
     def warm_up(self, settings: RunSettings) -> None:
         """Load in the background, so that the first job need not wait. Faults show when a job needs the models."""
