@@ -31,8 +31,9 @@ class Job:
     act: Callable[[Job], None]
     explain: Callable[[BaseException], str] = str
     """An error -> the sentence shown."""
-    on_end: Callable[[Job], None] = lambda job: None
-    """Called once it is done, has failed or was cancelled; not when the server stops: then it is still to be done."""
+    on_end: Callable[[Job, Status], None] = lambda job, status: None
+    """Called when it is done, has failed or was cancelled, before its status says so; not when the server stops: then it is still
+    to be done."""
     expected: Mapping[str, float] = field(default_factory=dict)
     """Seconds that each stage is expected to take, in order; empty: nobody knows."""
     id: str = field(default_factory=lambda: secrets.token_urlsafe(8))
@@ -48,7 +49,7 @@ class Job:
         self._stop = threading.Event()
         self._stage_begun = 0.0
         self._ending = threading.Lock()
-        self._is_put_back = self._is_abandoned = False
+        self._is_put_back = self._is_abandoned = self._has_ended = False
 
     @property
     def is_active(self) -> bool:
@@ -180,11 +181,12 @@ class Job:
 
     def _end(self, status: Status) -> None:
         with self._ending:
-            if not self.is_active:
+            if self._has_ended:
                 return
-            self.status = status
+            self._has_ended = True
         if not self._is_abandoned:
-            self.on_end(self)
+            self.on_end(self, status)
+        self.status = status
 
 
 class JobQueue:

@@ -15,7 +15,7 @@ from iconface_video.types import Survey
 from iconface_video.video.probe import probe
 from iconface_video.web import results
 from iconface_video.web.facts import clip_facts
-from iconface_video.web.jobs import Job, Kind
+from iconface_video.web.jobs import Job, Kind, Status
 from iconface_video.web.kept import PREVIEW, RESULTS, SURVEY, WORK, KeptProject, size_of
 from iconface_video.web.people import decided_people, regrouped, take_over
 from iconface_video.web.record import Options, Todo
@@ -187,15 +187,15 @@ class Project(KeptProject):
 
         self.job = self.queue.submit(Job(kind, checked, self._explain, self._ended, expected or {}))
 
-    def _ended(self, job: Job) -> None:
+    def _ended(self, job: Job, status: Status) -> None:
         for note in job.notes:
             self.note(f"{job.kind}: {note}")
-        self.note(f"{job.kind}: {job.status}{f': {job.error}' if job.error else ''}")
+        self.note(f"{job.kind}: {status}{f': {job.error}' if job.error else ''}")
         with self._lock:
             if job.kind in ("survey", "run"):
                 self.record.todo = None
-            self.record.failed_kind, self.record.failed = (job.kind, job.error) if job.status == "failed" else (None, "")
-            if job.status == "cancelled":
+            self.record.failed_kind, self.record.failed = (job.kind, job.error) if status == "failed" else (None, "")
+            if status == "cancelled":
                 shutil.rmtree(self.folder / RESULTS / results.UNFINISHED, ignore_errors=True)
             if self.folder.is_dir():
                 self.save()

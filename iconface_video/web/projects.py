@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 _PRIVATE = 0o700
 _ID = re.compile(r"[0-9a-f]{16}")
-_INCOMING = ".incoming"
+_INCOMING = "incoming"
 _MOST_AT_ONCE = 200
 """Videos of one folder that is added by its path."""
 

@@ -115,13 +115,15 @@ def test_short_jobs_come_before_long_ones(queue):
 
 def test_the_end_is_told_once_and_not_when_the_server_stops():
     queue, never, ended, log = JobQueue(), threading.Event(), [], []
-    running, waiting, dropped = (queue.submit(Job("run", waits(never, log, n), on_end=ended.append)) for n in "abc")
+    running, waiting, dropped = (
+        queue.submit(Job("run", waits(never, log, n), on_end=lambda job, status: ended.append((job, status)))) for n in "abc"
+    )
     dropped.cancel()
     dropped.cancel()
-    assert ended == [dropped]
+    assert ended == [(dropped, "cancelled")]
     queue.close()
     assert (running.status, waiting.status) == ("cancelled", "cancelled")
-    assert ended == [dropped]
+    assert ended == [(dropped, "cancelled")]
 
 
 def test_a_paused_job_has_another_turn(queue):

@@ -175,8 +175,8 @@ class TestAfterAStop:
     def test_the_rest_of_an_upload_that_was_cut_off_is_removed(self, folder, face_clip, quick_survey):
         with serving(folder) as client:
             added(client, face_clip)
-        (folder / ".incoming" / "0011").mkdir(parents=True)
-        (folder / ".incoming" / "0011" / "half.mp4").write_bytes(b"half")
+        (folder / "incoming" / "0011").mkdir(parents=True)
+        (folder / "incoming" / "0011" / "half.mp4").write_bytes(b"half")
         with serving(folder):
             assert "half.mp4" not in files_under(folder)
             assert "clip.mp4" in files_under(folder)
@@ -206,7 +206,9 @@ class TestNothingIsDeletedUnasked:
             assert client.delete(one).status_code == 200
             assert client.get(one).status_code == 404
             assert client.get(f"{other}/frame?seconds=0").status_code == 200
-            assert [path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."] == [other.rpartition("/")[2]]
+            assert [path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."] == [
+                other.rpartition("/")[2]
+            ]
 
     def test_results_stay_until_they_are_removed(self, folder, face_clip, quick_survey):
         with serving(folder, engine=Counting()) as client:
@@ -226,12 +228,14 @@ class TestNothingIsDeletedUnasked:
                 assert stat.S_IMODE(place.stat().st_mode) & 0o077 == 0, place
 
     def test_two_servers_do_not_share_projects(self, folder):
-        with serving(folder), pytest.raises(OutputError, match="another `iconface-video serve`.* has these projects open"):
+        with serving(folder), pytest.raises(OutputError, match=r"another `iconface-video serve`.* has these projects open"):
             Projects(folder, NoModels())
 
 
 class TestNoStaleTruth:
-    @pytest.mark.parametrize("wish", [{"strength": 0.5}, {"mask": "square"}, {"codec": "hevc"}, {"crf": 30}, {"container": ".mkv"}])
+    @pytest.mark.parametrize(
+        "wish", [{"strength": 0.5}, {"mask": "square"}, {"codec": "hevc"}, {"crf": 30}, {"container": ".mkv"}]
+    )
     def test_another_look_takes_no_model(self, folder, face_clip, quick_survey, wish):
         engine = Counting()
         with serving(folder, engine=engine) as client:

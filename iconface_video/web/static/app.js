@@ -117,12 +117,15 @@ $("language").value = language;
 $("language").addEventListener("change", () => choose($("language").value));
 $("alert-close").addEventListener("click", clear);
 $("enter").addEventListener("submit", enter);
+document.querySelector(".skip-link").addEventListener("click", (event) => {
+  event.preventDefault(); // the address names the project
+  $("main").focus();
+});
 $("to-list").addEventListener("click", (event) => {
   event.preventDefault();
   location.hash = "";
 });
 window.addEventListener("hashchange", async () => {
-  if (openId() === "main") return; // the link that skips to the content
   clear();
   state = null;
   await poll();
