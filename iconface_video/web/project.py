@@ -16,7 +16,7 @@ from iconface_video.video.probe import probe
 from iconface_video.web import results
 from iconface_video.web.facts import clip_facts
 from iconface_video.web.jobs import Job, Kind, Status
-from iconface_video.web.kept import PREVIEW, RESULTS, SURVEY, WORK, KeptProject, size_of
+from iconface_video.web.kept import FACES, PREVIEW, RESULTS, SURVEY, WORK, KeptProject, size_of
 from iconface_video.web.people import decided_people, regrouped, take_over
 from iconface_video.web.record import Options, Todo
 from iconface_video.web.requests import sentence
@@ -194,7 +194,7 @@ class Project(KeptProject):
         with self._lock:
             if job.kind in ("survey", "run"):
                 self.record.todo = None
-            self.record.failed_kind, self.record.failed = (job.kind, job.error) if status == "failed" else (None, "")
+                self.record.failed_kind, self.record.failed = (job.kind, job.error) if status == "failed" else (None, "")
             if status == "cancelled":
                 shutil.rmtree(self.folder / RESULTS / results.UNFINISHED, ignore_errors=True)
             if self.folder.is_dir():
@@ -216,8 +216,9 @@ class Project(KeptProject):
         with self._lock:
             job.check()
             save_survey(regrouped(found, people), self.folder / SURVEY)
+            shutil.rmtree(self.folder / FACES, ignore_errors=True)  # tracks of another survey have the same numbers
+            (self.folder / FACES).mkdir()
             for number, picture in pictures.items():
-                self.face(number).parent.mkdir(exist_ok=True)
                 self.face(number).write_bytes(picture)
             take_over(self.people, people)
             self.survey, self.people = found, people

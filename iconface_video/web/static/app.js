@@ -56,6 +56,7 @@ function take(next) {
     if (before && isActive(before) && next.job && next.job.id === before.id && !isActive(next.job)) {
       bar.ended(next.job, next.name);
       project.ended(next.job);
+      if (next.job.status === "failed" && !next.failed) fail(new Error(next.job.error)); // else the project itself says so
     }
   } else {
     bar.show(null, "", false);
