@@ -124,12 +124,15 @@ class Projects:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # others come in, too
+                folder.parent.rmdir()
 
     def take_upload(self, path: Path) -> Project:
         """A video that has come in. Raises InputError for what is none."""
         probe(path)
         folder = self.folder / secrets.token_hex(8)
-        (folder / "clip").mkdir(mode=_PRIVATE, parents=True)
+        folder.mkdir(mode=_PRIVATE)
+        (folder / "clip").mkdir()
         kept = folder / "clip" / path.name
         os.replace(path, kept)
         return self._begin(folder, kept, str(kept.relative_to(folder)))
