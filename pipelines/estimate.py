@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -194,8 +195,10 @@ def seconds_to_write(clip: Clip, target: OutputPlan, settings: RunSettings) -> f
 class SpeedMemory:
     """How long the model takes for a face, remembered from one look to the next."""
 
-    def __init__(self, settings: RestoreSettings) -> None:
+    def __init__(self, settings: RestoreSettings, load: Callable[[], FaceModel] | None = None) -> None:
+        """load: gives the model, where that is loaded already."""
         self._settings = settings
+        self._load = load
         self._model: FaceModel | None = None
         self._file = platformdirs.user_cache_path("iconface-video", appauthor=False) / "speed.json"
         wanted = {name: getattr(settings, name) for name in ("device", "dtype", "steps", "guidance_scale", "batch", "compile")}
@@ -220,7 +223,7 @@ class SpeedMemory:
     def _measured(self, size: int) -> float:
         from iconface_video.restore.iconface import load_face_model
 
-        self._model = self._model or load_face_model(self._settings)
+        self._model = self._model or (self._load or partial(load_face_model, self._settings))()
         count = self._settings.batch
         grey = np.full((size, size, 3), 128, np.uint8)
         direction = np.full(EMBEDDING_SIZE, EMBEDDING_SIZE**-0.5, np.float32)

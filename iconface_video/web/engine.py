@@ -23,9 +23,8 @@ class Engine:
     """Thread-safe: one job and any number of photos may ask at once."""
 
     def __init__(self) -> None:
-        # One for each, so that people can be looked for while the restorer is still being loaded.
-        self._embed_lock = threading.Lock()
-        self._restorer_lock = threading.Lock()
+        # One for both: while diffusers puts a model together, parameters that any other thread makes are empty, too.
+        self._loading = threading.Lock()
         self._photo_lock = threading.Lock()
         self._embed: Embed | None = None
         self._detector: Detector | None = None
@@ -34,13 +33,14 @@ class Engine:
     @property
     def embed(self) -> Embed:
         """The identity encoder."""
-        with self._embed_lock:
-            self._embed = self._embed or load_embedder()
-            return self._embed
+        if self._embed is None:
+            with self._loading:
+                self._embed = self._embed or load_embedder()
+        return self._embed
 
     def restorer(self, settings: RunSettings) -> FaceModel:
         """The model that the settings name; the last one is kept."""
-        with self._restorer_lock:
+        with self._loading:
             if self._restorer is None or self._restorer[0] != settings.restore:
                 self._restorer = None  # two large models need not be held at once
                 self._restorer = settings.restore, load_restorer(settings)
@@ -58,7 +58,7 @@ class Engine:
 
     def face_seconds(self, settings: RunSettings, sizes: Iterable[int]) -> dict[int, float]:
         """Crop size -> seconds that one face takes on this machine; measured once and remembered."""
-        speeds = SpeedMemory(settings.restore)
+        speeds = SpeedMemory(settings.restore, lambda: self.restorer(settings))
         return {size: speeds.seconds_of(size) for size in sizes}
 
     def warm_up(self, settings: RunSettings) -> None:
