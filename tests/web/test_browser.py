@@ -132,7 +132,7 @@ class Page:
         end = time.monotonic() + MOST_MS / 1000
         while not self.tab.evaluate(expression):
             assert time.monotonic() < end, f"never true: {expression}"
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     def wait_for(self, selector: str) -> None:
         """Until it is visible; an error on the page ends the waiting."""
@@ -140,7 +140,7 @@ class Page:
         while not self.tab.is_visible(selector):
             assert not self.tab.is_visible("#alert"), self.tab.inner_text("#alert-text")
             assert time.monotonic() < end, f"never visible: {selector}"
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     def _heard(self, message) -> None:
         # Chromium notes every refused request by itself.
