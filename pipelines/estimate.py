@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -57,7 +58,7 @@ _USUAL_PHOTO = 18.6
 """Norm of a clear photo's embedding; mean of 60."""
 _CHECKING = 1.15
 """Learning and the check on a photo that was held out, as a share of learning alone."""
-_PASTE_SECONDS = 0.06
+PASTE_SECONDS = 0.06
 """Of one face, temporal filter included: beside a model in the same process it takes processors from it."""
 
 
@@ -134,7 +135,7 @@ def estimate_run(
             crops[size] = crops.get(size, 0.0) + count * share
     faces = {size: round(count) for size, count in crops.items()} if settings.render.strength > 0 else {}
     model_seconds = sum(count * speeds.seconds_of(size) for size, count in faces.items())
-    writing = frames * _seconds_to_write(clip, target, settings) + sum(faces.values()) * _PASTE_SECONDS
+    writing = frames * seconds_to_write(clip, target, settings) + sum(faces.values()) * PASTE_SECONDS
     wanted = people_with_photos and _wants_learning(settings.restore, pieces)
     learning = people_with_photos * speeds.seconds_to_learn() if wanted else 0.0
     return Estimate(
@@ -207,7 +208,7 @@ def _at(clip: Clip, pts: int) -> Timestamp:
     return Timestamp(pts, clip.info.time_base)
 
 
-def _seconds_to_write(clip: Clip, target: OutputPlan, settings: RunSettings) -> float:
+def seconds_to_write(clip: Clip, target: OutputPlan, settings: RunSettings) -> float:
     """Of one frame: decoded and encoded."""
     with TemporaryDirectory(prefix="iconface-") as folder, VideoReader(clip.info.path, settings.read) as reader:
         place, large = Path(folder) / f"piece{target.path.suffix}", enlarged(reader.info, settings.render)
@@ -229,8 +230,10 @@ def _seconds_to_write(clip: Clip, target: OutputPlan, settings: RunSettings) -> 
 class SpeedMemory:
     """How long the model takes for a face, remembered from one look to the next."""
 
-    def __init__(self, settings: RestoreSettings) -> None:
+    def __init__(self, settings: RestoreSettings, load: Callable[[], FaceModel] | None = None) -> None:
+        """load: gives the model, where that is loaded already."""
         self._settings = settings
+        self._load = load
         self._model: FaceModel | None = None
         self._file = platformdirs.user_cache_path("iconface-video", appauthor=False) / "speed.json"
         wanted = {name: getattr(settings, name) for name in ("device", "dtype", "steps", "guidance_scale", "batch", "compile")}
@@ -281,7 +284,7 @@ class SpeedMemory:
     def _measured(self, size: int) -> float:
         from iconface_video.restore.iconface import load_face_model
 
-        self._model = self._model or load_face_model(self._settings)
+        self._model = self._model or (self._load or partial(load_face_model, self._settings))()
         count = self._settings.batch
         grey = np.full((size, size, 3), 128, np.uint8)
         direction = np.full(EMBEDDING_SIZE, EMBEDDING_SIZE**-0.5, np.float32)

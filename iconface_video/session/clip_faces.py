@@ -139,6 +139,12 @@ class ClipFaces:
             self._anchors = self._learn(found) if found.survey.tracks else {}
         return self._anchors
 
+    @property
+    def shares(self) -> dict[int, float]:
+        """Track id -> share of the strength with which it is blended in, where that is less than all."""
+        decided = self.request.references.decided
+        return {} if decided is None else decided.shares
+
     def _survey(self) -> FacesFound:
         clip, references = self.clip, self.request.references
         if self.settings.render.strength <= 0 and not references:

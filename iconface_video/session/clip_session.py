@@ -145,6 +145,7 @@ class ClipSession(ClipFaces):
             self.survey().survey.frame_count,
             self.memory.decode_ahead,
             None if observer is None else observer.see,
+            self.shares,
         )
 
     def _restore(self, rendering: Rendering) -> Restored:

@@ -191,7 +191,10 @@ def _photos(references: ReferenceChoice) -> Record:
 def _decided(people: DecidedPeople) -> str:
     chosen = people.chosen
     photos = {str(person): [hash_file(photo.path) for photo in photos] for person, photos in people.photos.items()}
-    return fingerprint(survey=hash_survey(chosen.survey), names=chosen.names, skipped=sorted(chosen.skipped), photos=photos)
+    strengths = {"strengths": people.shares} if people.shares else {}
+    return fingerprint(
+        survey=hash_survey(chosen.survey), names=chosen.names, skipped=sorted(chosen.skipped), photos=photos, **strengths
+    )
 
 
 def _shown(photos: Sequence[Path]) -> list[list[str]]:

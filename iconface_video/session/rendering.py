@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from iconface_video.render.render import OnPasted, Renderer
+from iconface_video.render.render import OnPasted, Renderer, with_shares
 from iconface_video.restore.crop_store import CropStore
 from iconface_video.restore.plan import SegmentGate
 from iconface_video.restore.timeline import DECODE_AHEAD_FRAMES
@@ -51,6 +51,8 @@ class RenderWork:
     """Frames decoded ahead of paste and encoder."""
     on_pasted: OnPasted | None = None
     """Shown every frame that got a face, before and after."""
+    shares: Mapping[int, float] = field(default_factory=dict)
+    """Track id -> share of the strength, where that is less than all."""
 
 
 class Rendering:
@@ -153,7 +155,8 @@ class Rendering:
             prefetch(clip.frames(), work.decode_ahead) as frames,
         ):
             clip.copying = writer.copying
-            rendered = counted(Renderer(store.at, work.render, work.on_pasted, enlarger).render(frames))
+            crops_at = with_shares(store.at, work.shares)
+            rendered = counted(Renderer(crops_at, work.render, work.on_pasted, enlarger).render(frames))
             for frame in woven(rendered) if clip.reader.settings.fields == "keep" else rendered:
                 writer.write(frame)
         return done
