@@ -36,8 +36,19 @@ class Preset:
         """Full settings: the defaults, then the preset, then `overrides`. Raises UsageError for a value out of range."""
         merged = {section: dict(values) for section, values in self.values.items()}
         for section, values in (overrides or {}).items():
+            earlier = _earlier_names(section)
+            for name in values:
+                for other in (earlier.get(name), *(old for old, new in earlier.items() if new == name)):
+                    merged.get(section, {}).pop(other, None)
             merged.setdefault(section, {}).update(values)
         return settings_from(merged, "options")
+
+
+def _earlier_names(section: str) -> dict[str, str]:
+    """Earlier name of a setting -> its name."""
+    kind = section_types().get(section)
+    found = {} if kind is None else {item.name: item.metadata.get("earlier_name_of") for item in fields(kind)}
+    return {old: new for old, new in found.items() if new is not None}
 
 
 DEFAULTS = Preset("default", "All settings at their defaults.", {})
@@ -118,6 +129,8 @@ def to_yaml(settings: RunSettings, description: str = "") -> str:
         lines.append(f"{section}:")
         values = asdict(getattr(settings, section))
         for item in declared(kind):
+            if item.metadata.get("earlier_name_of"):
+                continue
             lines += [f"  # {item.metadata.get('help', '')}", f"  {item.name}: {_scalar(values[item.name])}"]
     return "\n".join(lines) + "\n"
 

@@ -25,6 +25,7 @@ PICTURES = {
     "web-preview": ("4-preview-light", None),
     "web-working": ("5-working-light", None),
     "web-result": ("6-result-light", None),
+    "web-projects": ("9-line-light", None),
 }
 """Name here -> (the test's picture, height in px that is shown; None: all).  Long pages are cut to what matters."""
 BOTTOM = {"web-preview": 956, "web-result": 884}

@@ -42,13 +42,16 @@ def setting(
     high: float | None = None,
     form: OptionForm | None = None,
     is_later: bool = False,
+    earlier_name_of: str | None = None,
 ) -> T:
     """A dataclass field with help and an allowed range (both ends included); must be given where there is no default.
 
-    is_later: it came after the first records of runs were written, see `recorded`.
+    is_later: it came after the first records of runs were written, see `recorded`.  earlier_name_of: another setting, which takes its
+    value: it counts in no comparison, and stands in no record.
     """
     metadata = {"help": help, "low": low, "high": high, "form": form or OptionForm(), "is_later": is_later}
-    return field(default=default, metadata=metadata)
+    metadata["earlier_name_of"] = earlier_name_of
+    return field(default=default, metadata=metadata, compare=earlier_name_of is None)
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def recorded(settings: Any) -> dict[str, Any]:
         item.name: getattr(settings, item.name)
         for item in fields(settings)
         if not (item.metadata.get("is_later") and getattr(settings, item.name) == item.default)
+        and not item.metadata.get("earlier_name_of")
     }
 
 
@@ -197,11 +201,40 @@ MAX_STRENGTH = 20.0
 """Of the damage that training, evaluation and `degrade` do to pictures; 0 is none."""
 
 
+Fields = Literal["keep", "double", "half", "weave"]
+EARLIER_FIELDS: dict[str, Fields] = {"auto": "keep", "on": "half", "off": "weave"}
+"""What `deinterlace` said -> what `fields` says."""
+
+
 @dataclass(frozen=True)
 class ReadSettings(Validated):
-    deinterlace: Literal["auto", "on", "off"] = setting(
-        "auto", help="Deinterlace with bwdif: auto looks at the flags and the picture."
+    fields: Fields = setting(
+        "keep",
+        help="Of an interlaced video: restore each field as a picture and leave the video interlaced (keep), or make it progressive at "
+        "twice the rate (double) or at its own (half); weave restores frames across their combs.",
     )
+    deinterlace: Literal["auto", "on", "off"] | None = setting(
+        None, earlier_name_of="fields", help="The earlier name of --fields: auto is keep, on is half, off is weave."
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.deinterlace is not None:
+            meant = EARLIER_FIELDS[self.deinterlace]
+            if self.fields not in (default_of(ReadSettings, "fields"), meant):
+                raise UsageError(
+                    f"deinterlace {self.deinterlace} is the earlier name of fields {meant}, but fields is {self.fields}"
+                )
+            object.__setattr__(self, "fields", meant)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of what was given."""
+        if self.deinterlace is None:
+            return ()
+        return (
+            f"`deinterlace` is called `fields` now: '{self.deinterlace}' is '{self.fields}'. The earlier name still works.",
+        )
 
 
 @dataclass(frozen=True)
@@ -229,6 +262,12 @@ class SurveySettings(Validated):
 @dataclass(frozen=True)
 class AnchorSettings(Validated):
     max_references: int = setting(3, low=0, high=16, help="Pictures shown to the model per person.")
+    reference_pool: int = setting(
+        12,
+        low=0,
+        high=64,
+        help="Pictures kept per person; each frame is shown those of them that are nearest in pose and expression.",
+    )
     anchor_crops: int = setting(8, low=1, high=64, help="Most crops of a track that build its anchor.")
     picture_scale: float | None = setting(
         None, low=1.0, high=2.5, help="How much wider than the FFHQ frame these pictures are cut; as the faces when not given."
@@ -237,6 +276,14 @@ class AnchorSettings(Validated):
     min_similarity: float = setting(0.40, low=-1, high=1, help="A reference photo fits a person from this cosine on.")
     same_person_similarity: float = setting(
         0.55, low=-1, high=1, help="Tracks whose pictures are on average this alike (cosine) are one person."
+    )
+    library: bool = setting(
+        True,
+        is_later=True,
+        help="Recognise whom you added with `people add`; nobody is before that, and nothing leaves the machine.",
+    )
+    known_similarity: float = setting(
+        0.54, low=-1, high=1, is_later=True, help="Somebody who was added is recognised from this cosine on."
     )
 
 
@@ -283,10 +330,10 @@ class RestoreSettings(LoadSettings):
         None, low=1.0, high=2.5, help="How much wider than the FFHQ frame faces are cut; the model's own when not given."
     )
     personalize: Literal["auto", "on", "off"] = setting(
-        "off",
+        "auto",
         is_later=True,
-        help="Learn each person from the user's photos of them before restoring, a minute or two each: on, or where faces are badly "
-        "damaged (auto).",
+        help="Learn each person who has photos before restoring, a minute or two each: where faces are so badly damaged that it pays "
+        "(auto), always (on), never (off).",
     )
     max_sharpness: float = setting(
         0.0, low=0, high=1000, help="Faces sharper than this (Laplacian deviation) are left alone; 0 restores all."

@@ -123,6 +123,8 @@ class VideoInfo:
     """In file order; found in containers that carry a recorder's clock (MPEG transport and program streams) only."""
     film_share: float = 1.0
     """Where in the file the film's last packet begins, 0..1; looked at in the same containers only, and 1 where little follows."""
+    counts_fields: bool = False
+    """Ticks are halves of the film's own, and pictures are fields: see `video.fields`. Never of `probe` itself."""
 
     @property
     def is_mirrored(self) -> bool:
@@ -281,6 +283,10 @@ class IdentityAnchor:
     """Aligned pictures, each uint8 (S, S, 3) RGB in the FFHQ frame, best first; given to the model as reference tokens."""
     origin: Literal["user", "track", "self"]
     """user: photos that the user gave; track: its own cleanest frames; self: the degraded face (weak fallback, no references)."""
+    reference_landmarks: Float32 | None = None
+    """(R, 5, 2) of the references, each in pixels of any picture of its own; None: not known, all are always shown."""
+    shown: int = 16
+    """How many references the model is shown at a time (`identity.photo_choice`)."""
 
     def __repr__(self) -> str:
         return f"IdentityAnchor({self.origin}, reliability={self.reliability:.2f}, references={len(self.references)})"

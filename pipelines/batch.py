@@ -32,6 +32,7 @@ from iconface_video.session.report import RunReport
 from iconface_video.settings import RunSettings
 from iconface_video.video.output_size import plan_enlarged
 from iconface_video.video.probe import probe
+from iconface_video.video.reader import VideoReader
 
 OnRow = Callable[[int, BatchRow], None]
 Part = Callable[[Path], tuple[Fraction | None, Fraction | None]]
@@ -152,8 +153,8 @@ class _Work:
 
     def _target(self, job: BatchJob) -> Path:
         """Where the output really goes: where another container is needed, its name may be another file's, and changes again."""
-        info, folder = probe(job.input), job.output.parent
-        chosen = self._settings(job).settings
+        chosen, folder = self._settings(job).settings, job.output.parent
+        info = VideoReader(job.input, chosen.read).written
         plan = plan_enlarged(info, job.output, chosen.encode, chosen.render, force=True, folder_to_come=not folder.exists())
         names = (folder / f"{stem}{plan.path.suffix}" for stem in stems(job.input))
         target = next(path for path in chain([plan.path], names) if self._owners.get(_key(path), job.input) == job.input)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 import platformdirs
@@ -44,12 +46,19 @@ from iconface_video.video.output_size import enlarged, line_scale, plan_enlarged
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.writer import VideoWriter
 
+if TYPE_CHECKING:
+    from iconface_video.personalize.settings import PersonalizeSettings
+
 _PIECES, _PIECE_FRAMES = 3, 12
 _MOST_SECONDS = 2.0
 """No further piece is begun after that."""
 _START_SECONDS = 4.0
 """Loading libraries and models."""
-_PASTE_SECONDS = 0.06
+_USUAL_PHOTO = 18.6
+"""Norm of a clear photo's embedding; mean of 60."""
+_CHECKING = 1.15
+"""Learning and the check on a photo that was held out, as a share of learning alone."""
+PASTE_SECONDS = 0.06
 """Of one face, temporal filter included: beside a model in the same process it takes processors from it."""
 
 
@@ -63,6 +72,8 @@ class Estimate:
     disk_bytes: int
     """Of the output and, while working, of the restored faces."""
     memory_bytes: int
+    learn_seconds: float = 0.0
+    """Of `seconds`: learning people from their photos, before the first face is restored."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,7 @@ def dry_run(request: ClipRequest) -> DryRun:
     check_settings(settings)
     with VideoReader(request.input, settings.read) as reader:
         clip = Clip(reader, request.start, request.end)
-        target = plan_enlarged(reader.info, request.output, settings.encode, settings.render, force=request.force)
+        target = plan_enlarged(reader.written, request.output, settings.encode, settings.render, force=request.force)
         memory = plan_memory(settings, enlarged(reader.info, settings.render))
         WorkFolder(request.work or work_folder_of(target.path), keep=False).check()
         for photo in references.photos:
@@ -96,13 +107,16 @@ def dry_run(request: ClipRequest) -> DryRun:
         if references.file is not None:
             made_from = Provenance(settings, settings, references, Networks()).people(clip)
             people = check_people(references.file, clip, made_from)
-        estimate = estimate_run(clip, target, memory.apply(settings), bool(references))
+        given = len(references.people) + bool(references.photos)
+        estimate = estimate_run(clip, target, memory.apply(settings), bool(references), given)
     told = () if request.chosen is None or request.chosen.kind is None else (request.chosen.sentence,)
     return DryRun(target, (*told, *target.notes, *memory.notes, *people), estimate)
 
 
-def estimate_run(clip: Clip, target: OutputPlan, settings: RunSettings, with_photos: bool = False) -> Estimate | None:
-    """Of the whole run; None where the file does not say how long it is. with_photos: the user gives some.
+def estimate_run(
+    clip: Clip, target: OutputPlan, settings: RunSettings, with_photos: bool = False, people_with_photos: int = 0
+) -> Estimate | None:
+    """Of the whole run; None where the file does not say how long it is. with_photos: the user gives some, of so many people.
 
     Restores nothing of the clip.
     """
@@ -121,14 +135,29 @@ def estimate_run(clip: Clip, target: OutputPlan, settings: RunSettings, with_pho
             crops[size] = crops.get(size, 0.0) + count * share
     faces = {size: round(count) for size, count in crops.items()} if settings.render.strength > 0 else {}
     model_seconds = sum(count * speeds.seconds_of(size) for size, count in faces.items())
-    writing = frames * _seconds_to_write(clip, target, settings) + sum(faces.values()) * _PASTE_SECONDS
+    writing = frames * seconds_to_write(clip, target, settings) + sum(faces.values()) * PASTE_SECONDS
+    wanted = people_with_photos and _wants_learning(settings.restore, pieces)
+    learning = people_with_photos * speeds.seconds_to_learn() if wanted else 0.0
     return Estimate(
         frames,
         sum(faces.values()),
-        _START_SECONDS + survey_seconds * share + model_seconds + writing,
+        _START_SECONDS + survey_seconds * share + learning + model_seconds + writing,
         estimate_output_bytes(written, frames, settings.encode) + estimate_bytes(faces),
         usual_memory(settings, written),
+        learning,
     )
+
+
+def _wants_learning(settings: RestoreSettings, pieces: list[_Piece]) -> bool:
+    """Whether people are learnt: with `auto` as far as can be seen without reading a photo."""
+    if settings.personalize != "auto":
+        return settings.personalize == "on"
+    from iconface_video.restore.people import MOST_SURENESS
+
+    norms = [
+        np.linalg.norm(track.embeddings, axis=1) for piece in pieces for track in piece.survey.tracks if len(track.embeddings)
+    ]
+    return bool(norms) and float(np.concatenate(norms).mean()) <= MOST_SURENESS * _USUAL_PHOTO
 
 
 def expected_frames(clip: Clip) -> int | None:
@@ -179,11 +208,11 @@ def _at(clip: Clip, pts: int) -> Timestamp:
     return Timestamp(pts, clip.info.time_base)
 
 
-def _seconds_to_write(clip: Clip, target: OutputPlan, settings: RunSettings) -> float:
+def seconds_to_write(clip: Clip, target: OutputPlan, settings: RunSettings) -> float:
     """Of one frame: decoded and encoded."""
     with TemporaryDirectory(prefix="iconface-") as folder, VideoReader(clip.info.path, settings.read) as reader:
         place, large = Path(folder) / f"piece{target.path.suffix}", enlarged(reader.info, settings.render)
-        plan = plan_enlarged(reader.info, place, settings.encode, settings.render, force=True)
+        plan = plan_enlarged(reader.written, place, settings.encode, settings.render, force=True)
         frames: list[Frame] = []
         for frame in clip.again(reader).frames():
             frames.append(frame)
@@ -201,8 +230,10 @@ def _seconds_to_write(clip: Clip, target: OutputPlan, settings: RunSettings) -> 
 class SpeedMemory:
     """How long the model takes for a face, remembered from one look to the next."""
 
-    def __init__(self, settings: RestoreSettings) -> None:
+    def __init__(self, settings: RestoreSettings, load: Callable[[], FaceModel] | None = None) -> None:
+        """load: gives the model, where that is loaded already."""
         self._settings = settings
+        self._load = load
         self._model: FaceModel | None = None
         self._file = platformdirs.user_cache_path("iconface-video", appauthor=False) / "speed.json"
         wanted = {name: getattr(settings, name) for name in ("device", "dtype", "steps", "guidance_scale", "batch", "compile")}
@@ -224,10 +255,36 @@ class SpeedMemory:
             self._write()
         return self._known[key]
 
+    def seconds_to_learn(self) -> float:
+        """One person, from the photos."""
+        from iconface_video.personalize.settings import PersonalizeSettings
+
+        recipe = PersonalizeSettings()
+        key = f"{self._key}/learn/{fingerprint(recipe=recipe)[:8]}"
+        if key not in self._known:
+            self._known[key] = _CHECKING * recipe.steps * self._measured_step(recipe)
+            self._write()
+        return self._known[key]
+
+    def _measured_step(self, recipe: PersonalizeSettings) -> float:
+        from iconface_video.faces.identity_encoder import load_identity_encoder
+        from iconface_video.personalize.learning import PersonLearner
+        from iconface_video.restore.iconface import load_face_model
+
+        loaded = load_face_model(self._settings)
+        grey = np.full((recipe.size, recipe.size, 3), 128, np.uint8)
+        learner = PersonLearner(
+            loaded.network, load_identity_encoder("embedded"), [grey] * 3, np.ones((3, EMBEDDING_SIZE), np.float32), recipe
+        )
+        learner.step(0)  # libraries wake up
+        begun = time.perf_counter()
+        learner.step(1)
+        return time.perf_counter() - begun
+
     def _measured(self, size: int) -> float:
         from iconface_video.restore.iconface import load_face_model
 
-        self._model = self._model or load_face_model(self._settings)
+        self._model = self._model or (self._load or partial(load_face_model, self._settings))()
         count = self._settings.batch
         grey = np.full((size, size, 3), 128, np.uint8)
         direction = np.full(EMBEDDING_SIZE, EMBEDDING_SIZE**-0.5, np.float32)

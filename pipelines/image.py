@@ -15,12 +15,13 @@ from iconface_video.faces.align import TEMPLATE_SIZE, compose, crop_from_display
 from iconface_video.faces.detector import Detector
 from iconface_video.files import write_whole
 from iconface_video.identity.anchors import make_anchor, self_anchor
-from iconface_video.identity.references import Embed, find_faces, load_photo, photo_detector
+from iconface_video.identity.references import Embed, ReferencePhoto, find_faces, load_photo, photo_detector
 from iconface_video.render.match import match_color
 from iconface_video.render.paste import crop_mask, warp_back
 from iconface_video.restore.framing import Framing, framing_of
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.noise import NoiseKey, fixed_noise
+from iconface_video.session.clip import OnProgress
 from iconface_video.session.networks import load_embedder, load_restorer
 from iconface_video.settings import RunSettings
 from iconface_video.types import Float32, Float64, IdentityAnchor, TrackKey, UInt8
@@ -37,6 +38,8 @@ class RestoredPhoto:
     """(h, w, 3) RGB, the input's size times the setting `scale`."""
     faces: int
     """Faces that were restored."""
+    notes: tuple[str, ...] = ()
+    """What a person should know: what was learnt, which photos were left out."""
 
 
 def restore_faces(
@@ -47,6 +50,7 @@ def restore_faces(
     settings: RunSettings | None = None,
     model: FaceModel | None = None,
     embed: Embed | None = None,
+    on_progress: OnProgress | None = None,
 ) -> RestoredPhoto:
     """Restore the faces of one picture.
 
@@ -56,6 +60,7 @@ def restore_faces(
             With several faces in the picture they go to the one that is most like them.
         aligned: the whole picture is one face in the FFHQ frame, square, of any size.
         model, embed: loaded as the settings say when not given.
+        on_progress: told while the person is learnt (`settings.restore.personalize`), before the first face is restored.
 
     Raises InputError or ReferencePhotoError naming the file; UsageError for an aligned picture that is not square.
     """
@@ -70,12 +75,13 @@ def restore_faces(
         return RestoredPhoto(_enlarged(picture, settings.render.scale), 0)
     model = model or load_restorer(settings)
     crops = [cut_crop(picture, crop_from_display(parameters, TEMPLATE_SIZE), TEMPLATE_SIZE) for parameters in found]
-    anchors = _anchors(crops, references, detector, embed, settings)
-    model = _knowing_people(model, anchors, embed(crops), settings)
+    photos = _photos(references, detector, embed, settings)
+    anchors, shown = _anchors(crops, photos, embed, settings)
+    model, notes = _knowing_people(model, anchors, shown, photos, embed(crops), settings, on_progress)
     out: Float32 = (_enlarged(picture, settings.render.scale) / np.float32(255)).astype(np.float32)
     for number, (parameters, anchor) in enumerate(zip(found, anchors)):
         out = _restore_one(out, picture, parameters, anchor, model, settings, number, aligned)
-    return RestoredPhoto((out * 255).round().clip(0, 255).astype(np.uint8), len(found))
+    return RestoredPhoto((out * 255).round().clip(0, 255).astype(np.uint8), len(found), notes)
 
 
 def _enlarged(picture: UInt8, scale: float) -> UInt8:
@@ -85,24 +91,39 @@ def _enlarged(picture: UInt8, scale: float) -> UInt8:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LANCZOS4), np.uint8)
 
 
-def _knowing_people(model: FaceModel, anchors: Sequence[IdentityAnchor], raw: Float32, settings: RunSettings) -> FaceModel:
-    """The model, after it has learnt whom the settings want learnt. raw: (n, 512) of the picture's faces."""
+def _knowing_people(
+    model: FaceModel,
+    anchors: Sequence[IdentityAnchor],
+    shown: int | None,
+    photos: Sequence[ReferencePhoto],
+    raw: Float32,
+    settings: RunSettings,
+    on_progress: OnProgress | None,
+) -> tuple[FaceModel, tuple[str, ...]]:
+    """The model, after it has learnt whom the settings want learnt; and what to know of that.
+
+    shown: whose photos they are.  raw: (n, 512) of the picture's faces.
+    """
     wish = settings.restore.personalize
-    if wish == "off":
-        return model
+    if wish == "off" or shown is None:
+        return model, ()
+    from iconface_video.personalize.photos import photo_faces
     from iconface_video.personalize.settings import PersonalizeSettings
     from iconface_video.restore.iconface import IConFaceRestorer
-    from iconface_video.restore.people import FaceOfPicture, anchor_key, learn_people, with_people
+    from iconface_video.restore.people import FaceOfPicture, PersonToLearn, anchor_key, learn_people, with_people
+    from iconface_video.session.learning_people import choose_to_learn
 
     if not isinstance(model, IConFaceRestorer):
-        return model
-    faces = [FaceOfPicture(number, row[None]) for number, row in enumerate(raw)]
-    names = {anchor_key(anchor): f"face {number + 1}" for number, anchor in enumerate(anchors)}
+        return model, ()
+    faces, own = [FaceOfPicture(number, row[None]) for number, row in enumerate(raw)], model
+    least = settings.anchors.min_similarity
+    person = PersonToLearn(f"face {shown + 1}", lambda: choose_to_learn(photo_faces(photos), least))
+    people, recipe = {anchor_key(anchors[shown]): person}, PersonalizeSettings()
+    tell = on_progress or (lambda event: None)
     with TemporaryDirectory(prefix="iconface-video-") as folder:
-        place, own = Path(folder), model
-        least = settings.anchors.min_similarity
-        learn_people(faces, dict(enumerate(anchors)), names, place, lambda: own, PersonalizeSettings(), wish == "on", least)
-        return with_people(model, place)
+        place = Path(folder)
+        found = learn_people(faces, dict(enumerate(anchors)), people, place, lambda: own, recipe, wish == "on", tell)
+        return with_people(model, found.files), found.notes
 
 
 def _read(image: Picture) -> UInt8:
@@ -120,24 +141,30 @@ def _found_faces(picture: UInt8, detector: Detector) -> list[Float64]:
     return [estimate_parameters(item.landmarks) for item in find_faces(picture, detector)]
 
 
-def _anchors(
-    crops: Sequence[UInt8], references: Sequence[Picture], detector: Detector, embed: Embed, settings: RunSettings
-) -> list[IdentityAnchor]:
-    """The references' anchor for the face that is most like them, the face's own for the others."""
-    own = embed(crops)
-    anchors = [self_anchor(raw[None], settings.anchors) for raw in own]
-    if not references:
-        return anchors
+def _photos(references: Sequence[Picture], detector: Detector, embed: Embed, settings: RunSettings) -> list[ReferencePhoto]:
+    """Files before arrays; an array may be one aligned face."""
     scale = settings.anchors.picture_scale
     photos = [load_photo(Path(item), detector, embed, scale=scale) for item in references if not isinstance(item, np.ndarray)]
-    pictures = [photo.crop for photo in photos] + [item for item in references if isinstance(item, np.ndarray)]
-    raw = np.stack([photo.embedding for photo in photos]) if photos else np.zeros((0, own.shape[1]), np.float32)
-    if len(pictures) > len(photos):
-        raw = np.concatenate([raw, embed(pictures[len(photos) :])])
-    anchor = make_anchor(raw, pictures, settings.anchors, "user")
+    arrays = [item for item in references if isinstance(item, np.ndarray)]
+    for number, (array, row) in enumerate(zip(arrays, embed(arrays) if arrays else ())):
+        photos.append(ReferencePhoto(Path(f"picture {number + 1}"), array, np.asarray(row, np.float32)))
+    return photos
+
+
+def _anchors(
+    crops: Sequence[UInt8], photos: Sequence[ReferencePhoto], embed: Embed, settings: RunSettings
+) -> tuple[list[IdentityAnchor], int | None]:
+    """The photos' anchor for the face that is most like them, the face's own for the others; and which face that is."""
+    own = embed(crops)
+    anchors = [self_anchor(raw[None], settings.anchors) for raw in own]
+    if not photos:
+        return anchors, None
+    raw = np.stack([photo.embedding for photo in photos])
+    anchor = make_anchor(raw, [photo.crop for photo in photos], settings.anchors, "user")
     likeness = [float(item.direction @ anchor.direction) for item in anchors]
-    anchors[int(np.argmax(likeness))] = anchor
-    return anchors
+    shown = int(np.argmax(likeness))
+    anchors[shown] = anchor
+    return anchors, shown
 
 
 def _restore_one(

@@ -78,6 +78,7 @@ def find_people(
         _make_folder(place)
         stack.enter_context(working_in(place))
         choice, notes = _people(session, place, force)
+        notes = [*notes, *session.recognise(choice)]
         sheet = _sheet(session.clip, choice, watch)
         write_whole(place / PAGE, lambda out: out.write(to_html(sheet).encode()))
         write_whole(place / PICTURE, lambda out: out.write(_png(sheet)))

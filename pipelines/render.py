@@ -11,8 +11,9 @@ from iconface_video.session.clip import Clip, OnProgress, ShouldStop, Watch
 from iconface_video.session.fingerprint import missing_mark
 from iconface_video.session.rendering import Rendering, RenderWork
 from iconface_video.session.restoring import KeptFaces
-from iconface_video.settings import EncodeSettings, ReadSettings, RenderSettings
+from iconface_video.settings import EncodeSettings, RenderSettings
 from iconface_video.video.output_size import line_scale, plan_enlarged
+from iconface_video.video.probe import probe
 from iconface_video.video.reader import VideoReader
 
 
@@ -52,7 +53,7 @@ def render_store(
         if KeptFaces.read(work) != kept:
             raise StoreError(f"{work}: a run put other faces there while they were being written. Render again after it.")
 
-    with VideoReader(path, ReadSettings(deinterlace=kept.deinterlace)) as reader:
+    with VideoReader(path, kept.read_settings(probe(path)), scan=kept.scan) as reader:
         if kept.content is not None and reader.file.identity() != kept.content:
             raise InputError(
                 f"{path}: is not the video that {work} was made from: its content differs, so the faces would land in another "
@@ -61,8 +62,8 @@ def render_store(
         kept.check_light(reader.info.color)
         clip = Clip.between(reader, *kept.part)
         beyond = _beyond(kept, line_scale(reader.info, render))
-        with writing(plan_enlarged(reader.info, output, encode, render, force=force).path):
-            target = plan_enlarged(reader.info, output, encode, render, force=force)
+        with writing(plan_enlarged(reader.written, output, encode, render, force=force).path):
+            target = plan_enlarged(reader.written, output, encode, render, force=force)
             rendering = Rendering(RenderWork(clip, target, render, encode, kept.crops, kept.frames), watch)
             kept.restored.begin(rendering)
             frames = rendering.finish(whole)

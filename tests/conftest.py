@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
+
+os.environ["ICONFACE_VIDEO_PEOPLE"] = (
+    os.devnull + "-no-people"
+)  # no test, and no process that one starts, sees the user's own people
 
 CLIP_WIDTH, CLIP_HEIGHT, CLIP_RATE, CLIP_FRAMES = 320, 240, 12, 24
 

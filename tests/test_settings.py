@@ -8,7 +8,7 @@ import pytest
 
 from iconface_video.errors import UsageError
 from iconface_video.session.fingerprint import differences, fingerprint
-from iconface_video.settings import LoadSettings, RestoreSettings, RunSettings, declared, recorded, setting
+from iconface_video.settings import LoadSettings, ReadSettings, RestoreSettings, RunSettings, declared, recorded, setting
 
 LATER = {"attention_backend", "compile_backend", "vae_tiling", "personalize"}
 
@@ -55,6 +55,15 @@ def test_wrong_values_are_refused_wherever_they_are_given(name, value, sentence)
     for kind in (LoadSettings, RestoreSettings):
         with pytest.raises(UsageError, match=sentence):
             kind(**{name: value})
+
+
+@pytest.mark.parametrize(("said", "meant"), [("auto", "keep"), ("on", "half"), ("off", "weave")])
+def test_an_earlier_name_means_the_present_one(said, meant):
+    read = ReadSettings(deinterlace=said)
+    assert read == ReadSettings(meant)
+    assert recorded(read) == recorded(ReadSettings(meant)) == {"fields": meant}
+    assert read.notes == (f"`deinterlace` is called `fields` now: '{said}' is '{meant}'. The earlier name still works.",)
+    assert ReadSettings(meant).notes == ()
 
 
 def test_a_setting_without_default_must_be_given():

@@ -207,7 +207,8 @@ def image(
 
     from iconface_video.pipelines.image import restore_faces, write_picture
 
-    found = restore_faces(photo, references or (), aligned=aligned, settings=settings)
+    with make_display(quiet=False, as_json=False) as display:
+        found = restore_faces(photo, references or (), aligned=aligned, settings=settings, on_progress=display)
     write_picture(output, found.image)
     what = "no face was found: the picture is as it was" if not found.faces else f"faces restored: {found.faces}"
-    typer.echo(f"{what}\noutput: {output}")
+    typer.echo("\n".join([what, f"output: {output}", *(f"note: {note}" for note in found.notes)]))

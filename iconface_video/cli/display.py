@@ -39,10 +39,12 @@ from iconface_video.configs import section_types
 from iconface_video.errors import Cancelled, notes_of
 from iconface_video.types import Progress
 
-USUAL_SECONDS = {"survey": 0.03, "restore": 0.12, "render": 0.01}
-"""Of a frame, a face and a frame on a small machine: what a stage that has not begun is taken to cost beside the others. The
+USUAL_SECONDS = {"survey": 0.03, "learn": 0.8, "restore": 0.12, "render": 0.01}
+"""Of a frame, a step, a face and a frame on a small machine: what a stage that has not begun is taken to cost beside the others. The
 video is mostly written while faces are restored."""
-_ORDER = ("survey", "restore", "render")
+_ORDER = ("survey", "learn", "restore", "render")
+_SOMETIMES = ("learn",)
+"""Takes no time in most runs: it counts from when it begins."""
 _SURE_SECONDS = 2.0
 """A stage is judged by its own pace from then on."""
 
@@ -83,7 +85,7 @@ class RunRemaining:
         later = any(other in self._latest for other in _ORDER[_ORDER.index(stage) + 1 :])
         if event is None:
             frames = next((known.total for known in self._latest.values() if known.unit == "frames" and known.total), None)
-            if later or slowness is None:
+            if later or slowness is None or stage in _SOMETIMES:
                 return 0.0
             return None if frames is None else USUAL_SECONDS[stage] * frames * slowness
         if event.total is None:

@@ -66,6 +66,9 @@ def add(
     enough; with two or more one is held out to check that learning helped. All of it stays in one folder on this machine, which
     nobody else may read; `people forget` deletes it.
 
+    From then on `run`, `batch` and `people` recognise the person in every video by the likeness alone; they say so before the work, and
+    --no-library turns it off. `known: no` in a people.yaml undoes it for one video.
+
     Learning makes a badly damaged face more like these photos: also in age, make-up and beard. Take photos of the time of the video.
 
     Examples:
@@ -87,7 +90,7 @@ def add(
         detector = photo_detector(SurveySettings())
         added = add_person(PeopleLibrary(library), name, photos, detector, encoder, AnchorSettings().min_similarity, display)
         if learn:
-            weights = learn_person(added.person, load_model(model), encoder, PersonalizeSettings(), display)
+            weights = learn_person(added.person, load_model(model, lora_form="fused"), encoder, PersonalizeSettings(), display)
     sentence = None if weights is None else weights.facts.sentence
     notes = [*(f"left out {item}" for item in added.left_out), *added.notes]
     if as_json:
@@ -126,13 +129,20 @@ def forget(
 ) -> None:
     """Delete a person's photos, embeddings and all that was learnt from them.
 
-    Videos that were restored before stay as they are, and so do your own photos. Work folders of unfinished runs may still hold copies.
+    Videos that were restored before stay as they are, and so do your own photos. Work folders of runs that recognised the person and
+    are not done, or were kept, hold copies: they are named.
 
     Example: iconface-video people forget anna
     """
     from iconface_video.personalize.library import PeopleLibrary
 
-    typer.echo(f"deleted: {PeopleLibrary(library).forget(name)}")
+    place = PeopleLibrary(library)
+    copies = place.used_in(name)
+    typer.echo(f"deleted: {place.forget(name)}")
+    for folder in copies:
+        typer.echo(
+            f"copies of the photos: {folder} (a run that is not done, or was kept; delete it, or start that run over with --fresh)"
+        )
 
 
 def _to_dict(person: KnownPerson) -> dict[str, Any]:

@@ -166,6 +166,16 @@ def _expected(estimate: Estimate | None) -> list[tuple[str, str]]:
     return [
         ("expected", f"about {counted(estimate.frames, 'frame')}, {counted(estimate.faces, 'face')} to restore"),
         ("time", f"about {duration(estimate.seconds)} on this machine"),
+        *(
+            [
+                (
+                    "learning",
+                    f"about {duration(estimate.learn_seconds)} of that: people from their photos, before the first face is restored",
+                )
+            ]
+            if estimate.learn_seconds
+            else []
+        ),
         ("disk", f"about {max(1, round(estimate.disk_bytes / 1e6))} MB for the output and what is kept meanwhile"),
         ("memory", f"about {estimate.memory_bytes / 2**30:.1f} GB"),
     ]

@@ -44,7 +44,7 @@ def degrade_clip(
     Returns the output's path. Raises `InputError`, `OutputError`, `EncodeError` as reader and writer do.
     """
     settings = EncodeSettings(crf=crf)
-    with VideoReader(path, ReadSettings(deinterlace="off")) as reader:
+    with VideoReader(path, ReadSettings("weave")) as reader:
         info = reader.info
         plan = plan_output(info, out, settings, force=force)
         clip = ClipFormat(info.width, info.height, float(info.average_rate or 25))

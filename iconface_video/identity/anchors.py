@@ -2,7 +2,7 @@
 
 Anchors in a folder, so that a run can go on after a crash and workers elsewhere can share them. Nothing is pickled.
 
-anchors.npz    the arrays, named "<number>.direction", "<number>.weights", "<number>.reference.<k>"
+anchors.npz    the arrays, named "<number>.direction", "<number>.weights", "<number>.reference.<k>", "<number>.landmarks" (where known)
 anchors.json   each anchor's tracks and small fields, and the checksum of anchors.npz; written last
 """
 
@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from iconface_video.errors import StoreError
 from iconface_video.files import checksum, write_whole
+from iconface_video.identity.photo_choice import varied
 from iconface_video.settings import AnchorSettings
 from iconface_video.types import EMBEDDING_SIZE, Float32, IdentityAnchor, UInt8
 
@@ -69,14 +70,28 @@ def make_anchor(
     pictures: Sequence[UInt8],
     settings: AnchorSettings,
     origin: Literal["user", "track"],
+    landmarks: Float32 | None = None,
 ) -> IdentityAnchor:
     """The anchor from all sources; the model is shown the best of their pictures.
 
-    embeddings: (n, 512) raw.  pictures: n aligned crops, best first, of which up to `settings.max_references` are shown.
+    embeddings: (n, 512) raw.  pictures: n aligned crops, best first, of which up to `settings.max_references` are shown at a time.
+    landmarks: (n, 5, 2) of the sources, by which each frame gets the pictures that are nearest to it; None: the first are shown.
     """
     found = aggregate(embeddings, settings.temperature)
-    shown = tuple(pictures[: settings.max_references])
-    return IdentityAnchor(found.direction, found.reliability, found.weights, shown, origin)
+    most = settings.max_references
+    if landmarks is None or settings.reference_pool <= most or len(pictures) <= most:
+        return IdentityAnchor(found.direction, found.reliability, found.weights, tuple(pictures[:most]), origin)
+    norms = np.linalg.norm(np.asarray(embeddings, np.float64), axis=1)
+    kept = varied(landmarks, norms.tolist(), settings.reference_pool)
+    return IdentityAnchor(
+        found.direction,
+        found.reliability,
+        found.weights,
+        tuple(pictures[row] for row in kept),
+        origin,
+        np.ascontiguousarray(landmarks[kept], np.float32),
+        most,
+    )
 
 
 def self_anchor(embeddings: ArrayLike, settings: AnchorSettings) -> IdentityAnchor:
@@ -163,7 +178,14 @@ def save_anchors(anchors: Mapping[int, IdentityAnchor], folder: Path) -> None:
             number = len(entries)
             arrays[f"{number}.direction"], arrays[f"{number}.weights"] = anchor.direction, anchor.weights
             arrays.update({f"{number}.reference.{k}": picture for k, picture in enumerate(anchor.references)})
-            facts = {"reliability": anchor.reliability, "origin": anchor.origin, "references": len(anchor.references)}
+            if anchor.reference_landmarks is not None:
+                arrays[f"{number}.landmarks"] = anchor.reference_landmarks
+            facts = {
+                "reliability": anchor.reliability,
+                "origin": anchor.origin,
+                "references": len(anchor.references),
+                "shown": anchor.shown,
+            }
             entries[id(anchor)] = {**facts, "tracks": []}
         entries[id(anchor)]["tracks"].append(track_id)
     try:
@@ -214,4 +236,6 @@ def _anchor(number: int, entry: Mapping[str, Any], arrays: Mapping[str, Any]) ->
         weights=arrays[f"{number}.weights"],
         references=tuple(arrays[f"{number}.reference.{k}"] for k in range(entry["references"])),
         origin=entry["origin"],
+        reference_landmarks=arrays.get(f"{number}.landmarks"),
+        shown=entry.get("shown", entry["references"]),
     )

@@ -11,7 +11,7 @@ from iconface_video.faces.quality import pose
 from iconface_video.identity.anchors import CropCandidate, best_first, choose_crops, make_anchor, self_anchor
 from iconface_video.identity.references import Embed, Match
 from iconface_video.settings import AnchorSettings
-from iconface_video.types import IdentityAnchor, Survey, Track, UInt8
+from iconface_video.types import Float32, IdentityAnchor, Survey, Track, UInt8
 
 DisplayAt = Callable[[int], UInt8]
 """PTS -> the upright picture with square pixels, (h, w, 3) RGB."""
@@ -58,9 +58,11 @@ def group_tracks(survey: Survey) -> list[tuple[int | None, list[Track]]]:
 
 
 def anchor_from_photos(match: Match, settings: AnchorSettings) -> IdentityAnchor:
-    """From all photos; the best are shown."""
+    """From all photos; each frame is shown the nearest."""
     photos = [match.photos[row] for row in best_first([photo.embedding for photo in match.photos])]
-    return make_anchor([photo.embedding for photo in photos], [photo.crop for photo in photos], settings, "user")
+    points = [photo.landmarks for photo in photos if photo.landmarks is not None]
+    landmarks = np.stack(points) if len(points) == len(photos) else None
+    return make_anchor([photo.embedding for photo in photos], [photo.crop for photo in photos], settings, "user", landmarks)
 
 
 def anchor_from_tracks(
@@ -73,7 +75,7 @@ def anchor_from_tracks(
         scales = (1.0, settings.picture_scale or 1.0)
         cut = {id(item): _cut(tracks, item, display_at(item.pts), scales) for item in in_time}
         crops, shown = ([cut[id(item)][which] for item in chosen] for which in range(2))
-        return make_anchor(embed(crops), shown, settings, "track")
+        return make_anchor(embed(crops), shown, settings, "track", np.stack([_landmarks(tracks, item) for item in chosen]))
     taken = [track.embeddings for track in tracks if len(track.embeddings)]
     if taken:
         return self_anchor(np.concatenate(taken), settings)
@@ -107,6 +109,12 @@ def _candidate(survey: Survey, track: Track, row: int, group: int) -> CropCandid
         embedding=track.embeddings[taken[0]] if len(taken) else None,
         group=group,
     )
+
+
+def _landmarks(tracks: Sequence[Track], item: CropCandidate) -> Float32:
+    """(5, 2) px of the candidate's face."""
+    track = tracks[item.group]
+    return np.asarray(track.landmarks[int(np.searchsorted(track.pts, item.pts))], np.float32)
 
 
 def _cut(tracks: Sequence[Track], item: CropCandidate, picture: UInt8, scales: Sequence[float]) -> list[UInt8]:

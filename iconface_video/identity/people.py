@@ -102,6 +102,15 @@ class DecidedPeople:
     chosen: ChosenPeople
     photos: Mapping[int, Sequence[ReferencePhoto]] = field(default_factory=dict)
     """Person -> photos of that person, on the user's word."""
+    strengths: Mapping[int, float] = field(default_factory=dict)
+    """Person -> share of the strength with which that person's faces are blended in, 0..1; 1 for those who are not named."""
+
+    @property
+    def shares(self) -> dict[int, float]:
+        """Track id -> the same, of the tracks that have less than all."""
+        of = self.strengths
+        tracks = (track for track in self.chosen.survey.tracks if track.person is not None)
+        return {track.track_id: of[track.person] for track in tracks if track.person in of and of[track.person] < 1}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from iconface_video.errors import UsageError
 from iconface_video.faces.detector import overlap
-from iconface_video.identity.people_file import PeopleFile, PersonEntry
+from iconface_video.identity.people_file import NOT_KNOWN, PeopleFile, PersonEntry
 from iconface_video.types import Survey, Track
 
 _SAME_FACE_OVERLAP = 0.3
@@ -30,6 +30,8 @@ class ChosenPeople:
     photos: dict[int, tuple[Path, ...]] = field(default_factory=dict)
     """Person (0-based) -> files and folders."""
     notes: tuple[str, ...] = ()
+    known: dict[int, str] = field(default_factory=dict)
+    """Person (0-based) -> who of the people that were added it is, as the user says; empty: none of them."""
 
     def title(self, person: int) -> str:
         """ "Ben", or "person 2" for one without a name."""
@@ -99,7 +101,8 @@ def apply_people_file(file: PeopleFile, survey: Survey) -> ChosenPeople:
             photos[person] = (*photos.get(person, ()), *entry.photos)
     names = {entry.number - 1: entry.name for entry in file.entries if entry.name}
     skipped = frozenset(entry.number - 1 for entry in file.entries if entry.skip)
-    choice = ChosenPeople(replace(survey, tracks=tracks), names, skipped, photos)
+    said = {entry.number - 1: "" if entry.known.lower() in NOT_KNOWN else entry.known for entry in file.entries if entry.known}
+    choice = ChosenPeople(replace(survey, tracks=tracks), names, skipped, photos, known=said)
     return replace(choice, notes=tuple(_notes(file, choice)))
 
 
@@ -200,7 +203,8 @@ def migrate(file: PeopleFile, old: Survey, new: Survey) -> Migrated:
 def _is_touched(entry: PersonEntry, survey: Survey) -> bool:
     """Whether the user changed the block that the program wrote for this survey."""
     written = {track_number(track) for track in survey.tracks if track.person == entry.number - 1}
-    return bool(entry.name or entry.photos or entry.skip or entry.same_as is not None or set(entry.tracks) != written)
+    is_told = bool(entry.name or entry.photos or entry.skip or entry.known)
+    return is_told or entry.same_as is not None or set(entry.tracks) != written
 
 
 def _person_of_mates(person: int, tracks: Sequence[Track], held: Mapping[int, Track], owner: Mapping[int, int]) -> int | None:

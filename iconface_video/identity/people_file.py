@@ -17,7 +17,9 @@ from iconface_video.errors import InputError, UsageError
 from iconface_video.settings import nearest
 
 FILE_KEYS = ("clip", "survey", "people", "nobody")
-PERSON_KEYS = ("person", "name", "photos", "skip", "same_as", "tracks")
+PERSON_KEYS = ("person", "name", "photos", "known", "skip", "same_as", "tracks")
+NOT_KNOWN = ("no", "false", "off")
+"""What `known` says of somebody who is none of the people that were added."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class PersonEntry:
     """Numbers of tracks, 1-based."""
     line: int = 0
     """In the file, 1-based; 0: it is in none."""
+    known: str = ""
+    """Who of the people that were added it is, or one of `NOT_KNOWN`; empty: as the likeness says."""
 
     @property
     def title(self) -> str:
@@ -118,7 +122,8 @@ def _read_entry(document: _Document, node: yaml.Node) -> tuple[_RawEntry, Person
     skip = document.truth(values["skip"], "skip") if not _is_empty(values.get("skip")) else False
     tracks = document.numbers(values["tracks"], "tracks", "track") if "tracks" in values else ()
     same_as = None if _is_empty(values.get("same_as")) else values["same_as"]
-    entry = PersonEntry(number or 0, name, photos, skip, None, tracks, document.line(node))
+    known = document.text(values.get("known"))
+    entry = PersonEntry(number or 0, name, photos, skip, None, tracks, document.line(node), known)
     return _RawEntry(node, number, same_as), entry
 
 
@@ -177,8 +182,8 @@ def _finished(
         document.refuse(item.same_as, f"same_as is '{text}', which is neither number nor name of a person.{near}")
     if target == entry.number:
         document.refuse(item.same_as, f"{entry.title} cannot be the same as itself")
-    if entry.name or entry.skip:
-        what = f"the name '{entry.name}'" if entry.name else "'skip: true'"
+    if entry.name or entry.skip or entry.known:
+        what = f"the name '{entry.name}'" if entry.name else "'skip: true'" if entry.skip else f"'known: {entry.known}'"
         document.refuse(item.node, f"{what} must stand at person {target}, whom {entry.title} is the same as")
     return replace(entry, same_as=target)
 

@@ -183,6 +183,8 @@ _HEAD = """\
 #   photos   Clear photos of this person: files or folders, as seen from the folder of this file.
 #            [anna.jpg, "holiday 1998", ../album/anna2.png]
 #            They change this person's faces and nobody else's.
+#   known    Who of the people that you added with `iconface-video people add` it is. Empty: whom the likeness shows, if anybody;
+#            no: none of them, however alike.
 #   skip     true: this person's faces are left as they are.
 #   same_as  The number or name of another person here who is the same human. Both become one, under that number.
 #   tracks   Where the person is seen: the numbers below the pictures. Is a picture of somebody else? Take its number out
@@ -226,6 +228,7 @@ def _block(entry: PersonEntry, fact: str, folder: Path) -> str:
         f"- person: {entry.number}" + (f"   # {fact}" if fact else ""),
         f"  name: {_scalar(entry.name)}",
         f"  photos: [{photos}]",
+        f"  known: {_scalar(entry.known) if entry.known else ''}".rstrip(),
         f"  skip: {'true' if entry.skip else 'false'}",
         f"  same_as: {entry.same_as or ''}".rstrip(),
         f"  tracks: [{_joined(entry.tracks)}]",

@@ -43,6 +43,10 @@ class ReferencePhoto:
     """For people: "3 faces, took the largest"."""
     name: str | None = None
     """Whom the user says it shows."""
+    face_px: float | None = None
+    """Height of the face in the photo, where it is known."""
+    landmarks: Float32 | None = None
+    """(5, 2) of the face, px of any picture; None: not known."""
 
     def __repr__(self) -> str:
         return f"ReferencePhoto({self.path.name}, {self.crop.shape[0]}px, name={self.name})"
@@ -105,7 +109,8 @@ def load_photo(
     size = 512 if np.exp(parameters[0]) < 1.5 else 256
     crop = cut_crop(picture, crop_from_display(parameters, size), size)
     shown = crop if scale is None else cut_crop(picture, crop_from_display(widened(parameters, scale), size), size)
-    return ReferencePhoto(path, shown, np.asarray(embed([crop]))[0], tuple(notes), name)
+    points = np.asarray(largest.landmarks, np.float32)
+    return ReferencePhoto(path, shown, np.asarray(embed([crop]))[0], tuple(notes), name, height, points)
 
 
 def load_folder(

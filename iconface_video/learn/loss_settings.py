@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from iconface_video.errors import UsageError
-from iconface_video.settings import Count, Validated
+from iconface_video.settings import Count, CountOrZero, Validated
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,9 @@ class LossSettings(Validated):
     reference_gradient_every: Count = 1
     """Of how many steps one lets gradients from references into the encoder that looks at them; without any it never learns what to
     show of them."""
+    reference_gradients: CountOrZero = 0
+    """Of a face's references, through how many gradients reach that encoder in each step, by turns; 0: through all. The others are
+    looked at all the same, for a third of the time."""
     damage: float = 0.0
     """Weight of what a cascade's passes get wrong about how much is wrong at each place."""
     harm: float = 0.0

@@ -55,7 +55,8 @@ def add_person(
         lambda done, total: on_progress(Progress("anchors", done, total, unit="photos")),
     )
     earlier = [known for known in library.names() if known.casefold() == name.casefold()]
-    kept = [[face] for known in earlier for face in library.load(known).faces]
+    before = [library.load(known).seen_by(lambda crops: embed_crops(encoder, crops)) for known in earlier]
+    kept = [[face] for person in before for face in person.faces]
     chosen = choose_photos([*kept, *found], min_similarity)
     left_out = [*left_out, *chosen.left_out]
     if not chosen.faces:
@@ -83,7 +84,7 @@ def learn_person(
         return before
     weights = personalize(
         model,
-        person.faces,
+        person.seen_by(lambda crops: embed_crops(encoder, crops)).faces,
         settings,
         lambda done, total: on_progress(Progress("learn", done, total, unit="steps")),
         should_stop,

@@ -60,12 +60,15 @@ class HeldOutViews:
         rng = np.random.default_rng([settings.seed, 1])
         strengths = np.linspace(settings.lowest_strength, settings.highest_strength, views)
         self.damaged = np.stack([degrade(self.truth, float(strength), rng) for strength in strengths])
-        self._noise = rng.standard_normal((3, size, size), dtype=np.float32)
+        self._rng = rng
+        self._noise: Float32 | None = None
         self._shown, self._encoder = [face.crop for face in shown], encoder
         self._anchor = aggregate([face.embedding for face in shown]).direction
 
     def restored(self, model: IConFaceModel) -> UInt8:
         """(views, size, size, 3), with as many references as the model was trained with."""
+        if self._noise is None:
+            self._noise = self._rng.standard_normal(model.noise_shape(self.truth.shape[0]), dtype=np.float32)
         context = model.prepare_references(self._shown[: model.traits.max_references], self.truth.shape[0])
         made = []
         for first in range(0, len(self.damaged), _BATCH):

@@ -76,12 +76,13 @@ def attach(model: nn.Module, names: list[str], rank: int, generator: torch.Gener
 
 
 def learnt_factors(differences: Mapping[str, LowRank]) -> dict[str, Factors]:
-    """What was learnt, float16 on the processor: as it is kept."""
+    """What was learnt, by the weight's name."""
+    return {name: kept_factors(item.up, item.down) for name, item in differences.items()}
 
-    def held(tensor: Tensor) -> Tensor:
-        return tensor.detach().to("cpu", torch.float16).contiguous()
 
-    return {name: Factors(held(item.up), held(item.down)) for name, item in differences.items()}
+def kept_factors(up: Tensor, down: Tensor) -> Factors:
+    """float16 on the processor: as they are kept."""
+    return Factors(*(side.detach().to("cpu", torch.float16).contiguous() for side in (up, down)))
 
 
 class Wearer:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -97,8 +99,58 @@ class Batches:
         return degrade(face, float(rng.uniform(low, high)), rng)
 
 
-class PersonLearner:
-    """A copy of the model on which a difference is learnt, step by step. The model itself stays as it is."""
+class Learner(ABC):
+    """Learns a difference to a model's weights, step by step."""
+
+    def __init__(
+        self,
+        model: IConFaceModel,
+        encoder: IdentityEncoder,
+        photos: Sequence[UInt8],
+        embeddings: Float32,
+        settings: PersonalizeSettings,
+        size: int | None = None,
+    ) -> None:
+        """photos: (S, S, 3) RGB in the FFHQ frame; embeddings: (n, 512) raw, of them.  size: px, the settings' when None."""
+        is_here = next(encoder.parameters()).device == model.device
+        self.model, self.settings = model, settings
+        self.encoder = encoder if is_here else copy.deepcopy(encoder).to(model.device)
+        self.size = size or settings.size
+        self.batches = Batches(photos, replace(settings, size=self.size), model.traits.max_references)
+        self.anchor = torch.from_numpy(aggregate(embeddings).direction).to(model.device)
+
+    def run(self, on_step: OnStep, should_stop: ShouldStop) -> dict[str, Factors]:
+        """Raises Cancelled."""
+        with self.learning():
+            for step in range(self.settings.steps):
+                if should_stop():
+                    raise Cancelled("stopped while a person was being learnt")
+                self.step(step)
+                on_step(step + 1, self.settings.steps)
+            return self.learnt()
+
+    def learning(self) -> AbstractContextManager[None]:
+        """What holds while it learns."""
+        return nullcontext()
+
+    @abstractmethod
+    def step(self, number: int) -> dict[str, float]:
+        """One step -> its losses by name."""
+
+    @abstractmethod
+    def learnt(self) -> dict[str, Factors]:
+        """By the weight's name."""
+
+    def rate(self, step: int) -> float:
+        """Learning rate: a rise, then a cosine."""
+        settings = self.settings
+        rising = min(1.0, (step + 1) / max(1, settings.warmup_steps))
+        falling = (1 + np.cos(np.pi * step / settings.steps)) / 2
+        return float(settings.learning_rate * rising * (settings.final_rate + (1 - settings.final_rate) * falling))
+
+
+class PersonLearner(Learner):
+    """A copy of a model that works on pixels. The model itself stays as it is."""
 
     def __init__(
         self,
@@ -108,36 +160,25 @@ class PersonLearner:
         embeddings: Float32,
         settings: PersonalizeSettings,
     ) -> None:
-        """photos: (S, S, 3) RGB in the FFHQ frame; embeddings: (n, 512) raw, of them."""
+        """As `Learner`."""
         if model.traits.prediction != "image":
             raise UsageError(f"model '{model.traits.name}' does not work on pixels: a person cannot be learnt with it here")
         names = target_weights(model, settings.weights)
         if not names:
             raise UsageError(f"model '{model.traits.name}' has no weight that is called like '{settings.weights}'")
-        is_here = next(encoder.parameters()).device == model.device
-        self.settings, self.encoder = settings, encoder if is_here else copy.deepcopy(encoder).to(model.device)
-        self.batches = Batches(photos, settings, model.traits.max_references)
-        self.model = copy.deepcopy(model)
+        super().__init__(copy.deepcopy(model), encoder, photos, embeddings, settings)
         self.differences = attach(self.model, names, settings.rank, torch.Generator().manual_seed(settings.seed))
-        weights = [weight for item in self.differences.values() for weight in item.parameters()]
-        self.optimizer = Muon(weights, lr=settings.learning_rate, weight_decay=0.0)
-        self.anchor = torch.from_numpy(aggregate(embeddings).direction).to(model.device)
-        self.weights = weights
+        self.weights = [weight for item in self.differences.values() for weight in item.parameters()]
+        self.optimizer = Muon(self.weights, lr=settings.learning_rate, weight_decay=0.0)
         self._looks = torch.Generator().manual_seed(settings.seed)
 
-    def run(self, on_step: OnStep, should_stop: ShouldStop) -> dict[str, Factors]:
-        """Raises Cancelled."""
-        for step in range(self.settings.steps):
-            if should_stop():
-                raise Cancelled("stopped while a person was being learnt")
-            self.step(step)
-            on_step(step + 1, self.settings.steps)
+    def learnt(self) -> dict[str, Factors]:
         return learnt_factors(self.differences)
 
     def step(self, number: int) -> dict[str, float]:
         """One step -> its losses by name."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self._rate(number)
+            group["lr"] = self.rate(number)
         batch = self.batches.draw()
         with self.model.precision(), parametrize.cached():
             restored, truth, source = self._restored(batch)
@@ -148,12 +189,6 @@ class PersonLearner:
         nn.utils.clip_grad_norm_(self.weights, GRADIENT_CLIP)
         self.optimizer.step()
         return {name: float(part.detach()) for name, part in parts.items()}
-
-    def _rate(self, step: int) -> float:
-        settings = self.settings
-        rising = min(1.0, (step + 1) / max(1, settings.warmup_steps))
-        falling = (1 + np.cos(np.pi * step / settings.steps)) / 2
-        return float(settings.learning_rate * rising * (settings.final_rate + (1 - settings.final_rate) * falling))
 
     def _restored(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """(restored, truth, source), each (B, 3, S, S): one step of the model's own sampler, at a noise level that it visits."""

@@ -4,19 +4,22 @@ PEOPLE/NAME/person.json                name, the photos' file names, checksums; 
 PEOPLE/NAME/faces/01.png ...           the face in each photo, FFHQ frame, surest first
 PEOPLE/NAME/faces.npz                  their embeddings (n, 512) float32, raw, and heights in px
 PEOPLE/NAME/learnt/BASE.safetensors    what was learnt beside the weights whose hash begins so
+PEOPLE/NAME/used-in.txt                work folders of runs that recognised the person: copies may lie there
 
 It can be copied, looked at and deleted like any folder; nobody but its owner may read it, and nothing of it leaves the machine.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -25,19 +28,22 @@ import platformdirs
 from iconface_video.errors import CheckpointError, OutputError, StoreError, UsageError
 from iconface_video.files import PARTIAL, aside, checksum, read_arrays, write_whole
 from iconface_video.identity.anchors import aggregate
-from iconface_video.identity.references import ReferencePhoto
-from iconface_video.personalize.person_weights import PersonWeights, load_person, save_person
+from iconface_video.identity.people import mean_direction
+from iconface_video.identity.references import Embed, ReferencePhoto
 from iconface_video.personalize.photos import PhotoFace
 from iconface_video.personalize.settings import PersonalizeSettings
 from iconface_video.settings import nearest
 from iconface_video.types import Float32
+
+if TYPE_CHECKING:
+    from iconface_video.personalize.person_weights import PersonWeights
 
 FOLDER_VARIABLE = "ICONFACE_VIDEO_PEOPLE"
 """Environment variable that names another folder than the user's own."""
 FORMAT = 1
 ALIKE = 0.55
 """Cosine of two people's anchors from which the user is told that a run may take one for the other."""
-_FACTS, _FACES, _PICTURES, _LEARNT = "person.json", "faces.npz", "faces", "learnt"
+_FACTS, _FACES, _PICTURES, _LEARNT, _USED_IN = "person.json", "faces.npz", "faces", "learnt", "used-in.txt"
 _PRIVATE = 0o700
 _LONGEST_NAME = 60
 _HASH_LETTERS = 16
@@ -58,9 +64,29 @@ class KnownPerson:
         """(512,) unit, of all photos."""
         return aggregate([face.embedding for face in self.faces]).direction
 
+    @property
+    def evidence(self) -> Float32:
+        """(512,) the direction, its length the root of how far the photos agree: the more photos an anchor stands on, the more of what all faces
+        have in common is left in it. With this length one threshold fits one photo and eight (docs/people.md)."""
+        agreement = float(np.linalg.norm(mean_direction(np.stack([face.embedding for face in self.faces]))))
+        return np.asarray(self.direction * np.sqrt(agreement), np.float32)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the photos' faces."""
+        digest = hashlib.sha256()
+        for face in self.faces:
+            digest.update(f"{face.crop.shape}".encode() + np.ascontiguousarray(face.crop).tobytes())
+        return digest.hexdigest()
+
+    def seen_by(self, embed: Embed) -> KnownPerson:
+        """With embeddings of another encoder, as of a later release: those of two encoders say nothing about each other."""
+        raw = embed([face.crop for face in self.faces])
+        return replace(self, faces=tuple(replace(face, embedding=row) for face, row in zip(self.faces, raw)))
+
     def references(self) -> list[ReferencePhoto]:
         """The photos as a run takes them."""
-        return [ReferencePhoto(face.path, face.crop, face.embedding, (), self.name) for face in self.faces]
+        return [ReferencePhoto(face.path, face.crop, face.embedding, (), self.name, face.face_px) for face in self.faces]
 
     def learnt_file(self, base: str) -> Path:
         """Where what was learnt beside a base is. base: its `weights_hash`."""
@@ -111,6 +137,30 @@ class PeopleLibrary:
     def everybody(self) -> list[KnownPerson]:
         return [self.load(name) for name in self.names()]
 
+    @property
+    def hash(self) -> str:
+        """SHA-256 of who is in it, with which photos; cheap."""
+        digest = hashlib.sha256()
+        for name in self.names():
+            with suppress(OSError):
+                digest.update(f"{name}/{checksum(self.folder / name / _FACTS)}/".encode())
+        return digest.hexdigest()
+
+    def note_use(self, name: str, work: Path) -> None:
+        """A run that works in this folder recognised the person: copies of the photos lie there until it is done."""
+        path = self.folder / name / _USED_IN
+        folders = dict.fromkeys([*(str(folder) for folder in self.used_in(name)), str(work.absolute())])
+        with suppress(OSError):  # a library on a disk that cannot be written to
+            write_whole(path, lambda file: file.write("".join(f"{folder}\n" for folder in folders).encode()))
+
+    def used_in(self, name: str) -> list[Path]:
+        """Work folders that are still there of runs that recognised a person. Raises UsageError for a name that is not there."""
+        try:
+            lines = (self.folder / self.find(name) / _USED_IN).read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return []
+        return [Path(line) for line in lines if line and Path(line).is_dir()]
+
     def save(self, name: str, faces: Sequence[PhotoFace]) -> KnownPerson:
         """Keep somebody's photos; whoever had the name before is replaced, with all that was learnt from the older photos.
 
@@ -126,6 +176,8 @@ class PeopleLibrary:
             unfinished.mkdir(mode=_PRIVATE)
             _write(unfinished, target.name, faces)
             if target.exists():
+                if (target / _USED_IN).is_file():
+                    shutil.copy2(target / _USED_IN, unfinished / _USED_IN)
                 replaced = aside(target, PARTIAL)
                 os.rename(target, replaced)
                 os.rename(unfinished, target)
@@ -180,6 +232,8 @@ def checked_name(name: str) -> str:
 
 def keep_learnt(person: KnownPerson, weights: PersonWeights) -> Path:
     """Write what was learnt into the person's folder. Raises OutputError."""
+    from iconface_video.personalize.person_weights import save_person  # with torch, which looking into the folder does not need
+
     path = person.learnt_file(weights.facts.base)
     try:
         path.parent.mkdir(mode=_PRIVATE, exist_ok=True)
@@ -191,6 +245,8 @@ def keep_learnt(person: KnownPerson, weights: PersonWeights) -> Path:
 
 def learnt(person: KnownPerson, base: str, settings: PersonalizeSettings) -> PersonWeights | None:
     """What was learnt of a person beside a base with these settings; None where that has to be done (again)."""
+    from iconface_video.personalize.person_weights import load_person
+
     try:
         found = load_person(person.learnt_file(base))
     except CheckpointError:

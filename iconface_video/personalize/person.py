@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,10 +12,11 @@ from iconface_video.faces.identity_encoder import IdentityEncoder, load_identity
 from iconface_video.models.model import IConFaceModel
 from iconface_video.personalize.check import VIEWS, Figures, HeldOutViews, hold_out, is_better
 from iconface_video.personalize.difference import Factors, Wearer
-from iconface_video.personalize.learning import OnStep, PersonLearner, ShouldStop
+from iconface_video.personalize.learning import Learner, OnStep, PersonLearner, ShouldStop
 from iconface_video.personalize.person_weights import HeldOutCheck, PersonFacts, PersonWeights, weights_hash
 from iconface_video.personalize.photos import PhotoFace
 from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.types import Float32, UInt8
 
 STRENGTHS = (1.0, 0.75, 0.5, 0.25)
 """Tried from the first on."""
@@ -43,13 +45,26 @@ def personalize(
     encoder = encoder or load_identity_encoder("embedded", model.device)
     learn_from, held_out = hold_out(photos)
     embeddings = np.stack([face.embedding for face in learn_from])
-    learner = PersonLearner(model, encoder, [face.crop for face in learn_from], embeddings, settings)
+    learner = learner_of(model, encoder, [face.crop for face in learn_from], embeddings, settings)
     factors = learner.run(on_progress, should_stop)
     base = weights_hash(model)
     if held_out is None:
         return PersonWeights(factors, PersonFacts(base, len(learn_from), UNCHECKED_STRENGTH, settings, None))
-    strength, check = _checked(model, factors, HeldOutViews(held_out.crop, learn_from, encoder, settings))
+    strength, check = _checked(
+        model, factors, HeldOutViews(held_out.crop, learn_from, encoder, replace(settings, size=learner.size))
+    )
     return PersonWeights(factors if strength else {}, PersonFacts(base, len(learn_from), strength, settings, check))
+
+
+def learner_of(
+    model: IConFaceModel, encoder: IdentityEncoder, photos: Sequence[UInt8], embeddings: Float32, settings: PersonalizeSettings
+) -> Learner:
+    """The one for this kind of model. Raises UsageError for a model that cannot learn."""
+    if model.traits.prediction == "image":
+        return PersonLearner(model, encoder, photos, embeddings, settings)
+    from iconface_video.personalize.full_size import FullSizeLearner
+
+    return FullSizeLearner(model, encoder, photos, embeddings, settings)
 
 
 def _checked(model: IConFaceModel, factors: dict[str, Factors], views: HeldOutViews) -> tuple[float, HeldOutCheck]:

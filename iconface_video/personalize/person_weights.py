@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -113,12 +113,25 @@ def save_person(person: PersonWeights, path: Path) -> None:
 
 def load_person(path: Path) -> PersonWeights:
     """Raises CheckpointError for a file that is missing, damaged, or of another version."""
-    facts, wanted = _told(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: missing. {_AGAIN}")
+    if path.stat().st_size > LARGEST_FILE:
+        raise CheckpointError(f"{path}: far too large for what was learnt of a person. {_AGAIN}")
     try:
-        tensors = load(path.read_bytes())
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise _damaged(path, error) from None
-    check_finite(tensors, path)
+    return read_person(data, path)
+
+
+def read_person(data: bytes, path: Path | str) -> PersonWeights:
+    """A file's content. path: what to call it.  Raises as `load_person` does."""
+    facts, wanted = _told(data, path)
+    try:
+        tensors = load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise _damaged(path, error) from None
+    check_finite(tensors, Path(path))
     if _checksum(tensors, facts) != wanted:
         raise CheckpointError(f"{path}: it differs from its checksum: damaged. {_AGAIN}")
     names = sorted({name.rpartition(".")[0] for name in tensors})
@@ -129,20 +142,16 @@ def load_person(path: Path) -> PersonWeights:
         raise _damaged(path, error) from None
 
 
-def _told(path: Path) -> tuple[dict[str, Any], str]:
-    """(facts, checksum) of the file's header. Raises CheckpointError."""
-    if not path.is_file():
-        raise CheckpointError(f"{path}: missing. {_AGAIN}")
-    if path.stat().st_size > LARGEST_FILE:
-        raise CheckpointError(f"{path}: far too large for what was learnt of a person. {_AGAIN}")
+def _told(data: bytes, path: Path | str) -> tuple[dict[str, Any], str]:
+    """(facts, checksum) of the header: its length in 8 bytes, then JSON. Raises CheckpointError."""
     try:
-        with safe_open(str(path), framework="pt") as opened:
-            told = json.loads((opened.metadata() or {})[_METADATA])
+        length = int.from_bytes(data[:8], "little")
+        told = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_METADATA])
         facts = dict(told["facts"])
         if facts["format_version"] != FORMAT_VERSION:
             raise ValueError(f"format version {facts['format_version']!r}, this release reads {FORMAT_VERSION}")
         return facts, str(told["sha256"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, error) from None
 
 
@@ -164,7 +173,7 @@ def _facts_of(values: Mapping[str, Any]) -> PersonFacts:
     )
 
 
-def _damaged(path: Path, error: Exception) -> CheckpointError:
+def _damaged(path: Path | str, error: Exception) -> CheckpointError:
     return CheckpointError(f"{path}: not what was learnt of a person ({' '.join(str(error).split())}). {_AGAIN}")
 
 

@@ -18,8 +18,9 @@ from scipy.spatial.distance import squareform
 from iconface_video.errors import ReferencePhotoError
 from iconface_video.faces.align import crop_from_display, cut_crop, estimate_parameters
 from iconface_video.faces.detector import Detector
+from iconface_video.faces.quality import sharpness
 from iconface_video.identity.anchors import best_first
-from iconface_video.identity.references import SMALL_FACE_PX, Embed, find_faces, read_photo
+from iconface_video.identity.references import SMALL_FACE_PX, Embed, ReferencePhoto, find_faces, read_photo
 from iconface_video.types import Float32, UInt8
 
 MOST_PHOTOS = 24
@@ -29,6 +30,7 @@ MOST_FACES = 6
 CROP_SIZE = 256
 SAME_PICTURE = 0.97
 """Correlation of two thumbnails from which they are one picture, or neighbouring frames. Different photos of 10 people: .955 at most."""
+_MUCH_SHARPER = 1.5
 _THUMBNAIL = 32
 _NEVER = 1e6
 """Distance of two faces in one photo: they are two people, however alike (twins)."""
@@ -145,13 +147,21 @@ def is_same_picture(one: UInt8, other: UInt8) -> bool:
 def frames_of_clip(photos: Sequence[PhotoFace], crops: Sequence[UInt8]) -> list[LeftOut]:
     """Photos that are frames of the clip to be restored. crops: of the clip's faces, in the FFHQ frame.
 
-    They show its damage as if it were the person's face, and nothing that the clip's own frames do not.
+    They show its damage as if it were the person's face, and nothing that the clip's own frames do not. A photo that shows the
+    same moment much sharper was taken before the damage, and teaches what any photo teaches.
     """
-    seen = np.stack([_thumbnail(crop) for crop in crops]) if len(crops) else np.zeros((0, _THUMBNAIL**2), np.float32)
     return [
         LeftOut(photo.path, "it is a frame of the clip itself: shown as a reference, but not learnt from")
         for photo in photos
-        if len(seen) and float((seen @ _thumbnail(photo.crop)).max()) >= SAME_PICTURE
+        if any(is_same_picture(photo.crop, crop) and sharpness(photo.crop) < _MUCH_SHARPER * sharpness(crop) for crop in crops)
+    ]
+
+
+def photo_faces(photos: Sequence[ReferencePhoto]) -> list[PhotoFace]:
+    """Photos that were given for a clip, as photos to learn from."""
+    return [
+        PhotoFace(photo.path, photo.crop, photo.embedding, photo.crop.shape[0] if photo.face_px is None else photo.face_px)
+        for photo in photos
     ]
 
 

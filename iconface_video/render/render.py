@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -28,6 +28,13 @@ CropLookup = Callable[[int], list[StoredCrop]]
 """PTS -> the frame's stored crops."""
 OnPasted = Callable[[Frame, Frame, list[StoredCrop]], None]
 """(the frame as it was, as it is, both at the output's size; the crops that were pasted into it, of the input's)."""
+
+
+def with_shares(crops_at: CropLookup, shares: Mapping[int, float]) -> CropLookup:
+    """Some faces blended in by less than the others. shares: track id -> share of the whole strength, 0..1."""
+    if not shares:
+        return crops_at
+    return lambda pts: [replace(crop, fade=crop.fade * shares.get(crop.track_id, 1.0)) for crop in crops_at(pts)]
 
 
 @dataclass(eq=False)

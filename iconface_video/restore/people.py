@@ -10,6 +10,7 @@ earlier, stopped run learnt is taken, and nothing else is.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,15 +21,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from iconface_video.errors import CheckpointError, OutputError, ReferencePhotoError
-from iconface_video.faces.identity_encoder import IdentityEncoder, embed_crops, load_identity_encoder
+from iconface_video.errors import CheckpointError, OutputError
+from iconface_video.faces.identity_encoder import IdentityEncoder, load_identity_encoder
 from iconface_video.models.cascade import CascadeAutoencoder
 from iconface_video.models.model import IConFaceModel
 from iconface_video.personalize.difference import Wearer
 from iconface_video.personalize.learning import ShouldStop
+from iconface_video.personalize.library import KnownPerson, keep_learnt, learnt
 from iconface_video.personalize.person import personalize
-from iconface_video.personalize.person_weights import PersonWeights, load_person, save_person, weights_hash
-from iconface_video.personalize.photos import ChosenPhotos, PhotoFace, choose_photos
+from iconface_video.personalize.person_weights import PersonWeights, load_person, read_person, save_person, weights_hash
+from iconface_video.personalize.photos import ChosenPhotos, PhotoFace
 from iconface_video.personalize.settings import PersonalizeSettings
 from iconface_video.restore.iconface import IConFaceRestorer, TrackContext
 from iconface_video.restore.model import FaceModel
@@ -54,8 +56,8 @@ def anchor_key(anchor: IdentityAnchor) -> str:
 
 
 class PersonalRestorer:
-    """A `FaceModel` around the embedded one. In a cascade a person's weights are the coarse pass's. A model of the first generation has
-    one pass: the person's weights restore at the size at which they were learnt, and everybody's refine that at the crop's size."""
+    """A `FaceModel` around the embedded one. In a cascade a person's weights are the coarse pass's, in a full-size model
+    they are a LoRA of its backbone. A model of the first generation has one pass: the person's weights restore at the size at which they were learnt, and everybody's refine that at the crop's size."""
 
     def __init__(self, restorer: IConFaceRestorer, model: IConFaceModel, people: Mapping[str, PersonWeights]) -> None:
         """model: the one in `restorer`.  people: by `anchor_key`.  Raises CheckpointError where somebody was learnt beside another model."""
@@ -64,7 +66,7 @@ class PersonalRestorer:
             person.check_base(base)
         self._restorer, self._wearer = restorer, Wearer(model)
         self._people = {key: person for key, person in people.items() if person.factors and person.facts.strength}
-        self._is_cascade = isinstance(model.autoencoder, CascadeAutoencoder)
+        self._has_one_size = isinstance(model.autoencoder, CascadeAutoencoder) or model.traits.prediction != "image"
         self.name, self.crop_sizes = restorer.name, restorer.crop_sizes
         self.framing, self.notes, self.identity = restorer.framing, restorer.notes, restorer.identity
 
@@ -99,7 +101,7 @@ class PersonalRestorer:
         return made if first == size else self._restorer.restore(_resized(made, size), refining, noise)
 
     def _first_size(self, person: str | None, size: int) -> int:
-        if person is None or self._is_cascade:
+        if person is None or self._has_one_size:
             return size
         learnt = self._people[person].facts.settings.size
         return learnt if size > learnt and size % learnt == 0 else size
@@ -162,6 +164,17 @@ class FaceOfPicture:
 
 
 @dataclass(frozen=True, eq=False)
+class PersonToLearn:
+    """Somebody who has photos."""
+
+    name: str
+    photos: Callable[[], ChosenPhotos]
+    """Asked only where the person is to be learnt."""
+    kept: KnownPerson | None = None
+    """The same in the user's library: what was learnt there beside this model is taken, and what is learnt now is kept there."""
+
+
+@dataclass(frozen=True, eq=False)
 class LearntPeople:
     """Result of `learn_people`."""
 
@@ -169,6 +182,8 @@ class LearntPeople:
     """By `anchor_key`."""
     notes: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Their files' contents by `anchor_key`, for whoever restores."""
 
     @property
     def hash(self) -> str | None:
@@ -183,106 +198,114 @@ class LearntPeople:
         return [f"adapted to {photos} photo{'s' if photos > 1 else ''} of {self.names[key]}" for key, photos in acting]
 
 
-def pays(tracks: Sequence[SeenFaces], anchor: IdentityAnchor, photo_norms: Sequence[float]) -> bool:
+def pays(tracks: Sequence[SeenFaces], anchor: IdentityAnchor) -> bool:
     """Whether a person's faces are damaged enough: the encoder is much less sure of them than of the photos."""
     raw = [track.embeddings for track in tracks if len(track.embeddings)]
-    if anchor.origin != "user" or not raw or not len(photo_norms):
+    if anchor.origin != "user" or not raw:
         return False
     norms = np.linalg.norm(np.concatenate(raw), axis=1)
-    return float(norms.mean()) <= MOST_SURENESS * float(np.mean(photo_norms))
+    return float(norms.mean()) <= MOST_SURENESS * anchor.reliability
 
 
 def learn_people(
     tracks: Sequence[SeenFaces],
     anchors: Mapping[int, IdentityAnchor],
-    names: Mapping[str, str],
+    people: Mapping[str, PersonToLearn],
     folder: Path,
     load: Callable[[], IConFaceRestorer],
     settings: PersonalizeSettings,
     always: bool,
-    min_similarity: float,
     on_progress: Callable[[Progress], None] = lambda event: None,
     should_stop: ShouldStop = lambda: False,
     encoder: IdentityEncoder | None = None,
 ) -> LearntPeople:
     """Learn everybody who has photos and whose faces are damaged enough (or `always`); what lies in `folder` is taken.
 
-    anchors: by track id; those of the user's photos are learnt from the pictures that they show.  names: by `anchor_key`, for
-    people.  min_similarity: photos are one person's from this mean cosine on.  load: the model, asked for only where somebody is to be learnt, or was.  Raises Cancelled, OutputError where the folder cannot be written.
+    anchors: by track id.  people: by `anchor_key`.  load: the model, asked for only where somebody is to be learnt, or was.
+    encoder: the embedded one when None.  Raises Cancelled, OutputError where the folder cannot be written.
     """
-    photos = _photos_of(anchors)
-    if not photos:
+    if not people:
         return LearntPeople({})
-    encoder = encoder or load_identity_encoder("embedded")
-    wanted: dict[str, list[PhotoFace]] = {}
-    notes: list[str] = []
-    for key, anchor in photos.items():
-        chosen = _chosen(anchor, encoder, min_similarity)
-        notes += [f"{names[key]}: {said}" for said in (*chosen.notes, *map(str, chosen.left_out))]
-        faces = list(chosen.faces)
-        own = [track for track in tracks if anchor_key(anchors[track.track_id]) == key]
-        if faces and (always or pays(own, anchor, [float(np.linalg.norm(face.embedding)) for face in faces])):
-            wanted[key] = faces
-    if not wanted:
-        return LearntPeople({}, (*notes, "nobody was learnt: no face is damaged enough for it to pay"))
+    of_key = {key: [track for track in tracks if anchor_key(anchors[track.track_id]) == key] for key in people}
+    anchor_of = {anchor_key(anchor): anchor for anchor in anchors.values()}
+    wanted = [key for key in people if always or pays(of_key[key], anchor_of[key])]
     for path in set(folder.glob(f"*{_SUFFIX}")) - {_file(folder, key) for key in wanted}:
         path.unlink()  # of an earlier run with other photos
+    if not wanted:
+        return LearntPeople({})
     model = load().network
     base = weights_hash(model)
-    found: dict[str, PersonWeights] = {}
-    total = settings.steps * len(wanted)
-    who = ", ".join(names[key] for key in wanted)
-    on_progress(Progress("learn", 0, total, "steps", f"learning before the first face is restored: {who}"))
-    for number, (key, faces) in enumerate(wanted.items()):
-        path = _file(folder, key)
-        kept = _kept(path, base, settings)
-        if kept is None:
-            before = number * settings.steps
+    found = {key: _earlier(people[key], _file(folder, key), base, settings) for key in wanted}
+    photos: dict[str, tuple[PhotoFace, ...]] = {}
+    notes: list[str] = []
+    for key in [key for key in wanted if found[key] is None]:
+        chosen = people[key].photos()
+        said = (*chosen.notes, *(f"left out {item}" for item in chosen.left_out))
+        notes += [f"{people[key].name}: {note}" for note in said]
+        if chosen.faces:
+            photos[key] = chosen.faces
+        else:
+            notes.append(f"{people[key].name}: not learnt, as no photo is left to learn from")
+    pace = _Pace(settings.steps * len(photos), [people[key].name for key in photos], on_progress)
+    for key, faces in photos.items():
+        encoder = encoder or load_identity_encoder("embedded")
+        weights = personalize(model, faces, settings, pace.step, should_stop, encoder)
+        kept = people[key].kept
+        if kept is not None:
+            keep_learnt(kept, weights)
+        _keep(weights, _file(folder, key))
+        found[key] = weights
+    own = {key: person for key, person in found.items() if person is not None}
+    notes += [f"{people[key].name}: {person.facts.sentence}" for key, person in own.items()]
+    files = {key: _file(folder, key).read_bytes() for key in own}
+    return LearntPeople(own, tuple(notes), {key: people[key].name for key in own}, files)
 
-            def report(done: int, _: int, before: int = before) -> None:
-                on_progress(Progress("learn", before + done, total, unit="steps"))
 
-            kept = personalize(model, faces, settings, report, should_stop, encoder)
-            _keep(kept, path)
-        found[key] = kept
-    notes += [f"{names[key]}: {person.facts.sentence}" for key, person in found.items()]
-    return LearntPeople(found, tuple(notes), names)
+class _Pace:
+    """Progress over all people; as soon as the first steps are timed, how long all of them take."""
+
+    def __init__(self, total: int, names: Sequence[str], on_progress: Callable[[Progress], None]) -> None:
+        self._total, self._who, self._on_progress = total, ", ".join(names), on_progress
+        self._done, self._begun = 0, time.perf_counter()
+        if total:
+            on_progress(Progress("learn", 0, total, "steps", f"learning before the first face is restored: {self._who}"))
+
+    def step(self, done: int, total: int) -> None:
+        self._done += 1
+        message = ""
+        if self._done == 1:
+            self._begun = time.perf_counter()  # the first step wakes libraries up
+        elif self._done == _TIMED_STEPS + 1:
+            seconds = (time.perf_counter() - self._begun) / _TIMED_STEPS * (self._total - self._done)
+            message = f"learning {self._who} takes about {max(1, round(seconds))} s more, then a check"
+        self._on_progress(Progress("learn", self._done, self._total, "steps", message))
 
 
-def with_people(model: FaceModel, folder: Path | None) -> FaceModel:
-    """The model, knowing the people in a folder of `learn_people`. Raises CheckpointError for a damaged file or another base."""
-    files = sorted(folder.glob(f"*{_SUFFIX}")) if folder is not None else []
+_TIMED_STEPS = 3
+
+
+def with_people(model: FaceModel, files: Mapping[str, bytes]) -> FaceModel:
+    """The model, knowing people. files: of `LearntPeople`.  Raises CheckpointError for a damaged one, or one of another base."""
     if not files or not isinstance(model, IConFaceRestorer):
         return model
-    return PersonalRestorer(model, model.network, {path.stem: load_person(path) for path in files})
+    return PersonalRestorer(model, model.network, {key: read_person(data, key) for key, data in files.items()})
 
 
 def _file(folder: Path, key: str) -> Path:
     return folder / f"{key}{_SUFFIX}"
 
 
-def _photos_of(anchors: Mapping[int, IdentityAnchor]) -> dict[str, IdentityAnchor]:
-    """The anchors that stand on the user's photos, by key, in the order of tracks."""
-    return {
-        anchor_key(anchor): anchor for _, anchor in sorted(anchors.items()) if anchor.origin == "user" and anchor.references
-    }
-
-
-def _chosen(anchor: IdentityAnchor, encoder: IdentityEncoder, min_similarity: float) -> ChosenPhotos:
-    """Of the photos that an anchor shows, those to learn from; none where they show different people."""
-    embeddings = embed_crops(encoder, anchor.references)
-    faces = [
-        PhotoFace(Path(f"photo {number + 1}"), picture, row, float(picture.shape[0]))
-        for number, (picture, row) in enumerate(zip(anchor.references, embeddings))
-    ]
-    try:
-        return choose_photos([[face] for face in faces], min_similarity)
-    except ReferencePhotoError as error:
-        return ChosenPhotos((), (), (f"not learnt: {error}",))
+def _earlier(person: PersonToLearn, path: Path, base: str, settings: PersonalizeSettings) -> PersonWeights | None:
+    """What an earlier run learnt of the same, or what lies in the user's library; None where it has to be learnt."""
+    found = _kept(path, base, settings)
+    if found is None and person.kept is not None:
+        found = learnt(person.kept, base, settings)
+        if found is not None:
+            _keep(found, path)
+    return found
 
 
 def _kept(path: Path, base: str, settings: PersonalizeSettings) -> PersonWeights | None:
-    """What an earlier run learnt of the same; None where it has to be learnt."""
     try:
         found = load_person(path)
     except CheckpointError:

@@ -4,38 +4,46 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from iconface_video.faces.align import crop_from_frame
+from iconface_video.identity.photo_choice import shown_photos
 from iconface_video.restore.crop_store import SegmentWriter, StoredCrop
 from iconface_video.restore.framing import canonical_from_crop, crop_box, cut_from_frame, framing_of
 from iconface_video.restore.model import FaceModel, run_batch
 from iconface_video.restore.noise import PROGRESSIVE_WINDOW, TrackNoise
 from iconface_video.restore.plan import REPEAT_BLOCK, RestorePlan, TrackPlan
 from iconface_video.settings import RestoreSettings
-from iconface_video.types import Float64, Frame, IdentityAnchor, Segment, UInt8, VideoInfo
+from iconface_video.types import Float64, Frame, IdentityAnchor, Segment, Track, UInt8, VideoInfo
 
 _KEPT_CONTEXTS = 16
 
 
 class ContextCache:
-    """`FaceModel.prepare` once per anchor and crop size; keeps the latest few."""
+    """`FaceModel.prepare` once per anchor, crop size and choice of its references; keeps the latest few."""
 
     def __init__(self, model: FaceModel, anchors: Mapping[int, IdentityAnchor]) -> None:
         """anchors: by track id; tracks of one person share one object."""
         self._model = model
         self._anchors = anchors
-        self._kept: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int, tuple[int, ...] | None], Any] = OrderedDict()
+        self._shown: dict[int, list[tuple[int, ...]] | None] = {}
 
-    def of(self, track_id: int, size: int) -> Any:
-        anchor = self._anchors[track_id]
-        key = (id(anchor), size)
+    def of(self, track: Track, row: int, size: int) -> Any:
+        """The context of one frame of a track."""
+        anchor = self._anchors[track.track_id]
+        if track.track_id not in self._shown:
+            self._shown[track.track_id] = shown_photos(track, anchor)
+        by_row = self._shown[track.track_id]
+        which = None if by_row is None else by_row[row]
+        key = (id(anchor), size, which)
         if key not in self._kept:
-            self._kept[key] = self._model.prepare(anchor, size)
+            seen = anchor if which is None else replace(anchor, references=tuple(anchor.references[k] for k in which))
+            self._kept[key] = self._model.prepare(seen, size)
         self._kept.move_to_end(key)
         if len(self._kept) > _KEPT_CONTEXTS:
             self._kept.popitem(last=False)
@@ -63,7 +71,7 @@ class _Job:
     plan: TrackPlan
     row: int
     noise_row: int
-    """Row whose noise it gets: its own, or that of the frame where a standstill began."""
+    """Row whose noise and references it gets: its own, or that of the frame where a standstill began."""
     image: UInt8
     crop_from_frame: Float64
 
@@ -177,7 +185,7 @@ class SegmentRestorer:
 
     def _run(self, size: int, jobs: list[_Job]) -> None:
         crops = np.stack([job.image for job in jobs])
-        contexts = [self._contexts.of(job.plan.track.track_id, size) for job in jobs]
+        contexts = [self._contexts.of(job.plan.track, job.noise_row, size) for job in jobs]
         noise = np.stack([self._noise_of(job, size) for job in jobs])
         restored, note = run_batch(self._model, crops, contexts, noise, self._batch)
         if note:

@@ -35,6 +35,7 @@ class Clip:
         """Of the latest output: what besides the film could not be copied as it was."""
         self.start = self._timestamp("start", start)
         self.end = self._timestamp("end", end)
+        self.start, self.end = (None if at is None else reader.frame_start(at) for at in (self.start, self.end))
         if self.end is not None and self.end.pts <= (self.info.first_pts if self.start is None else self.start.pts):
             raise UsageError(f"`end` {float(end or 0):g} s does not lie after `start` {float(start or 0):g} s")
         length = self.info.duration_seconds
@@ -102,7 +103,13 @@ class DisplayPictures:
     def __init__(self, clip: Clip) -> None:
         self._info, self._file = clip.info, clip.reader.file
         # decord's old FFmpeg is not let near a file that is known to be damaged.
-        self._access = RandomAccess(clip.info.path, clip.reader.settings, allow_decord=not clip.reader.damage, file=self._file)
+        self._access = RandomAccess(
+            clip.info.path,
+            clip.reader.settings,
+            allow_decord=not clip.reader.damage,
+            file=self._file,
+            scan=clip.reader.scan,
+        )
 
     def __enter__(self) -> DisplayPictures:
         return self

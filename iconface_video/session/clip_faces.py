@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from iconface_video.identity.anchors import ANCHOR_FILES, load_anchors, save_anchors
 from iconface_video.identity.evidence import build_anchors, describe_matches, group_tracks
@@ -18,9 +19,10 @@ from iconface_video.identity.people import (
     match_chosen,
 )
 from iconface_video.identity.people_choice import ChosenPeople
-from iconface_video.identity.references import ReferencePhoto, photo_detector
+from iconface_video.identity.references import Match, ReferencePhoto, photo_detector
 from iconface_video.session.chosen_preset import ChosenPreset
 from iconface_video.session.clip import Clip, DisplayPictures, Notes, Watch
+from iconface_video.session.known_people import KnownInClip, describe_known, find_known
 from iconface_video.session.networks import Networks
 from iconface_video.session.people_folder import SavedPeople
 from iconface_video.session.provenance import Provenance
@@ -29,6 +31,7 @@ from iconface_video.settings import RunSettings
 from iconface_video.tracking.store import load_survey, part_of_survey, save_survey
 from iconface_video.tracking.survey import run_survey
 from iconface_video.types import IdentityAnchor, Progress, Survey, Track
+from iconface_video.video.scan import Scan, told
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +113,10 @@ class ClipFaces:
         self._photos: tuple[list[ReferencePhoto], list[str]] | None = None
         self._found: FacesFound | None = None
         self._is_preset_told = False
+        self._scan_is_told = False
         self._anchors: dict[int, IdentityAnchor] | None = None
+        self._matches: tuple[list[Match], list[str]] | None = None
+        self._known: list[KnownInClip] = []
 
     def survey(self) -> FacesFound:
         """Which faces are where, and who belongs together."""
@@ -132,6 +138,12 @@ class ClipFaces:
             found = self.survey()
             self._anchors = self._learn(found) if found.survey.tracks else {}
         return self._anchors
+
+    @property
+    def shares(self) -> dict[int, float]:
+        """Track id -> share of the strength with which it is blended in, where that is less than all."""
+        decided = self.request.references.decided
+        return {} if decided is None else decided.shares
 
     def _survey(self) -> FacesFound:
         clip, references = self.clip, self.request.references
@@ -184,6 +196,7 @@ class ClipFaces:
     def find_faces(self, clip: Clip) -> Survey:
         """A new survey of this clip or of another part of it, whatever is to be done with its faces."""
         embed, watch, settings = self.networks.embed, self.watch, self.settings
+        self._find_scan()
         with watch.stage("survey"):
             found = run_survey(
                 clip.reader, settings.survey, embed, watch.report, watch.should_stop, start=clip.start, end=clip.end
@@ -191,27 +204,103 @@ class ClipFaces:
             clip.reader.file.check()  # a survey of two files is nobody's
             return group_people(found, settings.anchors)
 
+    @property
+    def known(self) -> Sequence[KnownInClip]:
+        """Whom of the people that the user keeps the clip shows; after `anchors`."""
+        return self._known
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Person -> name, of those who have one; after `anchors`."""
+        return {**{item.found.person: item.found.name for item in self._known}, **self.survey().chosen.names}
+
+    def _find_scan(self) -> None:
+        """Of an interlaced film, once: what in it is fields. A journal keeps it, and with it what all later steps look at."""
+        reader, folder = self.clip.reader, self.folder
+        if not reader.splits or self._scan_is_told:
+            return
+        made_from = {name: value for name, value in self.provenance.clip(self.clip).items() if name != "stretch"}
+        kept = None if folder is None else folder.journal.find("scan", made_from)
+        if kept is not None:
+            reader.take_scan(Scan.from_dict(kept["scan"]))
+        elif not reader.scan_is_known:
+
+            def check(done: int) -> None:
+                self.watch.check()
+                self.watch.report(Progress("survey", 0, None, message="" if done else "looking for fields"))
+
+            with self.watch.stage("survey"):
+                scan = reader.find_scan(check)
+            if folder is not None:
+                folder.journal.finish("scan", made_from, [], scan=scan.to_dict())
+        if reader.scan is not None:
+            self._scan_is_told = True
+            self._say(*told(reader.scan, reader.film))
+
     def _learn(self, found: FacesFound) -> dict[int, IdentityAnchor]:
         made_from = self.provenance.anchors(self.clip, found.chosen)
         folder = self.folder
         kept = None if folder is None else folder.journal.find("anchors", made_from)
+        if kept is not None and self._is_library_new(kept):
+            kept = None
         self._say()
         if folder is not None and kept is not None:
+            everybody = self.networks.known_people if kept.get("known") else []
+            self._known = [KnownInClip.from_dict(item, everybody) for item in kept.get("known", [])]
+            self._say(*describe_known(self._known, found.chosen))
             self.notes.add(*kept["notes"])
             return load_anchors(folder.anchors)
         anchors, told = self._new_anchors(found.chosen)
         self.notes.add(*told)
         if folder is not None:
             save_anchors(anchors, folder.anchors)
-            folder.journal.finish("anchors", made_from, [f"{ANCHORS}/{name}" for name in ANCHOR_FILES], notes=told)
+            facts = {"known": [item.to_dict() for item in self._known], "library": self._library_hash}
+            folder.journal.finish("anchors", made_from, [f"{ANCHORS}/{name}" for name in ANCHOR_FILES], notes=told, **facts)
+            for item in self._known:
+                self.networks.library.note_use(item.found.name, folder.path)
         return anchors
 
-    def _new_anchors(self, chosen: ChosenPeople) -> tuple[dict[int, IdentityAnchor], list[str]]:
+    @property
+    def _library_hash(self) -> str | None:
+        """Of whom the user keeps; None where that is not asked."""
+        return self.networks.library.hash if self.settings.anchors.library else None
+
+    def _is_library_new(self, kept: Mapping[str, Any]) -> bool:
+        """Whether other people are kept than when a finished run recognised them. One that was begun goes on as it was, and says so."""
+        assert self.folder is not None
+        if kept.get("library") in (None, self._library_hash):
+            return False
+        if not self.folder.journal.was_complete:
+            self.notes.say("people were added or forgotten since this run was begun: it goes on as it was; `fresh` looks again")
+        return self.folder.journal.was_complete
+
+    def matches(self) -> list[Match]:
+        """Whom each photo that was given is taken for."""
+        return self._matched(self.survey().chosen)[0]
+
+    def _matched(self, chosen: ChosenPeople) -> tuple[list[Match], list[str]]:
         """With notes; photos of people.yaml, of --person and of --reference all count."""
+        if self._matches is None:
+            own, notes = self._photos_of(chosen)
+            others, more = self._read_photos()
+            matches, doubts = match_chosen(chosen, own, others, self.settings.anchors)
+            self._matches = matches, [*notes, *more, *describe_matches(matches, chosen.names), *doubts]
+        return self._matches
+
+    def recognise(self, chosen: ChosenPeople) -> list[str]:
+        """Look whom of the people that the user keeps the clip shows, beside those whose photos are given; what to know of it."""
+        if not self.settings.anchors.library or not self.networks.known_people:
+            return []
+        given = {match.person for match in self._matched(chosen)[0]}
+        self._known, notes = find_known(chosen, given, self.networks.known_people, self.settings.anchors)
+        return [*describe_known(self._known, chosen), *notes]
+
+    def _new_anchors(self, chosen: ChosenPeople) -> tuple[dict[int, IdentityAnchor], list[str]]:
+        """With notes."""
         embed, settings = self.networks.embed, self.settings.anchors
-        own, notes = self._photos_of(chosen)
-        others, more = self._read_photos()
-        matches, doubts = match_chosen(chosen, own, others, settings)
+        given, notes = self._matched(chosen)
+        self._say(*self.recognise(chosen))
+        matches = [*given, *(item.match for item in self._known if item.match is not None)]
 
         def on_done(done: int, total: int) -> None:
             self.watch.check()
@@ -219,7 +308,7 @@ class ClipFaces:
 
         with self.watch.stage("anchors"), DisplayPictures(self.clip) as pictures:
             anchors = build_anchors(chosen.restored, matches, pictures.at, embed, settings, on_done)
-        return anchors, [*notes, *more, *describe_matches(matches, chosen.names), *doubts]
+        return anchors, notes
 
     def _photos_of(self, chosen: ChosenPeople) -> tuple[Mapping[int, Sequence[ReferencePhoto]], list[str]]:
         """Person -> photos that come with the decision who is who."""

@@ -22,7 +22,8 @@ from iconface_video.restore.timeline import SegmentDone, TimelineCounts
 from iconface_video.session.chosen_preset import keep_choice
 from iconface_video.session.clip import Clip, Watch
 from iconface_video.session.clip_faces import ClipFaces, ClipRequest
-from iconface_video.session.engines.engine import Engine, RestoreWork
+from iconface_video.session.engines.engine import Engine, RestoreWork, split_devices
+from iconface_video.session.engines.job import threads_of
 from iconface_video.session.fingerprint import fingerprint, hash_file, missing_mark
 from iconface_video.session.memory import MemoryPlan, Need, check_space, plan_memory
 from iconface_video.session.networks import Networks
@@ -72,11 +73,11 @@ class ClipSession(ClipFaces):
         encode, render = request.settings.encode, request.settings.render
         with VideoReader(request.input, request.settings.read) as reader:
             clip = Clip(reader, request.start, request.end)
-            target = plan_enlarged(reader.info, request.output, encode, render, force=True)
+            target = plan_enlarged(reader.written, request.output, encode, render, force=True)
             place = request.work or work_folder_of(target.path)
             with writing(target.path):
                 is_left = not request.fresh and left_output(place, target.path)
-                target = plan_enlarged(reader.info, request.output, encode, render, force=request.force or is_left)
+                target = plan_enlarged(reader.written, request.output, encode, render, force=request.force or is_left)
                 folder = WorkFolder(place, request.keep_work, request.fresh)
                 session = cls(clip, request, networks or Networks(), watch or Watch(), target, folder)
                 if not request.fresh:
@@ -92,8 +93,9 @@ class ClipSession(ClipFaces):
             chosen = self.request.chosen
             if chosen is not None and chosen.kind is not None:
                 keep_choice(self.folder.journal, chosen, self.clip.reader.file)
-            self._say(*self.target.notes, *self.memory.notes)
+            self._say(*self.settings.read.notes, *self.target.notes, *self.memory.notes)
             self._check_space(self.clip.frame_estimate or 0)
+            self._find_scan()
 
     def restore(self) -> Restored:
         """The model's work into the crop store: segment by segment, but for those that are there already."""
@@ -111,7 +113,7 @@ class ClipSession(ClipFaces):
             return replace(self._left, work=self._kept)
         found, anchors = self.survey(), self.anchors()
         if observer is not None and found.survey.tracks:
-            observer.begin(found.survey, anchors, self.networks.embed, found.chosen.names)
+            observer.begin(found.survey, anchors, self.networks.embed, self.names)
         beside = self.settings.engine.overlap and self.memory.overlap
         with Rendering(self._render_work(observer), self.watch, beside) as rendering:
             if self._restored is None:
@@ -143,6 +145,7 @@ class ClipSession(ClipFaces):
             self.survey().survey.frame_count,
             self.memory.decode_ahead,
             None if observer is None else observer.see,
+            self.shares,
         )
 
     def _restore(self, rendering: Rendering) -> Restored:
@@ -174,7 +177,7 @@ class ClipSession(ClipFaces):
                 missing,
                 self.folder.crops,
                 self.memory.decode_ahead,
-                self.folder.people if learnt is not None and learnt.people else None,
+                {} if learnt is None else learnt.files,
             )
             restored.counts.notes |= engine.restore(work, finished, self.watch.report, rendering.check).notes
         self.notes.add(*sorted(restored.counts.notes))
@@ -201,34 +204,34 @@ class ClipSession(ClipFaces):
     def _learn_people(self, model: FaceModel | ModelFacts) -> LearntPeople | None:
         """Whom the settings want learnt, from the photos that their anchors show; in this process, whoever restores. None: nobody
         is wanted."""
-        restore, least = self.settings.restore, self.settings.anchors.min_similarity
-        if restore.personalize == "off":
+        restore = self.settings.restore
+        if restore.personalize == "off" or all(anchor.origin != "user" for anchor in self.anchors().values()):
             return None
         from iconface_video.personalize.settings import PersonalizeSettings
         from iconface_video.restore.iconface import IConFaceRestorer, load_face_model
-        from iconface_video.restore.people import anchor_key, learn_people
+        from iconface_video.restore.people import learn_people
+        from iconface_video.session.learning_people import people_to_learn
 
         if not isinstance(model, (IConFaceRestorer, ModelFacts)):
             return None
-        found, anchors = self.survey(), self.anchors()
-        titles = found.chosen.names
-        names = {
-            anchor_key(anchors[track.track_id]): titles.get(track.person, f"person {track.person + 1}")
-            for track in found.survey.tracks
-            if track.person is not None
-        }
-        learnt = learn_people(
-            found.survey.tracks,
-            anchors,
-            names,
-            self.folder.people,
-            lambda: model if isinstance(model, IConFaceRestorer) else load_face_model(restore),
-            PersonalizeSettings(),
-            restore.personalize == "on",
-            least,
-            self.watch.report,
-            self.watch.should_stop,
-        )
+        if restore.quantize != "none":
+            self._say(
+                f"nobody was learnt: that needs the model's weights as they are, and they are quantized ({restore.quantize})"
+            )
+            return None
+        on_one = replace(restore, device=split_devices(restore.device)[0])  # workers have one each
+        with threads_of(model.identity):
+            learnt = learn_people(
+                self.survey().survey.tracks,
+                self.anchors(),
+                people_to_learn(self),
+                self.folder.people,
+                lambda: model if isinstance(model, IConFaceRestorer) else load_face_model(on_one),
+                PersonalizeSettings(),
+                restore.personalize == "on",
+                self.watch.report,
+                self.watch.should_stop,
+            )
         self._say(*learnt.notes)
         return learnt
 
@@ -239,7 +242,7 @@ class ClipSession(ClipFaces):
         survey, anchors = self.survey().survey, self.anchors()
         made_from = self.provenance.faces(self.clip, survey, anchors, engine.model)
         made_from.update(self._larger_crops(plan, engine.model.crop_sizes))
-        if learnt is not None:
+        if learnt is not None and learnt.hash is not None:
             made_from["people"] = learnt.hash
         there = self.folder.begin_segments(made_from)
         going_on = f"going on from an earlier run: {len(there)} of {len(plan.segments)} segments are restored"
@@ -252,6 +255,8 @@ class ClipSession(ClipFaces):
         with_what = restored_with(plan, anchors.values(), self.provenance.faces_mark, engine.model)
         if with_what and learnt is not None and learnt.mark:
             with_what["people_learnt"] = learnt.mark
+        if with_what and self.known:
+            with_what["people_recognised"] = [f"{item.found.name} (similarity {item.found.score:.2f})" for item in self.known]
         if with_what and self.request.chosen is not None:
             with_what.update(preset=self.request.chosen.name, kind=self.request.chosen.kind)
         return Restored(plan.segments, fingerprint(**made_from), with_what, plan.left_alone, counts), there

@@ -69,6 +69,8 @@ def hash_anchors(anchors: Mapping[int, IdentityAnchor]) -> str:
         digest.update(np.ascontiguousarray(anchor.direction).tobytes())
         for picture in anchor.references:
             digest.update(np.ascontiguousarray(picture).tobytes())
+        if anchor.reference_landmarks is not None:
+            digest.update(np.ascontiguousarray(anchor.reference_landmarks).tobytes() + str(anchor.shown).encode())
     return digest.hexdigest()
 
 

@@ -120,6 +120,11 @@ class Journal:
         """Of the run that made `output`."""
         return None if self.output is None else RunReport.from_dict(self._entries[-1]["report"])
 
+    @property
+    def was_complete(self) -> bool:
+        """A run came to its end here before."""
+        return any("complete" in item for item in self._entries)
+
     def complete(self) -> None:
         """The run came to its end and the folder is kept on purpose."""
         self._append({"complete": True})

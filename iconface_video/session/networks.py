@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from iconface_video.identity.references import Embed
 from iconface_video.restore.model import FaceModel
@@ -13,6 +14,9 @@ from iconface_video.session.checks import check_settings
 from iconface_video.session.engines.engine import Check, Engine, engine_kind, make_engine
 from iconface_video.session.fingerprint import hash_folder, hash_weights
 from iconface_video.settings import RestoreSettings, RunSettings
+
+if TYPE_CHECKING:
+    from iconface_video.personalize.library import KnownPerson, PeopleLibrary
 
 EMBEDDED, GIVEN = "embedded", "given"
 """Names of an identity encoder: the one that comes with the package, and one of the caller's, about which no more is known."""
@@ -77,6 +81,18 @@ class Networks:
         if self._embed is None:
             self._embed = load_embedder()
         return self._embed
+
+    @cached_property
+    def library(self) -> PeopleLibrary:
+        """The user's own people."""
+        from iconface_video.personalize.library import PeopleLibrary
+
+        return PeopleLibrary()
+
+    @cached_property
+    def known_people(self) -> list[KnownPerson]:
+        """Everybody in it, as the identity encoder of today sees them; read once. Raises StoreError."""
+        return [person.seen_by(self.embed) for person in self.library.everybody()]
 
     @cached_property
     def encoder_hash(self) -> str:

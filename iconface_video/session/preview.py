@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from iconface_video.render.render import Renderer
+from iconface_video.render.render import CropLookup, Renderer, with_shares
 from iconface_video.restore.crop_store import CropStore, estimate_bytes
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import make_plan
@@ -46,10 +46,12 @@ def restored_stretch(
         restore_timeline(context, clip.frames, watch.report, watch.check)
     full = replace(settings.render, strength=1.0)
     with prefetch(clip.frames(), DECODE_AHEAD_FRAMES) as frames:
-        yield _pairs(frames, CropStore(crops, plan.segments), full, watch)
+        yield _pairs(frames, with_shares(CropStore(crops, plan.segments).at, faces.shares), full, watch)
 
 
-def _pairs(frames: Iterator[Frame], store: CropStore, render: RenderSettings, watch: Watch) -> Iterator[tuple[Frame, Frame]]:
+def _pairs(
+    frames: Iterator[Frame], crops_at: CropLookup, render: RenderSettings, watch: Watch
+) -> Iterator[tuple[Frame, Frame]]:
     """Each frame with what became of it. The renderer holds back a few frames, so the inputs wait for it."""
     waiting: dict[int, Frame] = {}
 
@@ -59,5 +61,5 @@ def _pairs(frames: Iterator[Frame], store: CropStore, render: RenderSettings, wa
             waiting[frame.pts] = frame
             yield frame
 
-    for after in Renderer(store.at, render).render(seen()):
+    for after in Renderer(crops_at, render).render(seen()):
         yield waiting.pop(after.pts), after

@@ -37,6 +37,7 @@ from iconface_video.session.networks import Networks
 from iconface_video.settings import RunSettings, recorded
 from iconface_video.types import IdentityAnchor, Survey
 from iconface_video.video.display_light import SHOWN_LIGHT, display_light
+from iconface_video.video.reader import VideoReader
 
 Record = dict[str, Any]
 """Plain values, nested by name."""
@@ -64,7 +65,7 @@ class Provenance:
     def clip(self, clip: Clip) -> Record:
         """The stretch of video that is worked on. Raises InputError when the file cannot be read, or has changed."""
         stretch = [None if moment is None else moment.pts for moment in (clip.start, clip.end)]
-        facts = {"input": clip.reader.file.identity(), "read": recorded(self.used.read), "stretch": stretch}
+        facts = {"input": clip.reader.file.identity(), "read": _reading(clip.reader), "stretch": stretch}
         # The first releases looked at HDR in its own codes.
         return facts if display_light(clip.info.color) is None else {**facts, "light": SHOWN_LIGHT}
 
@@ -159,6 +160,14 @@ class Provenance:
         return stated or (["the model, photos or other settings"] if found else [])
 
 
+def _reading(reader: VideoReader) -> Record:
+    """How the film is read, in the words of the first releases, whose records so stay good: what they had no word for (fields that
+    are kept, or doubled) is new. Of a film without fields both are what "auto" was."""
+    fields = reader.settings.fields
+    word = fields if reader.splits else {"keep": "auto", "double": "auto", "half": "on", "weave": "off"}[fields]
+    return {"deinterlace": word}
+
+
 def changes(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """How two records differ, for people, but for releases of libraries; empty: not at all."""
     return differences(*({name: value for name, value in record.items() if name != _LIBRARIES} for record in (earlier, now)))
@@ -182,7 +191,10 @@ def _photos(references: ReferenceChoice) -> Record:
 def _decided(people: DecidedPeople) -> str:
     chosen = people.chosen
     photos = {str(person): [hash_file(photo.path) for photo in photos] for person, photos in people.photos.items()}
-    return fingerprint(survey=hash_survey(chosen.survey), names=chosen.names, skipped=sorted(chosen.skipped), photos=photos)
+    strengths = {"strengths": people.shares} if people.shares else {}
+    return fingerprint(
+        survey=hash_survey(chosen.survey), names=chosen.names, skipped=sorted(chosen.skipped), photos=photos, **strengths
+    )
 
 
 def _shown(photos: Sequence[Path]) -> list[list[str]]:

@@ -8,31 +8,31 @@ that restores; nothing of the caller's is called from the other one but `on_past
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from iconface_video.render.render import OnPasted, Renderer
+from iconface_video.render.render import OnPasted, Renderer, with_shares
 from iconface_video.restore.crop_store import CropStore
 from iconface_video.restore.plan import SegmentGate
 from iconface_video.restore.timeline import DECODE_AHEAD_FRAMES
 from iconface_video.session.clip import Clip, Watch
 from iconface_video.session.fingerprint import output_mark, restoration_mark
 from iconface_video.settings import EncodeSettings, RenderSettings
-from iconface_video.types import Progress, Segment
+from iconface_video.types import Frame, Progress, Segment
 from iconface_video.video.decode import prefetch
 from iconface_video.video.enlarge import Enlarger
+from iconface_video.video.fields import woven
 from iconface_video.video.output_plan import OutputPlan
 from iconface_video.video.output_size import enlarged
-from iconface_video.video.reader import VideoReader
 from iconface_video.video.writer import VideoWriter
 
 _LOOK_EVERY_SECONDS = 0.05
 
 OnWhole = Callable[[Path, int], None]
-"""Called with the finished file, before it gets its name, and the number of frames."""
+"""Called with the finished file, before it gets its name, and the number of pictures that were rendered."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +46,13 @@ class RenderWork:
     crops: Path
     """The crop store's folder."""
     total: int | None
-    """Frames of the clip."""
+    """Pictures of the clip."""
     decode_ahead: int = DECODE_AHEAD_FRAMES
     """Frames decoded ahead of paste and encoder."""
     on_pasted: OnPasted | None = None
     """Shown every frame that got a face, before and after."""
+    shares: Mapping[int, float] = field(default_factory=dict)
+    """Track id -> share of the strength, where that is less than all."""
 
 
 class Rendering:
@@ -95,7 +97,7 @@ class Rendering:
             raise self._error
 
     def finish(self, on_whole: OnWhole) -> int:
-        """Wait for (or do) the writing; returns the number of frames. on_whole: called in either thread."""
+        """Wait for (or do) the writing; returns the number of pictures. on_whole: called in either thread."""
         self._on_whole = on_whole
         if self._thread is None:
             return self._write(self.clip, self._watch)
@@ -113,7 +115,7 @@ class Rendering:
         read = self._work.clip.reader
         watch = Watch(self._keep_latest, self._stop.is_set)
         try:
-            with VideoReader(self._work.clip.info.path, read.settings, read.file) as reader:
+            with read.again() as reader:
                 clip = self._work.clip.again(reader)
                 self._frames = self._write(clip, watch)
                 self.clip = clip
@@ -121,7 +123,8 @@ class Rendering:
             self._error = error
 
     def _write(self, clip: Clip, watch: Watch) -> int:
-        """Decode, paste, encode; everything but the picture is copied. Returns the number of frames."""
+        """Decode, paste, encode; everything but the picture is copied. Returns the number of pictures: of fields that are kept,
+        two for each frame that is written."""
         assert self._segments is not None, "finish before begin"
         work, done, metadata = self._work, 0, {}
         store = CropStore(work.crops, self._segments, *([] if self._gate is None else [self._gate.wait]))
@@ -131,21 +134,31 @@ class Rendering:
 
         def whole(path: Path, frames: int) -> None:
             clip.reader.file.check()
-            self._when_whole(path, frames)
+            self._when_whole(path, done)
+
+        def counted(pictures: Iterable[Frame]) -> Iterator[Frame]:
+            nonlocal done
+            for picture in pictures:
+                watch.check()
+                yield picture
+                done += 1
+                watch.report(Progress("render", done, work.total or None))
 
         first, large = clip.start and clip.first_frame(), enlarged(clip.info, work.render)
-        enlarger = None if large is clip.info else Enlarger(clip.info, large)
+        enlarger, written = (
+            None if large is clip.info else Enlarger(clip.info, large),
+            enlarged(clip.reader.written, work.render),
+        )
         with (
             watch.stage("render"),
-            VideoWriter(work.target, large, work.encode, metadata, first=first, end=clip.end, on_whole=whole) as writer,
+            VideoWriter(work.target, written, work.encode, metadata, first=first, end=clip.end, on_whole=whole) as writer,
             prefetch(clip.frames(), work.decode_ahead) as frames,
         ):
             clip.copying = writer.copying
-            for frame in Renderer(store.at, work.render, work.on_pasted, enlarger).render(frames):
-                watch.check()
+            crops_at = with_shares(store.at, work.shares)
+            rendered = counted(Renderer(crops_at, work.render, work.on_pasted, enlarger).render(frames))
+            for frame in woven(rendered) if clip.reader.settings.fields == "keep" else rendered:
                 writer.write(frame)
-                done += 1
-                watch.report(Progress("render", done, work.total or None))
         return done
 
     def _when_whole(self, path: Path, frames: int) -> None:

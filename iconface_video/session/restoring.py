@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 from iconface_video.errors import StoreError
 from iconface_video.restore.crop_store import STORE_FILE, SegmentCrops, StoreHeader, read_header, write_header
@@ -16,8 +16,11 @@ from iconface_video.session.clip import Clip
 from iconface_video.session.engines.job import ModelFacts
 from iconface_video.session.rendering import Rendering
 from iconface_video.session.work import CROPS
-from iconface_video.types import ColorTags, IdentityAnchor, Segment
+from iconface_video.settings import EARLIER_FIELDS, Fields, ReadSettings
+from iconface_video.types import ColorTags, IdentityAnchor, Segment, VideoInfo
 from iconface_video.video.display_light import SHOWN_LIGHT, display_light
+from iconface_video.video.fields import INTERLACED_ORDERS
+from iconface_video.video.scan import Scan
 
 _ABOUT_AS_FINE = 0.05
 _PLACES = ("start_pts", "end_pts", "frames")
@@ -63,7 +66,8 @@ def write_store_header(crops: Path, clip: Clip, restored: Restored, frames: int,
     facts = {
         "model": restored.restored_with.get("model"),
         "seed": seed,
-        "deinterlace": clip.reader.settings.deinterlace,
+        "fields": clip.reader.settings.fields,
+        "scan": None if clip.reader.scan is None else clip.reader.scan.to_dict(),
         "start_pts": None if clip.start is None else clip.start.pts,
         "end_pts": None if clip.end is None else clip.end.pts,
         "frames": frames,
@@ -73,6 +77,13 @@ def write_store_header(crops: Path, clip: Clip, restored: Restored, frames: int,
         "restored_with": dict(restored.restored_with),
     }
     write_header(crops, StoreHeader(restored.made_from, str(clip.info.path.absolute()), restored.segments, facts))
+
+
+def _is_scan(known: object) -> bool:
+    try:
+        return known is None or (isinstance(known, dict) and bool(Scan.from_dict(known).stretches))
+    except (KeyError, TypeError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -87,7 +98,11 @@ class KeptFaces:
         """work: a work folder, or the store in it. Raises StoreError where there is none, or it is damaged."""
         crops = work / CROPS if (work / CROPS).is_dir() else work
         header = read_header(crops)
-        missing = [name for name in ("deinterlace", *_PLACES) if name not in header.facts]
+        missing = [name for name in _PLACES if name not in header.facts]
+        if header.facts.get("fields") not in get_args(Fields) and header.facts.get("deinterlace") not in EARLIER_FIELDS:
+            missing.append("fields")
+        if not _is_scan(header.facts.get("scan")):
+            missing.append("scan")
         places = [header.facts.get(name) for name in _PLACES]
         if missing or any(place is not None and type(place) is not int for place in places):
             raise StoreError(f"{crops / STORE_FILE}: damaged: what it says of the clip is incomplete")
@@ -103,9 +118,19 @@ class KeptFaces:
         """The video's identity; a store of the first releases does not tell."""
         return self.header.facts.get("content")
 
+    def read_settings(self, film: VideoInfo) -> ReadSettings:
+        """How the video was read; in earlier stores by `deinterlace`, of which "auto" meant an interlaced film's frames through bwdif."""
+        if "fields" in self.header.facts:
+            return ReadSettings(self.header.facts["fields"])
+        earlier = self.header.facts["deinterlace"]
+        is_interlaced = film.field_order in INTERLACED_ORDERS
+        return ReadSettings("half" if earlier == "auto" and is_interlaced else EARLIER_FIELDS[earlier])
+
     @property
-    def deinterlace(self) -> Literal["auto", "on", "off"]:
-        return self.header.facts["deinterlace"]
+    def scan(self) -> Scan | None:
+        """What was found of an interlaced film's fields."""
+        known = self.header.facts.get("scan")
+        return None if known is None else Scan.from_dict(known)
 
     @property
     def part(self) -> tuple[int | None, int | None]:

@@ -93,13 +93,13 @@ def _picture_losses(info: VideoInfo, encoder: EncoderChoice, container: str, tar
     if info.field_order in _INTERLACED and codec == "HEVC":
         yield Loss(
             "field_order",
-            "The film is interlaced. Where it stays so (--deinterlace off), HEVC marks it in a way that few players heed: "
+            "The film is interlaced and stays so; HEVC marks it in a way that few players heed: "
             "`codec` h264, ffv1 and prores keep the mark.",
         )
     elif info.field_order in _INTERLACED and codec == "H.264" and not splits_into_fields(encoder.planar, info.height):
         yield Loss(
             "field_order",
-            f"The film is interlaced. Where it stays so (--deinterlace off), H.264 has no mark for it in pictures of {info.height} lines: "
+            f"The film is interlaced and stays so; H.264 has no mark for it in pictures of {info.height} lines: "
             "`codec` ffv1 and prores keep the mark.",
         )
     if info.is_mirrored and container == "matroska":

@@ -157,6 +157,15 @@ _DROPPED = {30: 2, 60: 4, 120: 8}
 _HOURS = 24
 
 
+def doubled_time_code(code: str) -> str:
+    """The same moment's, where each frame has become two."""
+    found = _FORM.fullmatch(code.strip())
+    if found is None:
+        return code
+    head, frames = code.strip()[: -len(found[5])], found[5]
+    return f"{head}{2 * int(frames):0{len(frames)}}"
+
+
 def later_time_code(code: str, seconds: Fraction, rate: Fraction | None) -> str | None:
     """The time code of the frame `seconds` after the one that bears `code`; None where that cannot be told.
 

@@ -29,7 +29,7 @@ def runs_of(info: VideoInfo) -> Iterator[list[UInt8]]:
     if min(info.width, info.height) < _LEAST:
         return
     middle = _middle(info.width, info.height)
-    with VideoReader(info.path, ReadSettings(deinterlace="off")) as reader:
+    with VideoReader(info.path, ReadSettings("weave")) as reader:
         for start in _starts(info):
             frames = reader.frames(start=start)
             pictures = [shown_rgb(frame, middle) for frame in islice(frames, FRAMES)]

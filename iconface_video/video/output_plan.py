@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 
 from av.stream import Discard, Stream
@@ -160,7 +159,7 @@ def _choose_container(
         described = {id: track.entry.kind.decode("latin-1") for id, track in described_tracks(info.path).items()}
     refused = {name: list(refusals(name, info, encoder, video_stream, streams, described)) for name in candidates}
     complete = [name for name in candidates if not refused[name]]
-    exact = [name for name in complete if _keeps_times(name, info.time_base)]
+    exact = [name for name in complete if _keeps_times(name, info)]
     if is_users and wanted in complete:
         exact = [wanted]
     chosen = (exact or complete or [min(candidates, key=lambda name: _severity(refused[name]))])[0]
@@ -173,7 +172,7 @@ def _choose_container(
         elsewhere = any(index not in dict(refused[name]) for name in candidates)
         which = "no container that holds this codec" if elsewhere else "no container"
         notes.append(f"Left out, as {which} can hold it: {reason}.")
-    if not _keeps_times(chosen, info.time_base):
+    if not _keeps_times(chosen, info):
         notes.append(
             f"{CONTAINER_NAMES[chosen]} stores times by its own clock: frames may move by up to half a tick of it, "
             "and where one stream begins below 0, all move together."
@@ -185,10 +184,12 @@ def _severity(refusals: list[tuple[int, str]]) -> tuple[bool, int]:
     return any(index < 0 for index, _ in refusals), len(refusals)
 
 
-def _keeps_times(container: str, time_base: Fraction) -> bool:
+def _keeps_times(container: str, info: VideoInfo) -> bool:
     """MP4 and MOV take any clock; Matroska (as FFmpeg writes it) counts milliseconds, MPEG-TS 1/90000 s."""
     rate = {"matroska": 1000, "mpegts": 90000}.get(container)
-    return rate is None or (time_base * rate).denominator == 1
+    if rate is not None and info.counts_fields and info.average_rate is not None and not info.is_vfr:
+        return (rate / info.average_rate).denominator == 1  # half ticks are seldom needed
+    return rate is None or (info.time_base * rate).denominator == 1
 
 
 def _rewritten(info: VideoInfo, others: list[Stream]) -> tuple[int, ...]:

@@ -29,6 +29,7 @@ from iconface_video.video.display_light import display_light, shown_rgb
 from iconface_video.video.planes import layout_of
 from iconface_video.video.probe import has_slots_only
 from iconface_video.video.reader import VideoReader
+from iconface_video.video.scan import Scan
 
 _log = logging.getLogger(__name__)
 
@@ -58,9 +59,10 @@ class RandomAccess:
         *,
         allow_decord: bool = True,
         file: SteadyFile | None = None,
+        scan: Scan | None = None,
     ) -> None:
-        """file: as for `VideoReader`. Raises InputError or VideoOpenError, as `probe` does."""
-        self._reader = VideoReader(path, settings, file)
+        """file, scan: as for `VideoReader`. Raises InputError or VideoOpenError, as `probe` does."""
+        self._reader = VideoReader(path, settings, file, scan)
         self.info: VideoInfo = self._reader.info
         self.why_not_decord = ""
         """Why PyAV does the work; empty when decord does."""
@@ -112,7 +114,7 @@ class RandomAccess:
         raise DecodeError(f"{self.info.path}: no frame at or after PTS {pts}; the clip ends before. Ask for an earlier time.")
 
     def _try_decord(self) -> None:
-        self._times = _packet_times(self.info)
+        self._times = [] if self._reader.splits else _packet_times(self.info)
         self.why_not_decord = self._obstacle() or ""
         if self.why_not_decord:
             return
@@ -142,7 +144,7 @@ class RandomAccess:
             return "the recording's clock was reset"
         if info.rotation or info.display_matrix is not None:
             return "the film is rotated"
-        if self._reader.deinterlaces:
+        if self._reader.splits or self._reader.settings.fields == "half":
             return "the film is interlaced"
         if not self._times or len(set(self._times)) < len(self._times):
             return "not every frame has a time of its own"

@@ -28,8 +28,9 @@ from iconface_video.video.clock import Mender
 from iconface_video.video.conform import EncoderPictures, decoded_of
 from iconface_video.video.container import is_attachable, local_url, open_input, read_cover
 from iconface_video.video.encoders import set_up
+from iconface_video.video.fields import film_clock
 from iconface_video.video.holding import copy_stream, is_picture_beside, video_stream_of
-from iconface_video.video.inventory import later_time_code
+from iconface_video.video.inventory import doubled_time_code, later_time_code
 from iconface_video.video.output_plan import OutputPlan, plan_output
 from iconface_video.video.remux import CopyReport, Remuxer, container_metadata, stream_metadata, trimmed_chapters
 from iconface_video.video.seal import PADDING, Sealed, seal
@@ -159,8 +160,8 @@ class VideoWriter:
         chapters = trimmed_chapters(source.chapters(), self._first, self._end, self._shift * info.time_base)
         self._output.set_chapters(chapters)
         self._chapters = len(chapters)
-        shift, tick = self._shift * info.time_base, _CLOCKS.get(plan.container, Fraction(0))
-        self._remuxer = Remuxer(source, pairs, self._first, self._end, shift, self.copying, tick, Mender(info))
+        shift, tick, mender = self._shift * info.time_base, _CLOCKS.get(plan.container, Fraction(0)), Mender(film_clock(info))
+        self._remuxer = Remuxer(source, pairs, self._first, self._end, shift, self.copying, tick, mender)
 
     def _add_copy(self, stream: Stream) -> None:
         assert self._output is not None
@@ -188,7 +189,7 @@ class VideoWriter:
         context = video_stream.codec_context
         decoded = decoded_of(frame)
         is_interlaced = decoded is not None and decoded.picture.interlaced_frame
-        self._field_order = info.field_order if is_interlaced else None
+        self._field_order = info.field_order if is_interlaced and info.field_order != "progressive" else None
         self._pictures = EncoderPictures(plan.encoder, frame, plan.color, self._field_order)
         video_stream.width, video_stream.height = info.width, info.height
         video_stream.pix_fmt = self._pictures.pix_fmt
@@ -206,12 +207,12 @@ class VideoWriter:
 
     def _time_code(self) -> str | None:
         """Of the output's first frame."""
-        code = self._plan.side.time_code
+        code, film = self._plan.side.time_code, film_clock(self._info)
         if code is None or "time_code" in self._plan.lost:
             return None
-        if self._first is None:
-            return code
-        return later_time_code(code, self._first - self._info.first_pts * self._info.time_base, self._info.average_rate)
+        if self._first is not None:
+            code = later_time_code(code, self._first - film.first_pts * film.time_base, film.average_rate)
+        return doubled_time_code(code) if code is not None and self._info.counts_fields else code
 
     def _time_code_tags(self) -> dict[str, str]:
         """On the film, where the muxers look for them; Matroska keeps them as tags, in capitals."""

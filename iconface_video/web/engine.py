@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from iconface_video.errors import ReferencePhotoError
 from iconface_video.faces.detector import Detector
 from iconface_video.identity.references import Embed, ReferencePhoto, find_faces, load_photo, photo_detector, read_photo
+from iconface_video.pipelines.estimate import SpeedMemory
 from iconface_video.restore.model import FaceModel
 from iconface_video.session.engines.engine import engine_kind, make_engine
 from iconface_video.session.networks import EMBEDDED, Networks, load_embedder, load_restorer
@@ -21,9 +23,8 @@ class Engine:
     """Thread-safe: one job and any number of photos may ask at once."""
 
     def __init__(self) -> None:
-        # One for each, so that people can be looked for while the restorer is still being loaded.
-        self._embed_lock = threading.Lock()
-        self._restorer_lock = threading.Lock()
+        # One for both: while diffusers puts a model together, parameters that any other thread makes are empty, too.
+        self._loading = threading.Lock()
         self._photo_lock = threading.Lock()
         self._embed: Embed | None = None
         self._detector: Detector | None = None
@@ -32,13 +33,14 @@ class Engine:
     @property
     def embed(self) -> Embed:
         """The identity encoder."""
-        with self._embed_lock:
-            self._embed = self._embed or load_embedder()
-            return self._embed
+        if self._embed is None:
+            with self._loading:
+                self._embed = self._embed or load_embedder()
+        return self._embed
 
     def restorer(self, settings: RunSettings) -> FaceModel:
         """The model that the settings name; the last one is kept."""
-        with self._restorer_lock:
+        with self._loading:
             if self._restorer is None or self._restorer[0] != settings.restore:
                 self._restorer = None  # two large models need not be held at once
                 self._restorer = settings.restore, load_restorer(settings)
@@ -49,6 +51,15 @@ class Engine:
         is_local = engine_kind(settings) == "local"
         engine = make_engine(settings, self.restorer(settings)) if is_local else None
         return Networks(engine=engine, embed=self.embed, encoder=EMBEDDED)
+
+    def crop_sizes(self, settings: RunSettings) -> tuple[int, ...]:
+        """px that the model takes."""
+        return SpeedMemory(settings.restore).crop_sizes
+
+    def face_seconds(self, settings: RunSettings, sizes: Iterable[int]) -> dict[int, float]:
+        """Crop size -> seconds that one face takes on this machine; measured once and remembered."""
+        speeds = SpeedMemory(settings.restore, lambda: self.restorer(settings))
+        return {size: speeds.seconds_of(size) for size in sizes}
 
     def warm_up(self, settings: RunSettings) -> None:
         """Load in the background, so that the first job need not wait. Faults show when a job needs the models."""

@@ -6,7 +6,6 @@ from typing import Any
 
 from iconface_video.types import Survey, VideoInfo
 from iconface_video.web.viewing import shown_size
-from iconface_video.web.work import Preview, Result
 
 
 def clip_facts(info: VideoInfo, size: int, found: Survey | None) -> dict[str, Any]:
@@ -28,32 +27,4 @@ def clip_facts(info: VideoInfo, size: int, found: Survey | None) -> dict[str, An
         "has_sound": any(stream.kind == "audio" for stream in info.streams),
         "shots": None if found is None else len(found.shots),
         "not_tracked": {} if found is None else dict(found.skipped),
-    }
-
-
-def preview_facts(preview: Preview) -> dict[str, Any]:
-    return {
-        "id": preview.id,
-        "kind": preview.kind,
-        "seconds": preview.seconds,
-        "length": preview.length,
-        "close_ups": preview.close_ups,
-    }
-
-
-def result_facts(result: Result) -> dict[str, Any]:
-    report = result.report
-    return {
-        "id": result.id,
-        "name": report.output.name,
-        "bytes": result.size,
-        "frames": report.frames,
-        "frames_restored": report.frames_restored,
-        "faces_restored": report.faces_restored,
-        "left_alone": report.left_alone,
-        "seconds": sum(report.seconds.values()),
-        "notes": list(report.notes),
-        "strength": result.strength,
-        "preset": result.preset,
-        "close_ups": result.close_ups,
     }

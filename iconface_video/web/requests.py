@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from iconface_video.errors import IconFaceError, OutputError, UsageError
 from iconface_video.files import aside
+from iconface_video.web.door import LOCKED, Door
 from iconface_video.web.serving import LOOPBACK, ServeSettings
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -46,9 +47,11 @@ HEADERS = {
 class Guard:
     """Refuses foreign hosts and origins; adds security headers to every answer."""
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: ServeSettings, door: Door | None = None) -> None:
+        """door: what a pass phrase opens; None: all is open to whoever may ask at all."""
         self._app = app
         self._settings = settings
+        self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -63,11 +66,14 @@ class Guard:
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        refusal = self.refusal(Headers(scope=scope), scope["method"])
-        if refusal is None:
-            await self._app(scope, receive, send_guarded)
-        else:
+        headers = Headers(scope=scope)
+        refusal = self.refusal(headers, scope["method"])
+        if refusal is not None:
             await JSONResponse({"error": refusal}, 403)(scope, receive, send_guarded)
+        elif self._door is not None and not self._door.lets_in(scope["path"], headers.get("cookie", "")):
+            await JSONResponse({"error": LOCKED}, 401)(scope, receive, send_guarded)
+        else:
+            await self._app(scope, receive, send_guarded)
 
     def refusal(self, headers: Headers, method: str) -> str | None:
         """Why a request is refused, or None."""

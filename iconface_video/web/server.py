@@ -15,15 +15,18 @@ _GRACE_SECONDS = 2
 
 
 def serve(settings: ServeSettings, say: Callable[[str], None], *, open_browser: bool = False) -> None:
-    """Serve until interrupted (Ctrl-C or a polite kill); then all work is stopped and all files are removed.
+    """Serve until interrupted (Ctrl-C or a polite kill); then all work is stopped, and the next start goes on with it.
 
-    say: takes the lines for whoever started it. Raises UsageError: the extra is missing, or the address cannot be used.
+    say: takes the lines for whoever started it. Raises UsageError: the extra is missing, or the address cannot be used;
+    OutputError: projects cannot be kept in their folder.
     """
     try:
         import uvicorn
 
         from iconface_video.web.app import create_app
+        from iconface_video.web.door import Door
         from iconface_video.web.engine import Engine
+        from iconface_video.web.projects import Projects, default_folder
     except ModuleNotFoundError as error:
         if error.name not in ("uvicorn", "starlette"):
             raise
@@ -35,25 +38,33 @@ def serve(settings: ServeSettings, say: Callable[[str], None], *, open_browser: 
     listening = listen(settings)
     url = url_of(settings, listening.getsockname()[1])
     engine = Engine()
-    engine.warm_up(RunSettings())
+    door = None if settings.is_loopback else Door()
+    try:
+        projects = Projects(settings.projects or default_folder(), engine)
+    except BaseException:
+        listening.close()
+        raise
     config = uvicorn.Config(
-        create_app(settings, engine),
+        create_app(settings, projects, door),
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         timeout_keep_alive=30,
     )
+    engine.warm_up(RunSettings())
     say(f"iconface-video is at {url}   (Ctrl-C stops it)")
-    if not settings.is_loopback:
+    if door is not None:
         say(
-            f"warning: it listens on {settings.host}, so everybody who reaches this computer over the network can use it, "
-            "without a password and unencrypted. Do this in a network that you trust only."
+            f"warning: it listens on {settings.host}, so everybody who reaches this computer over the network and knows the pass "
+            "phrase can use it, unencrypted. Do this in a network that you trust only."
         )
+        say(f"pass phrase: {door.phrase}")
     if open_browser and not webbrowser.open(url):
         say("no browser could be opened; open the address above yourself")
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:
+        projects.close()
         listening.close()
 
 

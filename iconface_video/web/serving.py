@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,10 +23,8 @@ class ServeSettings:
     max_upload_bytes: int = 8000 * 10**6
     """Of one clip."""
     max_photo_bytes: int = 50 * 10**6
-    keep_seconds: float = 60 * 60
-    """Files of a page that has not been heard of for so long are removed; not while it has a job."""
-    max_workspaces: int = 32
-    """Pages that can be at work at once; each may hold a clip on the disk."""
+    projects: Path | None = None
+    """Where projects are kept; None: in the user's own data folder."""
 
     @property
     def is_loopback(self) -> bool:
@@ -43,26 +42,30 @@ def serve(
     max_upload: Annotated[
         int, typer.Option(metavar="MB", min=1, help="Largest clip that may be added, in millions of bytes.")
     ] = _DEFAULTS.max_upload_bytes // 10**6,
-    keep: Annotated[
-        int, typer.Option(metavar="MINUTES", min=1, help="How long the files of a page that was closed are kept.")
-    ] = round(_DEFAULTS.keep_seconds / 60),
+    projects: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where projects are kept; in your own data folder when not given."),
+    ] = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Restore videos in the browser, on this machine: add a clip, see who is in it, look before you wait, restore, compare.
 
-    Nothing is sent anywhere: the page comes from this program and works without the internet. Files are kept in a temporary
-    folder and removed when the program ends. Needs the extra "web": pip install 'iconface-video\\[web]'.
+    Nothing is sent anywhere: the page comes from this program and works without the internet. Each clip is a project, kept with all
+    that belongs to it until you delete it: stopping the program loses nothing, and the next start goes on with unfinished work.
+    Needs the extra "web": pip install 'iconface-video\\[web]'.
 
     Examples:
 
       iconface-video serve --open
 
       iconface-video serve --port 9000 --max-upload 20000
+
+      iconface-video serve --projects /mnt/large/projects
     """
     from iconface_video.web.server import serve as start
 
-    settings = ServeSettings(host, port, max_upload * 10**6, keep_seconds=keep * 60.0)
+    settings = ServeSettings(host, port, max_upload * 10**6, projects=projects)
     try:
         start(settings, lambda line: print(line, flush=True), open_browser=open_browser)
     except KeyboardInterrupt:
-        print("stopped; all temporary files are removed", flush=True)
+        print("stopped; your projects are kept, and the next start goes on with what was not done", flush=True)

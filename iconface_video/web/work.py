@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+import time
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 from iconface_video.identity.people import DecidedPeople, ReferenceChoice
+from iconface_video.pipelines.compare import CompareRequest, compare_videos
+from iconface_video.pipelines.estimate import PASTE_SECONDS, seconds_to_write
 from iconface_video.pipelines.survey import survey
+from iconface_video.restore.crop_store import estimate_bytes
+from iconface_video.restore.plan import make_plan
 from iconface_video.session.clip import Clip, DisplayPictures, Watch
 from iconface_video.session.clip_faces import ClipFaces
 from iconface_video.session.clip_session import ClipRequest, ClipSession
 from iconface_video.session.preview import restored_stretch
-from iconface_video.session.report import RunReport
 from iconface_video.settings import RunSettings
+from iconface_video.tracking.store import part_of_survey
 from iconface_video.types import Survey, VideoInfo
+from iconface_video.video.output_plan import estimate_output_bytes, plan_output
 from iconface_video.video.pictures import jpeg
 from iconface_video.video.random_access import RandomAccess
 from iconface_video.video.reader import VideoReader
 from iconface_video.web.engine import Engine
 from iconface_video.web.jobs import Job
-from iconface_video.web.people import Person, find_people
+from iconface_video.web.people import Person, found_people, look_at, take_pictures
+from iconface_video.web.results import FILM, OUT, SIDES, Preview, Recipe, Result, finish
 from iconface_video.web.viewing import close_ups, shown, write_comparison
 
 PreviewKind = Literal["frame", "stretch"]
 STRETCH_SECONDS = 2.0
-BEFORE, AFTER, FILM = "before.jpg", "after.jpg", "film.mp4"
-"""Files in a preview's or a result's folder."""
+BEFORE, AFTER = "before.jpg", "after.jpg"
+"""Files in a preview's folder."""
+_LOAD_SECONDS, _ANCHOR_SECONDS = 4.0, 2.0
+_LONGEST_STEM = 80
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,57 +47,118 @@ class Wanted:
 
     people: DecidedPeople
     settings: RunSettings
+    part: tuple[Fraction | None, Fraction | None] = (None, None)
+    """Seconds after the first frame, [start, end)."""
+    container: str = ""
+    """Suffix of the output; empty: as the clip's."""
+    recipe: Recipe = field(default_factory=dict)
 
     @property
     def survey(self) -> Survey:
         return self.people.chosen.survey
 
-    def request(self, output: Path | None = None, work: Path | None = None) -> ClipRequest:
-        """Of the whole clip. What is restored stays in `work`: another strength of the same faces takes no model."""
+    def request(self, output: Path | None = None, work: Path | None = None, *, whole: bool = False) -> ClipRequest:
+        """What is restored stays in `work`: another strength of the same faces takes no model. whole: whatever part is wanted."""
         references = ReferenceChoice(decided=self.people)
+        start, end = (None, None) if whole else self.part
         return ClipRequest(
-            self.survey.info.path, output, self.settings, references, work=work, keep_work=True, places_are_fixed=True
+            self.survey.info.path, output, self.settings, references, start, end,
+            force=True, work=work, keep_work=True, places_are_fixed=True,
+        )  # fmt: skip
+
+    def output_in(self, folder: Path) -> Path:
+        """The folder, or a file in it where another container is wanted."""
+        stem = self.survey.info.path.stem[:_LONGEST_STEM]
+        return folder / f"{stem}.restored{self.container}" if self.container else folder
+
+    def ends(self, info: VideoInfo) -> tuple[int, int]:
+        """First and last PTS of the part."""
+        found = self.survey
+        start, end = (None if t is None else info.first_pts + round(t / info.time_base) for t in self.part)
+        return (
+            found.first_pts if start is None else max(found.first_pts, start),
+            found.last_pts if end is None else min(found.last_pts, end - 1),
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Preview:
-    """A frame or a stretch, before and after at full strength."""
+@dataclass(frozen=True)
+class Pace:
+    """How fast this machine works on this clip."""
 
-    id: str
-    kind: PreviewKind
-    seconds: float
-    """After the clip's first frame."""
-    length: float
-    """Seconds; 0 for a frame."""
-    folder: Path
-    close_ups: list[list[float]]
+    face_seconds: dict[int, float]
+    """Crop size in px -> seconds for one face."""
+    frame_seconds: float
+    """To decode and encode one frame."""
 
 
-@dataclass(frozen=True, eq=False)
-class Result:
-    """A finished run."""
-
-    id: str
-    report: RunReport
-    strength: float
-    preset: str
-    folder: Path
-    size: int
-    """Of the output, bytes."""
-    close_ups: list[list[float]]
-
-
-def look_for_people(info: VideoInfo, settings: RunSettings, engine: Engine, job: Job) -> tuple[Survey, list[Person]]:
-    """Raises DecodeError; Cancelled when the job is told to stop."""
+def look_for_people(
+    info: VideoInfo, settings: RunSettings, engine: Engine, job: Job
+) -> tuple[Survey, list[Person], dict[int, bytes]]:
+    """With pictures of their tracks. Raises DecodeError; Cancelled when the job is told to stop."""
     found = survey(info.path, settings=settings, embed=engine.embed, on_progress=job.report, should_stop=job.should_stop)
+    people = found_people(found)
+    look_at(people, found, settings.anchors)
     with VideoReader(info.path, settings.read) as reader, DisplayPictures(Clip(reader)) as pictures:
-        return found, find_people(found, pictures.at, settings.anchors)
+        return found, people, take_pictures(people, found, pictures.at)
+
+
+def measure_pace(info: VideoInfo, found: Survey, settings: RunSettings, engine: Engine) -> Pace:
+    """A moment's work; the model's speed is remembered from one look to the next."""
+    sizes = make_plan(found, settings.restore, engine.crop_sizes(settings)).crops_by_size()
+    with VideoReader(info.path, settings.read) as reader, TemporaryDirectory() as folder:
+        clip = Clip(reader)
+        target = plan_output(info, Path(folder), settings.encode, force=True)
+        return Pace(engine.face_seconds(settings, sizes), seconds_to_write(clip, target, settings))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of the whole run, about."""
+
+    frames: int
+    faces: int
+    stages: dict[str, float]
+    """Seconds of each stage, in order."""
+    output_bytes: int
+    work_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the page."""
+        seconds = sum(self.stages.values())
+        return {
+            "frames": self.frames,
+            "faces": self.faces,
+            "seconds": seconds,
+            "bytes": self.output_bytes,
+            "work_bytes": self.work_bytes,
+        }
+
+
+def estimated(wanted: Wanted, pace: Pace) -> Estimate:
+    """From the faces that the survey found."""
+    found, settings = wanted.survey, wanted.settings
+    first, last = wanted.ends(found.info)
+    part = part_of_survey(wanted.people.chosen.restored, first, last)
+    usual = max(pace.face_seconds.values(), default=0.0)
+    sizes = make_plan(part, settings.restore, tuple(sorted(pace.face_seconds)) or (256,)).crops_by_size()
+    faces, whole = sum(sizes.values()), found.last_pts - found.first_pts
+    frames = max(1, round(found.frame_count * (last - first) / whole)) if whole > 0 else found.frame_count
+    writing = frames * pace.frame_seconds
+    stages = {
+        "load": _LOAD_SECONDS,
+        "anchors": _ANCHOR_SECONDS,
+        "restore": sum(count * pace.face_seconds.get(size, usual) for size, count in sizes.items()),
+        "render": writing + faces * PASTE_SECONDS,
+        "compare": 1.5 * writing,
+    }
+    return Estimate(frames, faces, stages, estimate_output_bytes(found.info, frames, settings.encode), estimate_bytes(sizes))
 
 
 def make_preview(wanted: Wanted, kind: PreviewKind, pts: int, folder: Path, engine: Engine, job: Job) -> Preview:
-    """Pictures or a film in `folder`.  pts: ticks, of the frame or where the stretch begins."""
+    """Pictures or a film in `folder`, which is made anew.  pts: ticks, of the frame or where the stretch begins."""
     found, settings = wanted.survey, wanted.settings
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     first, last = _stretch(wanted, pts) if kind == "stretch" else _frame(wanted, pts)
     job.step("load", 0, None)
     networks, model = engine.networks(settings), engine.restorer(settings)
@@ -95,7 +167,7 @@ def make_preview(wanted: Wanted, kind: PreviewKind, pts: int, folder: Path, engi
         VideoReader(found.info.path, settings.read) as reader,
         TemporaryDirectory(dir=folder, prefix="crops-") as crops,
         restored_stretch(
-            ClipFaces(Clip(reader), wanted.request(), networks, watch, networks.prepared(settings)),
+            ClipFaces(Clip(reader), wanted.request(whole=True), networks, watch, networks.prepared(settings)),
             model,
             first,
             last,
@@ -109,7 +181,10 @@ def make_preview(wanted: Wanted, kind: PreviewKind, pts: int, folder: Path, engi
         else:
             write_comparison(folder / FILM, pairs, found.info, on_frame=lambda done: job.step("compare", done, None))
     seconds, length = (float(ticks * found.info.time_base) for ticks in (first - found.first_pts, last - first))
-    return Preview(job.id, kind, seconds, length, folder, close_ups(wanted.people.chosen.restored, first, last))
+    places = close_ups(wanted.people.chosen.restored, first, last)
+    preview = Preview(job.id, kind, seconds, length, places, wanted.recipe, folder)
+    preview.save()
+    return preview
 
 
 def _frame(wanted: Wanted, pts: int) -> tuple[int, int]:
@@ -127,17 +202,17 @@ def _stretch(wanted: Wanted, pts: int) -> tuple[int, int]:
     return first, min(first + length - 1, found.last_pts)
 
 
-def make_result(wanted: Wanted, preset: str, folder: Path, work: Path, engine: Engine, job: Job) -> Result:
-    """The restored video in ``folder/out`` and a film to compare beside it.
+def make_result(wanted: Wanted, folder: Path, work: Path, engine: Engine, job: Job) -> Result:
+    """The restored video and a film to compare, in a folder of its own beside `folder`, which it replaces.
 
-    work: folder in which restored faces stay; what a cancelled or failed job left there is gone on from.
+    work: folder in which restored faces stay; what a killed, cancelled or failed job left there is gone on from.
     """
     found = wanted.survey
-    out = folder / "out"
-    out.mkdir()
+    out = folder / OUT
+    out.mkdir(parents=True, exist_ok=True)
     job.step("load", 0, None)
     networks, watch = engine.networks(wanted.settings), Watch(job.report, job.should_stop)
-    with ClipSession.open(wanted.request(out, work), networks, watch) as session:
+    with ClipSession.open(wanted.request(wanted.output_in(out), work), networks, watch) as session:
         report = session.render()
 
     def on_frame(done: int) -> None:
@@ -145,7 +220,21 @@ def make_result(wanted: Wanted, preset: str, folder: Path, work: Path, engine: E
         job.step("compare", done, report.frames)
 
     with VideoReader(found.info.path, wanted.settings.read) as before, VideoReader(report.output) as after:
-        pairs = zip(before.frames(), after.frames())
+        pairs = zip(Clip(before, *wanted.part).frames(), after.frames())
         write_comparison(folder / FILM, pairs, found.info, with_sound=True, on_frame=on_frame)
-    places = close_ups(wanted.people.chosen.restored, found.first_pts, found.last_pts)
-    return Result(job.id, report, wanted.settings.render.strength, preset, folder, report.output.stat().st_size, places)
+    places = close_ups(wanted.people.chosen.restored, *wanted.ends(found.info))
+    job.check()
+    return finish(folder, job.id, report, wanted.recipe, places, time.time())
+
+
+def make_sides(info: VideoInfo, result: Result, part: tuple[Fraction | None, Fraction | None], job: Job) -> None:
+    """Before and after beside each other at full size, with sound, as a film of the result."""
+    start, end = part
+    job.step("render", 0, result.report.frames)
+    compare_videos(
+        CompareRequest(info.path, result.report.output, ("before", "after"), start, start, end),
+        result.folder / SIDES,
+        force=True,
+        on_progress=job.report,
+        should_stop=job.should_stop,
+    )

@@ -10,6 +10,7 @@ import pytest
 
 from iconface_video.cli.main import main
 from iconface_video.lab.bench.stages import measure
+from iconface_video.personalize.settings import PersonalizeSettings
 
 TAPE = Path(__file__).parents[2] / "samples" / "tape.mp4"
 
@@ -49,3 +50,13 @@ def test_passes_are_compared_with_the_ffmpeg_program(capsys: pytest.CaptureFixtu
 def test_a_missing_clip_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "stages", "no such.mp4"]) == 2
     assert "no such.mp4" in capsys.readouterr().err
+
+
+def test_learning_a_person_is_timed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = PersonalizeSettings(steps=80, faces=1, size=64, rank=4)
+    monkeypatch.setattr("iconface_video.personalize.settings.PersonalizeSettings", lambda: quick)
+    assert main(["bench", "personalize", "--rounds", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["person_seconds"] == pytest.approx(80 * found["step_seconds"])
+    assert 0 < found["kilobytes"] < 4000
+    assert found["change_seconds"] > 0

@@ -9,7 +9,7 @@ import pytest
 from iconface_video.cli.main import main
 from iconface_video.configs import load_preset, preset_names, to_yaml
 from iconface_video.errors import InputError, UsageError
-from iconface_video.settings import RestoreSettings, RunSettings
+from iconface_video.settings import ReadSettings, RestoreSettings, RunSettings
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -81,7 +81,17 @@ def test_nothing_in_a_preset_is_executed(tmp_path):
 def test_words_on_and_off_stay_words(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("read:\n  deinterlace: off\n")
-    assert load_preset(str(path)).settings().read.deinterlace == "off"
+    assert load_preset(str(path)).settings().read == ReadSettings("weave")
+
+
+def test_an_earlier_name_and_the_present_one_replace_each_other(tmp_path):
+    path = tmp_path / "mine.yaml"
+    for said, given in (("deinterlace: on", {"fields": "keep"}), ("fields: weave", {"deinterlace": "auto"})):
+        path.write_text(f"read:\n  {said}\n")
+        assert load_preset(str(path)).settings({"read": given}).read == ReadSettings("keep")
+    path.write_text("read:\n  deinterlace: on\n  fields: weave\n")
+    with pytest.raises(UsageError, match="deinterlace on is the earlier name of fields half, but fields is weave"):
+        load_preset(str(path))
 
 
 @pytest.mark.parametrize("name", ["default", *preset_names()])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from iconface_video.errors import InputError
-from iconface_video.lab.evaluate.face_metrics import fit_niqe
+from iconface_video.lab.evaluate.niqe import fit_niqe
 from iconface_video.lab.evaluate.picture_metrics import face_psnr, face_ssim, sharpness_share
 
 

@@ -77,7 +77,8 @@ def test_best_frames_of_all_tracks_are_looked_at_and_only_these():
     assert film.asked == sorted(film.asked)
     assert np.linalg.norm(anchor.direction) == pytest.approx(1, abs=1e-5)
     assert np.count_nonzero(anchor.direction) == 5
-    assert len(anchor.references) == 3
+    assert len(anchor.references) == 5  # each frame is shown the nearest three of them
+    assert anchor.shown == 3
 
 
 def test_a_better_frame_comes_first_among_the_references():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -57,6 +59,15 @@ def faces(face, embed, tmp_path_factory) -> list[PhotoFace]:
     crops = [face.crop, *(another_view(face.crop, CROP_SIZE, ViewAmounts(0.05, 0.01), rng) for _ in range(2))]
     paths = [face.path.with_name(f"photo-{n}.png") for n in range(3)]
     return [PhotoFace(path, crop, row, 160.0) for path, crop, row in zip(paths, crops, embed(crops))]
+
+
+@pytest.fixture(scope="session")
+def other_photo(portrait, tmp_path_factory) -> Path:
+    """A photo of the same person that is no frame of a clip made of the portrait: the head turned, another light."""
+    seen = another_view(portrait, 512, ViewAmounts(0.12, 0.03), np.random.default_rng(5))
+    path = tmp_path_factory.mktemp("photo") / "other.png"
+    cv2.imwrite(str(path), seen[..., ::-1])
+    return path
 
 
 @pytest.fixture

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
 from iconface_video.errors import Cancelled
+from iconface_video.personalize.library import PeopleLibrary
+from iconface_video.personalize.person_weights import weights_hash
+from iconface_video.personalize.photos import ChosenPhotos
 from iconface_video.personalize.settings import PersonalizeSettings
 from iconface_video.pipelines.image import restore_faces
 from iconface_video.pipelines.restore import ReferenceChoice, restore_video
 from iconface_video.restore import people as in_run
 from iconface_video.restore.iconface import IConFaceRestorer
-from iconface_video.restore.people import PersonalRestorer, anchor_key, learn_people, pays, with_people
+from iconface_video.restore.people import PersonalRestorer, PersonToLearn, anchor_key, learn_people, pays, with_people
 from iconface_video.session.fingerprint import read_restoration_marks
+from iconface_video.session.learning_people import choose_to_learn, moments_like
 from iconface_video.settings import EncodeSettings, RestoreSettings, RunSettings, SurveySettings
 from iconface_video.video.probe import probe
 from tests.personalize.test_restoring import anchor_of
@@ -33,12 +39,12 @@ def plain(model) -> IConFaceRestorer:
 
 
 def test_it_pays_for_damaged_faces_with_photos(faces):
-    anchor = anchor_of(faces)
-    assert pays([track(0, 2.0)], anchor, [20.0])
-    assert not pays([track(0, 4.0)], anchor, [20.0])
-    assert not pays([track(0, 19.0)], anchor, [20.0])
-    assert not pays([], anchor, [20.0])
-    assert not pays([track(0, 2.0)], replace(anchor, origin="track"), [20.0])
+    anchor = replace(anchor_of(faces), reliability=20.0)
+    assert pays([track(0, 2.0)], anchor)
+    assert not pays([track(0, 4.0)], anchor)
+    assert not pays([track(0, 19.0)], anchor)
+    assert not pays([], anchor)
+    assert not pays([track(0, 2.0)], replace(anchor, origin="track"))
 
 
 def test_whoever_has_photos_is_learnt_once(faces, plain, quick, tmp_path, encoder, monkeypatch):
@@ -49,30 +55,66 @@ def test_whoever_has_photos_is_learnt_once(faces, plain, quick, tmp_path, encode
     folder.mkdir()
     stale = folder / f"{'0' * 16}.safetensors"
     stale.touch()
-    names = {anchor_key(known): "Anna"}
+    people = {anchor_key(known): PersonToLearn("Anna", lambda: ChosenPhotos(tuple(faces[:1]), (), ()))}
+    said = []
 
     def learn():
-        return learn_people(tracks, anchors, names, folder, lambda: plain, quick, False, 0.4, encoder=encoder)
+        return learn_people(tracks, anchors, people, folder, lambda: plain, quick, False, said.append, encoder=encoder)
 
     first = learn()
     assert [path.stem for path in folder.iterdir()] == [anchor_key(known)]
     assert first.notes[0].startswith("Anna: learnt from 1 photo")
     assert first.mark == ["adapted to 1 photo of Anna"]
+    assert [(event.stage, event.done) for event in said] == [("learn", done) for done in range(quick.steps + 1)]
+    assert said[0].message == "learning before the first face is restored: Anna"
     monkeypatch.setattr(in_run, "personalize", lambda *given: pytest.fail("learnt again"))
     assert learn().hash == first.hash
-    assert isinstance(with_people(plain, folder), PersonalRestorer)
-    assert with_people(plain, tmp_path) is plain
-    assert with_people(plain, None) is plain
+    assert isinstance(with_people(plain, first.files), PersonalRestorer)
+    assert with_people(plain, {}) is plain
+
+
+def test_it_is_said_beforehand_how_long_it_takes(faces, plain, tmp_path, encoder):
+    anchor, said = anchor_of(faces[:1]), []
+    people = {anchor_key(anchor): PersonToLearn("Anna", lambda: ChosenPhotos(tuple(faces[:1]), (), ()))}
+    settings = PersonalizeSettings(steps=6, faces=1, size=64, rank=4)
+    learn_people([], {0: anchor}, people, tmp_path, lambda: plain, settings, True, said.append, encoder=encoder)
+    (message,) = [event.message for event in said[1:] if event.message]
+    assert re.fullmatch(r"learning Anna takes about \d+ s more, then a check", message)
 
 
 def test_clear_faces_are_left_to_everybodys_weights(faces, quick, tmp_path, encoder):
     anchor = anchor_of(faces[:1])
+    people = {anchor_key(anchor): PersonToLearn("Anna", lambda: pytest.fail("looked at"))}
+    stale = tmp_path / f"{'0' * 16}.safetensors"
+    stale.touch()
     found = learn_people(
-        [track(0, 30.0)], {0: anchor}, {}, tmp_path, lambda: pytest.fail("loaded"), quick, False, 0.4, encoder=encoder
+        [track(0, 30.0)], {0: anchor}, people, tmp_path, lambda: pytest.fail("loaded"), quick, False, encoder=encoder
     )
-    assert found.hash is None
-    assert "no face is damaged enough" in found.notes[0]
-    assert learn_people([], {}, {}, tmp_path, lambda: pytest.fail("loaded"), quick, True, 0.4, encoder=encoder).people == {}
+    assert (found.hash, found.notes) == (None, ())
+    assert not stale.exists()  # workers would take it
+    assert learn_people([], {}, {}, tmp_path, lambda: pytest.fail("loaded"), quick, True, encoder=encoder).people == {}
+
+
+def test_what_the_user_keeps_is_learnt_once_for_all_clips(faces, plain, quick, tmp_path, encoder, monkeypatch):
+    """Beside another base it is learnt anew, from the kept photos, and both stay."""
+    person = PeopleLibrary(tmp_path / "library").save("anna", faces)
+    anchor = anchor_of(list(person.faces))
+    people = {anchor_key(anchor): PersonToLearn("anna", lambda: ChosenPhotos(person.faces, (), ()), person)}
+
+    def learn(work: str, settings=quick):
+        return learn_people([], {0: anchor}, people, tmp_path / work, lambda: plain, settings, True, encoder=encoder)
+
+    first = learn("one")
+    other = weights_hash(plain.network)[::-1]
+    with monkeypatch.context() as patch:
+        patch.setattr(in_run, "personalize", lambda *given: pytest.fail("learnt again"))
+        assert learn("two").hash == first.hash
+        assert len(list((tmp_path / "two").iterdir())) == 1
+    monkeypatch.setattr(in_run, "weights_hash", lambda model: other)
+    monkeypatch.setattr("iconface_video.personalize.person.weights_hash", lambda model: other)
+    again = learn("three")
+    assert again.people[anchor_key(anchor)].facts.base == other
+    assert len(list((person.folder / "learnt").iterdir())) == 2
 
 
 def test_a_photo_is_restored_with_what_was_learnt(settings, astronaut_png, face, plain):
@@ -84,15 +126,49 @@ def test_a_photo_is_restored_with_what_was_learnt(settings, astronaut_png, face,
     assert not np.array_equal(*results)
 
 
-def test_photos_of_two_people_are_not_learnt_and_it_is_said(faces, quick, tmp_path, encoder, monkeypatch):
+def test_photos_of_two_people_are_not_learnt_and_it_is_said(faces, plain, quick, tmp_path, encoder):
     """Both were taken for one person of the clip; which of them is wrong, nobody can tell."""
     anchor = anchor_of(faces[:2])
     strangers = np.random.default_rng(0).standard_normal((2, 512)).astype(np.float32)
-    monkeypatch.setattr(in_run, "embed_crops", lambda encoder, crops: strangers)
-    names = {anchor_key(anchor): "Anna"}
-    found = learn_people([], {0: anchor}, names, tmp_path, lambda: pytest.fail("loaded"), quick, True, 0.4, encoder=encoder)
+    both = [replace(face, embedding=row) for face, row in zip(faces, strangers)]
+    people = {anchor_key(anchor): PersonToLearn("Anna", lambda: choose_to_learn(both, 0.4))}
+    found = learn_people([], {0: anchor}, people, tmp_path, lambda: plain, quick, True, encoder=encoder)
     assert found.people == {}
     assert found.notes[0].startswith("Anna: not learnt: the photos show different people")
+    assert found.notes[1] == "Anna: not learnt, as no photo is left to learn from"
+
+
+def test_all_photos_are_learnt_from_but_for_those_that_teach_nothing(faces, face):
+    """Of a clip's own frames one that is as poor as the clip teaches its damage; one that is much sharper was taken before it."""
+    assert len(choose_to_learn(faces, 0.4).faces) == 3
+    poor = cv2.resize(cv2.resize(face.crop, (40, 40), interpolation=cv2.INTER_AREA), (256, 256), interpolation=cv2.INTER_CUBIC)
+    frame = replace(face, crop=poor)
+    chosen = choose_to_learn([frame, *faces[1:]], 0.4, lambda photo: [poor])
+    assert [str(item) for item in chosen.left_out] == [
+        f"{frame.path}: it is a frame of the clip itself: shown as a reference, but not learnt from"
+    ]
+    assert len(chosen.faces) == 2
+    assert len(choose_to_learn(faces, 0.4, lambda photo: [poor]).faces) == 3
+
+
+def test_a_photo_is_held_against_the_moments_that_look_like_it(faces, face):
+    near, far = face.embedding, np.random.default_rng(0).standard_normal(512).astype(np.float32)
+    parameters = np.zeros((4, 4))
+    seen = SimpleNamespace(
+        track_id=0,
+        pts=np.arange(4),
+        parameters=parameters,
+        embeddings=np.stack([far, near, near * 2, near]),
+        embedding_pts=np.arange(4),
+    )
+    looked = []
+
+    def picture_at(pts: int) -> np.ndarray:
+        looked.append(pts)
+        return face.crop
+
+    assert [crop.shape for crop in moments_like(faces[0], [seen], picture_at)] == [(256, 256, 3)] * 2
+    assert looked == [1, 2]
 
 
 @pytest.fixture
@@ -106,9 +182,9 @@ def settings(monkeypatch) -> RunSettings:
     )
 
 
-def test_a_run_learns_uses_and_tells_it_and_goes_on_with_it(face_clip, astronaut_png, settings, tmp_path, monkeypatch):
+def test_a_run_learns_uses_and_tells_it_and_goes_on_with_it(face_clip, other_photo, settings, tmp_path, monkeypatch):
     def run(name: str, **more):
-        given = ReferenceChoice(photos=(astronaut_png,))
+        given = ReferenceChoice(photos=(other_photo,))
         end = Fraction(1, 3)
         return restore_video(
             face_clip, tmp_path / name, settings=more.pop("settings", settings), references=given, end=end, **more

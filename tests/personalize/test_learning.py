@@ -121,7 +121,7 @@ def test_no_photo_and_no_such_model(encoder, faces, quick):
     with pytest.raises(ReferencePhotoError, match="no photo"):
         personalize(tiny_latent_model(), [], quick, encoder=encoder)
     with pytest.raises(UsageError, match="does not work on pixels"):
-        personalize(tiny_latent_model(), faces[:1], quick, encoder=encoder)
+        PersonLearner(tiny_latent_model(), encoder, [faces[0].crop], faces[0].embedding[None], quick)
 
 
 def test_views_stay_the_face_and_the_same_seed_gives_the_same(face, embed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -96,8 +97,10 @@ def test_a_frame_of_the_clip_is_not_learnt_from(face, faces):
     """Its damage would be learnt as if it were the person's."""
     small = cv2.resize(face.crop, (48, 48), interpolation=cv2.INTER_AREA)
     damaged = cv2.resize(small, (128, 128), interpolation=cv2.INTER_CUBIC)
-    (left_out,) = frames_of_clip(faces, [faces[1].crop[::-1], damaged])
-    assert "a frame of the clip" in str(left_out)
+    frame = replace(face, crop=cv2.resize(small, (256, 256), interpolation=cv2.INTER_CUBIC))
+    (left_out,) = frames_of_clip([frame, *faces], [faces[1].crop[::-1], damaged])
+    assert str(left_out) == f"{frame.path}: it is a frame of the clip itself: shown as a reference, but not learnt from"
+    assert frames_of_clip([face], [damaged]) == []  # the same moment, before the damage
     assert frames_of_clip(faces, []) == []
     assert not is_same_picture(faces[0].crop, faces[1].crop)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -174,3 +175,18 @@ def without(work: RestoreWork, *indexes: int) -> RestoreWork:
     """The work without segments that are done already."""
     left: tuple[Segment, ...] = tuple(segment for segment in work.segments if segment.index not in indexes)
     return replace(work, segments=left)
+
+
+def person_of(network: Any, anchor: IdentityAnchor, folder: Path) -> dict[str, bytes]:
+    """As if somebody had been learnt, for one anchor: differences at random."""
+    from iconface_video.personalize.difference import target_weights
+    from iconface_video.personalize.person_weights import PersonFacts, PersonWeights, save_person, weights_hash
+    from iconface_video.personalize.settings import PersonalizeSettings
+    from iconface_video.restore.people import anchor_key
+    from tests.personalize.test_difference import random_factors
+
+    settings = PersonalizeSettings()
+    factors = random_factors(network, target_weights(network, settings.weights), size=0.02)
+    path = folder / "person.safetensors"
+    save_person(PersonWeights(factors, PersonFacts(weights_hash(network), 3, 1.0, settings, None)), path)
+    return {anchor_key(anchor): path.read_bytes()}

@@ -12,8 +12,9 @@ from iconface_video.identity.people import ReferenceChoice
 from iconface_video.session.clip import Clip
 from iconface_video.session.networks import Networks
 from iconface_video.session.provenance import Provenance, Record, changes, other_releases
-from iconface_video.settings import AnchorSettings, RestoreSettings, RunSettings, SurveySettings
+from iconface_video.settings import AnchorSettings, ReadSettings, RestoreSettings, RunSettings, SurveySettings
 from iconface_video.video.reader import VideoReader
+from tests.conftest import ffmpeg
 from tests.pipelines.conftest import face_clip, portrait  # noqa: F401 - fixtures
 
 
@@ -58,6 +59,31 @@ def test_a_record_of_the_first_releases_is_read():
     """It does not tell the libraries."""
     now = {"settings": 1, "libraries": {"torch": "2.6"}}
     assert (changes({"settings": 1}, now), other_releases({"settings": 1}, now)) == ([], [])
+
+
+@pytest.mark.parametrize(("fields", "whole", "interlaced"), [
+    ("keep", "auto", "keep"), ("double", "auto", "double"), ("half", "on", "on"), ("weave", "off", "off"),
+])  # fmt: skip
+def test_how_a_film_is_read_is_recorded_in_the_words_of_the_first_releases(fields, whole, interlaced, clip, tmp_path):
+    """So records of films without fields stay good; what "auto" made of fields is none of today's ways."""
+    path = tmp_path / "fields.mpg"
+    ffmpeg(
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=64x48:rate=50:duration=0.2",
+        "-vf",
+        "interlace",
+        "-c:v",
+        "mpeg2video",
+        "-flags",
+        "+ildct",
+        path,
+    )
+    record = record_of(RunSettings(read=ReadSettings(fields)))
+    for film, word in ((clip.info.path, whole), (path, interlaced)):
+        with VideoReader(film, ReadSettings(fields)) as reader:
+            assert record.clip(Clip(reader))["read"] == {"deinterlace": word}
 
 
 def test_the_models_files_are_hashed_once(monkeypatch):

@@ -17,14 +17,15 @@ import torch
 
 from iconface_video.errors import Cancelled, UsageError
 from tests.pipelines.conftest import face_clip, portrait  # noqa: F401 - fixtures
-from tests.session.engine_parts import SEGMENTS, SETTINGS, crops_of, files_of, slow, stand_in
+from tests.session.engine_parts import SEGMENTS, SETTINGS, crops_of, files_of, person_of, slow, stand_in, without
 
 NODE = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_log_monitor": False}
 
 ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
 
 from iconface_video.session.engines import ray_engine  # noqa: E402
-from iconface_video.session.engines.job import WorkerSetup  # noqa: E402
+from iconface_video.session.engines.engine import LocalEngine  # noqa: E402
+from iconface_video.session.engines.job import WorkerSetup, load_restorer  # noqa: E402
 from iconface_video.session.engines.ray_engine import RayEngine, connect, placement  # noqa: E402
 from tests.session.blind_actor import BlindActor  # noqa: E402
 
@@ -105,6 +106,23 @@ def test_a_batch_on_a_cluster_writes_what_one_process_writes(cluster, face_clip,
         assert done.returncode == 0, done.stderr[-2000:]
         files[name] = (tmp_path / f"{'face.restored' if name == 'batch' else name}.mp4").read_bytes()
     assert files["batch"] == files["here"]
+
+
+def test_what_was_learnt_of_people_travels_with_the_segments(cluster, found, tmp_path):
+    """The real model, on nodes that see no file of this one."""
+    model = load_restorer(SETTINGS)
+    works = []
+    for name in ("here", "there"):
+        made = without(found.work(tmp_path / name, crop_sizes=model.crop_sizes), *range(1, SEGMENTS))
+        works.append(replace(made, people=person_of(model.network, found.anchors[0], tmp_path)))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        LocalEngine(model).restore(works[0], lambda done: None, lambda event: None, lambda: None)
+    finally:
+        torch.set_num_threads(threads)
+    restore(RayEngine(WorkerSetup(SETTINGS, threads=1), cluster.address, workers=1, kind=BlindActor), works[1])
+    assert crops_of(works[1]) == crops_of(works[0])
 
 
 def test_a_node_is_killed(cluster, found, made_locally, crops):

@@ -25,10 +25,10 @@ def rewrite(
     path: Path, codec: str = "h264", out: str | None = None, keep_fields: bool = False, start: int | None = None
 ) -> OutputPlan:
     """Read and write every frame (from `start` seconds on), untouched. Nothing may be missing that was not announced."""
-    with VideoReader(path, ReadSettings(deinterlace="off" if keep_fields else "auto")) as reader:
-        plan = plan_output(reader.info, None if out is None else path.with_name(out), FAST[codec], force=False)
+    with VideoReader(path, ReadSettings("weave" if keep_fields else "double")) as reader:
+        plan = plan_output(reader.written, None if out is None else path.with_name(out), FAST[codec], force=False)
         first = None if start is None else Timestamp(start, Fraction(1))
-        with VideoWriter(plan, reader.info, FAST[codec], first=first) as writer:
+        with VideoWriter(plan, reader.written, FAST[codec], first=first) as writer:
             for frame in reader.frames(first):
                 writer.write(frame)
     assert writer.copying.damage == ()

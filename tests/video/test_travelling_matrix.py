@@ -91,7 +91,7 @@ def inputs(tmp_path_factory) -> dict[str, Path]:
 def test_each_fact_arrives_or_is_announced(ffmpeg, tmp_path, inputs, name, suffix, codec):
     path = inputs[name]
     settings = EncodeSettings(codec=codec, preset="ultrafast")
-    with VideoReader(path, ReadSettings(deinterlace="off")) as reader:
+    with VideoReader(path, ReadSettings("weave")) as reader:
         plan = plan_output(reader.info, tmp_path / f"out{suffix}", settings, force=False)
         with VideoWriter(plan, reader.info, settings) as writer:
             for frame in reader.frames():

@@ -27,8 +27,8 @@ def rewrite(
 ) -> OutputPlan:
     """Read every frame and write it untouched."""
     with VideoReader(path, read) as reader:
-        plan = plan_output(reader.info, out, settings, force=False)
-        with VideoWriter(plan, reader.info, settings) as writer:
+        plan = plan_output(reader.written, out, settings, force=False)
+        with VideoWriter(plan, reader.written, settings) as writer:
             for frame in reader.frames():
                 writer.write(frame)
     return plan
@@ -340,7 +340,7 @@ def test_fields_of_a_height_that_x264_does_not_split(ffmpeg):
     path = ffmpeg.picture(
         "d1.mkv", "-vf", "setfield=bff", "-c:v", "mpeg2video", "-flags", "+ildct", size="720x486", seconds=0.2
     )
-    with VideoReader(path, ReadSettings(deinterlace="off")) as reader:
+    with VideoReader(path, ReadSettings("weave")) as reader:
         plan = plan_output(reader.info, None, FAST, force=False)
         with VideoWriter(plan, reader.info, FAST) as writer:
             for frame in reader.frames():
@@ -408,9 +408,9 @@ def test_interlaced_stays_interlaced_when_not_deinterlaced(ffmpeg):
     path = ffmpeg.picture(
         "fields.mpg", "-vf", "interlace=scan=tff", "-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-top", "1", rate="50"
     )
-    kept = rewrite(path, read=ReadSettings(deinterlace="off")).path
+    kept = rewrite(path, read=ReadSettings("weave")).path
     assert ffmpeg.video_stream(kept)["field_order"] in ("tt", "tb")
-    plain = rewrite(path, out=path.with_name("plain.mp4")).path
+    plain = rewrite(path, out=path.with_name("plain.mp4"), read=ReadSettings("half")).path
     assert ffmpeg.video_stream(plain)["field_order"] == "progressive"
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from iconface_video.errors import ReferencePhotoError
 from iconface_video.identity.references import ReferencePhoto, read_photo
 from iconface_video.pipelines.survey import survey
 from iconface_video.settings import RunSettings, SurveySettings
+from iconface_video.tracking.store import part_of_survey
 from iconface_video.types import Survey
 from iconface_video.web.app import create_app
+from iconface_video.web.door import Door
 from iconface_video.web.engine import Engine
+from iconface_video.web.projects import Projects
 from iconface_video.web.serving import ServeSettings
 
 ADDRESS = "http://127.0.0.1:8765"
@@ -36,14 +40,17 @@ class NoModels(Engine):
             raise ReferencePhotoError(f"{path}: no face was found in this reference photo")
         return ReferencePhoto(path, np.zeros((256, 256, 3), np.uint8), np.ones(512, np.float32))
 
+    def crop_sizes(self, settings: RunSettings) -> tuple[int, ...]:
+        return (128, 256)
+
+    def face_seconds(self, settings: RunSettings, sizes: Iterable[int]) -> dict[int, float]:
+        return {size: size / 10_000 for size in sizes}
+
 
 @pytest.fixture
-def temporary(tmp_path, monkeypatch) -> Path:
-    """Where the server keeps its files, of this test alone."""
-    folder = tmp_path / "tmp"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    return folder
+def folder(tmp_path) -> Path:
+    """Where this test's projects are kept."""
+    return tmp_path / "projects"
 
 
 @pytest.fixture
@@ -69,14 +76,66 @@ def quick_survey(known_survey, monkeypatch) -> None:
 
 
 @pytest.fixture
-def client(temporary, serve_settings) -> Iterator[TestClient]:
-    with TestClient(create_app(serve_settings, NoModels()), base_url=ADDRESS) as opened:
-        yield opened
+def three_people(known_survey, monkeypatch) -> None:
+    """Surveys of copies of the clip: one who is seen in the first half, one in the second, one all the time."""
+    (track,) = known_survey.tracks
+    middle = int(track.pts[len(track) // 2])
+    halves = (known_survey.first_pts, middle - 1), (middle, known_survey.last_pts)
+    parts = [part_of_survey(known_survey, *half).tracks[0] for half in halves]
+    tracks = tuple(replace(part, track_id=number, person=number) for number, part in enumerate([*parts, track]))
+
+    def found(path: Path, **_: object) -> Survey:
+        return replace(known_survey, info=replace(known_survey.info, path=path), tracks=tracks)
+
+    monkeypatch.setattr("iconface_video.web.work.survey", found)
+
+
+@contextmanager
+def serving(folder: Path, settings: ServeSettings | None = None, engine: Engine | None = None, door: Door | None = None):
+    """A server on this folder, from its start to its end; entered again it is the next one."""
+    app = create_app(settings or ServeSettings(), Projects(folder, engine or NoModels()), door)
+    with TestClient(app, base_url=ADDRESS) as client:
+        yield client
 
 
 @pytest.fixture
-def work(client) -> str:
-    """A page's own address."""
-    answer = client.post("/api/work")
-    assert answer.status_code == 201
-    return f"/api/work/{answer.json()['work']}"
+def client(folder, serve_settings) -> Iterator[TestClient]:
+    with serving(folder, serve_settings) as opened:
+        yield opened
+
+
+def wait_until_idle(client: TestClient, project: str, seconds: float = 240.0) -> dict:
+    """project: its address. Gives the state that it comes to."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        state = client.get(project).json()
+        if state["job"] is None or state["job"]["status"] not in ("waiting", "running"):
+            return state
+        time.sleep(0.1)
+    raise AssertionError(f"still at work after {seconds} s: {state['job']}")
+
+
+def put_clip(client: TestClient, path: Path, name: str = "clip.mp4"):
+    return client.put("/api/projects", params={"name": name}, content=path.read_bytes())
+
+
+def added(client: TestClient, path: Path, name: str = "clip.mp4") -> str:
+    """The address of a new project that was looked through."""
+    answer = put_clip(client, path, name)
+    assert answer.status_code == 201, answer.text
+    project = f"/api/projects/{answer.json()['id']}"
+    state = wait_until_idle(client, project)
+    assert state["job"]["status"] == "done", state["job"]
+    return project
+
+
+@pytest.fixture
+def surveyed(client, face_clip, quick_survey) -> str:
+    """A project whose clip was looked through; it shows one person."""
+    return added(client, face_clip)
+
+
+def files_under(folder: Path, but: tuple[str, ...] = ()) -> list[str]:
+    """but: names of files and folders that do not count."""
+    found = [path for path in folder.rglob("*") if path.is_file() and not set(path.relative_to(folder).parts) & set(but)]
+    return sorted(path.name for path in found if not path.name.startswith(".iconface"))

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from tests.conftest import ffmpeg
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FOCUSABLE = "[...document.querySelectorAll('a[href], button, input, select, summary, [tabindex]')]"
 DETAIL = "document.getElementById('job-detail').textContent"
 WIDE, NARROW = {"width": 1120, "height": 800}, {"width": 400, "height": 800}
 MOST_MS = 400_000
@@ -51,13 +53,18 @@ def browser():
 
 
 class Server:
-    """`iconface-video serve` as a program of its own, with its own folder for temporary files."""
+    """`iconface-video serve` as a program of its own, with its own folders for projects and for temporary files."""
 
     def __init__(self, temporary: Path) -> None:
-        self.temporary = temporary
-        command = [sys.executable, "-m", "iconface_video", "serve", "--port", "0", "--max-upload", "5"]
-        environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True)
+        self.projects = temporary / "projects"
+        self._environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
+        self.url = ""
+        self.start("0")
+
+    def start(self, port: str) -> None:
+        command = [sys.executable, "-m", "iconface_video", "serve", "--port", port, "--max-upload", "5"]
+        command += ["--projects", str(self.projects)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, env=self._environment, text=True)
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         found = re.search(r"http://\S+", line)
@@ -65,9 +72,15 @@ class Server:
         self.url = found[0]
 
     def files(self, but: str = "") -> list[str]:
-        """Of clips, photos, previews and results. but: a folder of each page whose files do not count."""
-        found = [path.relative_to(self.temporary) for path in self.temporary.glob("iconface-web-*/**/*") if path.is_file()]
-        return sorted(path.name for path in found if path.name != ".in-use" and path.parts[2] != but)
+        """Of all projects. but: a folder of each whose files do not count."""
+        found = [path.relative_to(self.projects) for path in self.projects.glob("*/**/*") if path.is_file()]
+        return sorted(path.name for path in found if path.parts[1] != but)
+
+    def restart_after_a_kill(self) -> None:
+        """As the power fails; the next one has the same address."""
+        self._process.kill()
+        self._process.wait(60)
+        self.start(self.url.rstrip("/").rpartition(":")[2])
 
     def stop(self) -> int:
         self._process.send_signal(signal.SIGTERM)
@@ -79,8 +92,6 @@ def server(browser, tmp_path_factory) -> Iterator[Server]:
     started = Server(tmp_path_factory.mktemp("serve"))
     yield started
     assert started.stop() == 0
-    assert started.files() == []
-    assert not list(started.temporary.glob("iconface-web-*"))
 
 
 @pytest.fixture(scope="module")
@@ -103,23 +114,25 @@ def clip(tmp_path_factory) -> Path:
 class Page:
     """A tab, and what went wrong in it."""
 
-    def __init__(self, browser, server: Server, pictures: Path, scheme: str = "light") -> None:
+    def __init__(self, browser, server: Server, pictures: Path, scheme: str = "light", locale: str = "en-GB") -> None:
         self.server, self.folder = server, pictures
-        self.tab = browser.new_page(viewport=WIDE, color_scheme=scheme, reduced_motion="reduce", accept_downloads=True)
+        self.tab = browser.new_page(
+            viewport=WIDE, color_scheme=scheme, locale=locale, reduced_motion="reduce", accept_downloads=True
+        )
         self.tab.set_default_timeout(MOST_MS)
         self.faults: list[str] = []
         self.tab.on("pageerror", lambda error: self.faults.append(str(error)))
         self.tab.on("console", self._heard)
         self.tab.on("request", self._asked)
         self.tab.goto(server.url)
-        self.until("document.getElementById('clip-limit').textContent.includes('up to')")
+        self.until("!document.getElementById('list-view').hidden || !document.getElementById('project-view').hidden")
 
     def until(self, expression: str) -> None:
         """Wait until a JavaScript expression is true. Playwright's own way needs eval, which the page forbids."""
         end = time.monotonic() + MOST_MS / 1000
         while not self.tab.evaluate(expression):
             assert time.monotonic() < end, f"never true: {expression}"
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     def wait_for(self, selector: str) -> None:
         """Until it is visible; an error on the page ends the waiting."""
@@ -127,7 +140,7 @@ class Page:
         while not self.tab.is_visible(selector):
             assert not self.tab.is_visible("#alert"), self.tab.inner_text("#alert-text")
             assert time.monotonic() < end, f"never visible: {selector}"
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     def _heard(self, message) -> None:
         # Chromium notes every refused request by itself.
@@ -139,7 +152,7 @@ class Page:
             self.faults.append(f"asked elsewhere: {request.url}")
 
     def photograph(self, name: str, *, whole: bool = True) -> None:
-        """Light and dark, wide and narrow; nothing may stick out sideways."""
+        """Light and dark, wide and narrow; nothing may stick out sideways, and everybody must be able to use it."""
         for scheme in ("light", "dark"):
             self.tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             for kind, size in (("", WIDE), ("-narrow", NARROW)):
@@ -148,15 +161,41 @@ class Page:
                 assert over <= 0, f"{name}: {over} px too wide at {size['width']} px"
                 assert self.clipped() == [], f"{name}: text is cut off at {size['width']} px"
                 self.tab.screenshot(path=self.folder / f"{name}-{scheme}{kind}.png", full_page=whole, animations="disabled")
+            assert self.barriers() == [], f"{name}, {scheme}"
         self.tab.set_viewport_size(WIDE)
         self.tab.emulate_media(color_scheme="light", reduced_motion="reduce")
+
+    def barriers(self) -> list[str]:
+        """What axe-core has to object, as "rule: element". It measures contrast and names among much else."""
+        try:
+            script = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+        except ModuleNotFoundError:
+            if os.environ.get("ICONFACE_NEEDS_BROWSER"):
+                pytest.fail("axe-playwright-python is not installed (extra 'dev')")
+            return []
+        if not self.tab.evaluate("'axe' in window"):
+            self.tab.evaluate(script)
+        found = self.tab.evaluate("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
+        return [f"{item['id']}: {node['target']} {node['failureSummary']}" for item in found for node in item["nodes"]]
+
+    def reached_by_tab(self) -> list[int]:
+        """Places in `FOCUSABLE` of what the Tab key comes to, in order, from the top of the page."""
+        self.tab.evaluate("document.activeElement.blur(), window.scrollTo(0, 0)")
+        reached: list[int] = []
+        for _ in range(300):
+            self.tab.keyboard.press("Tab")
+            place = self.tab.evaluate(f"{FOCUSABLE}.indexOf(document.activeElement)")
+            if place < 0 or place in reached:
+                return reached
+            reached.append(place)
+        raise AssertionError("the Tab key never comes to an end")
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
         """The page is told the same over and over, whatever goes on meanwhile: for a picture of work that may soon be done."""
-        mine = "fetch('/api/work/' + sessionStorage.getItem('iconface-work')).then(answer => answer.json())"
+        mine = "fetch('/api/projects/' + location.hash.slice(1)).then(answer => answer.json())"
         state = self.tab.evaluate(mine)
-        address = re.compile(r"/api/work/[^/]+$")
+        address = re.compile(r"/api/projects/[^/]+$")
         self.tab.route(address, lambda route: route.fulfill(json=state))
         yield
         self.tab.unroute(address)
@@ -225,6 +264,7 @@ class TestFromUploadToDownload:
     def test_it_begins_with_one_question(self, page):
         assert page.tab.title() == "iconface-video"
         assert page.tab.locator("section:visible").count() == 1
+        page.until("document.getElementById('clip-limit').textContent.includes('up to')")
         page.photograph("1-start")
 
     def test_a_text_file_is_refused_with_a_sentence(self, page, tmp_path):
@@ -248,6 +288,7 @@ class TestFromUploadToDownload:
         page.tab.click("#alert-close")
         page.drop("#clip-drop", clip, "video/mp4")
         page.wait_for(".person")
+        assert re.search(r"#[0-9a-f]{16}$", page.tab.url)
         page.wait_done()
         assert page.tab.locator("#alert:visible").count() == 0
         assert page.tab.locator(".person").count() == 1
@@ -264,10 +305,11 @@ class TestFromUploadToDownload:
         notes = tmp_path / "notes.jpg"
         notes.write_text("no photo")
         page.tab.set_input_files(".person input[type=file]", notes)
-        page.tab.wait_for_selector(".refusal:visible")
-        assert "notes.jpg: not a photo that can be read" in page.tab.inner_text(".refusal")
+        page.tab.wait_for_selector(".person .refusal:visible")
+        assert "notes.jpg: not a photo that can be read" in page.tab.inner_text(".person .refusal")
         page.tab.fill(".person-name", "Eileen")
         page.tab.press(".person-name", "Tab")
+        page.tab.click(".person summary")
         page.photograph("3-people")
 
     def test_a_frame_is_previewed_and_strength_shows_at_once(self, page):
@@ -281,9 +323,9 @@ class TestFromUploadToDownload:
         page.tab.locator(f"{place} .split").evaluate("e => { e.value = 0; e.dispatchEvent(new Event('input')); }")
         after = page.canvas_pixels(place)
         assert 0.001 < changed_share(before, after) < 0.5  # the face, and nothing but the face
-        page.tab.fill("#strength", "0")
+        page.tab.locator("#strength").evaluate("e => { e.value = 0; e.dispatchEvent(new Event('input')); }")
         assert changed_share(before, page.canvas_pixels(place)) == 0
-        page.tab.fill("#strength", "100")
+        page.tab.locator("#strength").evaluate("e => { e.value = 100; e.dispatchEvent(new Event('input')); }")
         page.tab.locator(f"{place} .split").evaluate("e => { e.value = 50; e.dispatchEvent(new Event('input')); }")
         page.tab.click(f"{place} .zoom")
         page.photograph("4-preview")
@@ -337,15 +379,117 @@ class TestFromUploadToDownload:
             ).stdout
         )
 
-    def test_a_reload_keeps_everything_and_another_tab_sees_nothing(self, page, browser, server, pictures):
+    def test_another_strength_is_written_anew_and_both_results_are_kept(self, page, server):
+        page.tab.focus("#strength")
+        for _ in range(4):
+            page.tab.keyboard.press("ArrowLeft")
+        page.wait_for("#outdated")
+        assert "this has changed: the strength" in page.tab.inner_text("#outdated")
+        assert page.tab.inner_text("#run") == "Write it anew, without restoring again"
+        page.tab.click("#run")
+        page.until("document.querySelectorAll('#versions input').length === 2")
+        page.wait_done()
+        assert "at 80 % strength" in page.tab.inner_text("#result-summary")
+        assert not page.tab.is_visible("#outdated")
+        assert len(list(server.projects.glob("*/results/*/out/*.mp4"))) == 2
+        page.photograph("7-versions")
+        assert page.tab.inner_text("#announce") == "The video is restored."
+
+    def test_a_reload_keeps_everything_and_another_tab_sees_the_same(self, page, browser, server, pictures):
+        """Another tab used to see nothing; what was in the first one was lost with it."""
         page.tab.reload()
         page.wait_for("#result")
         other = Page(browser, server, pictures)
-        assert other.tab.locator("section:visible").count() == 1
+        other.wait_for(".project")
+        assert other.tab.inner_text(".project-name") == "tape"
+        other.tab.click(".project-name")
+        other.wait_for("#result")
         other.tab.close()
         assert other.faults == []
 
-    def test_starting_over_removes_everything(self, page):
-        page.tab.click("#start-over")
-        page.tab.wait_for_selector("#clip-drop:visible")
-        assert page.server.files() == []
+    def test_a_killed_server_goes_on_and_so_does_the_page(self, page, server):
+        """The output is the same to the bit as the one that was made in one go."""
+        before = set(server.projects.glob("*/results/*/out/*.mp4"))
+        whole = max(before, key=lambda path: path.stat().st_mtime).read_bytes()
+        shutil.rmtree(next(server.projects.glob("*/work")))  # else nothing is left to be restored
+        page.tab.click("#run")
+        page.until(f"/: [1-9][0-9]* of 25 faces/.test({DETAIL})")
+        server.restart_after_a_kill()
+        page.until("document.querySelectorAll('#versions input').length === 3")
+        page.wait_done()
+        (made,) = set(server.projects.glob("*/results/*/out/*.mp4")) - before
+        assert made.read_bytes() == whole
+
+    def test_every_control_is_reached_by_the_keyboard(self, page):
+        page.until("document.getElementById('job').hidden")
+        if not page.tab.evaluate("document.querySelector('#advanced').open"):
+            page.tab.click("#advanced summary")
+        reached = page.reached_by_tab()
+        missed = page.tab.evaluate(
+            f"reached => {FOCUSABLE}.filter((e, place) => e.checkVisibility() && !e.disabled && e.type !== 'radio'"
+            " && e.tabIndex >= 0 && !reached.includes(place)).map(e => e.outerHTML.slice(0, 120))",
+            reached,
+        )
+        assert missed == []
+        assert reached == sorted(reached)
+
+    def test_a_part_is_chosen_by_the_keyboard(self, page):
+        page.tab.focus("#moment")
+        page.tab.keyboard.press("Home")
+        for _ in range(10):
+            page.tab.keyboard.press("ArrowRight")
+        page.tab.keyboard.press("Tab")  # Preview this frame
+        page.tab.focus("#begin-here")
+        page.tab.keyboard.press("Enter")
+        page.until("document.getElementById('part-value').textContent.includes('0:00.4 to')")
+        assert page.tab.evaluate("document.activeElement.id") == "begin-here"
+        assert "the part" in page.tab.inner_text("#outdated")
+        assert "15 frames" in page.tab.inner_text("#estimate")
+        page.tab.focus("#part-whole")
+        page.tab.keyboard.press("Enter")
+        page.until("document.getElementById('outdated').hidden")
+
+    def test_it_speaks_german(self, browser, server, pictures):
+        german = Page(browser, server, pictures, locale="de-DE")
+        german.wait_for(".project")
+        assert german.tab.inner_text("#add-title") == "Ein Video hinzufügen"
+        assert german.tab.evaluate("document.documentElement.lang") == "de"
+        german.photograph("8-list-german")
+        german.tab.select_option("#language", "en")
+        german.until("document.getElementById('add-title').textContent === 'Add a video'")
+        german.tab.close()
+        assert german.faults == []
+
+    def test_several_clips_at_once_wait_in_line(self, page, clip, tmp_path):
+        copies = [shutil.copy(clip, tmp_path / f"{name}.mp4") for name in ("one", "two", "three")]
+        page.tab.click("#to-list")
+        page.wait_for("#clip-drop")
+        page.tab.set_input_files("#clip-file", copies)
+        page.until(
+            "document.querySelectorAll('.project').length === 4 && document.querySelectorAll('#line-list li').length === 0"
+        )
+        page.tab.click("#restore-all")
+        page.until("document.querySelectorAll('#line-list li').length === 3")
+        page.tab.click("#line-pause")
+        page.until("document.getElementById('line-pause').textContent === 'Go on'")
+        names = "[...document.querySelectorAll('#line-list li span')].map(e => e.textContent).join()"
+        assert page.tab.evaluate(names) == "one,two,three"
+        page.tab.focus("#line-list li:last-child button")
+        page.tab.keyboard.press("Enter")
+        page.until(f"{names} === 'one,three,two'")
+        page.photograph("9-line")
+        page.tab.click("#line-pause")
+        page.until("document.querySelectorAll('#line-list li').length === 0 && document.getElementById('line').hidden")
+        page.until("[...document.querySelectorAll('.project .state')].every(e => e.textContent.startsWith('Restored'))")
+
+    def test_a_project_is_deleted_after_a_question_and_no_other(self, page, server):
+        """There is no "start over" any more, which took all of it at one click."""
+        asked: list[str] = []
+        page.tab.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+        page.tab.click("[aria-label='Delete one']")
+        assert asked[0].startswith("Delete one with all its results and photos")
+        assert len(list(server.projects.glob("*/project.json"))) == 4
+        page.tab.once("dialog", lambda dialog: dialog.accept())
+        page.tab.click("[aria-label='Delete one']")
+        page.until("document.querySelectorAll('.project').length === 3")
+        assert len(list(server.projects.glob("*/project.json"))) == 3

@@ -102,3 +102,58 @@ def test_a_note_is_kept_once_and_does_not_change_the_stage():
         job.report(Progress("survey", 0, None, message="the container is changed"))
     assert job.notes == ["the container is changed"]
     assert (job.stage, job.done, job.total) == ("restore", 3, 10)
+
+
+def test_short_jobs_come_before_long_ones(queue):
+    go_on, log = threading.Event(), []
+    first, long, short = (queue.submit(Job(kind, waits(go_on, log, kind))) for kind in ("run", "sides", "survey"))
+    assert queue.line() in ([first, short, long], [short, first, long])
+    go_on.set()
+    assert queue.wait(long, 5)
+    assert log.index("survey begins") < log.index("sides begins")
+
+
+def test_the_end_is_told_once_and_not_when_the_server_stops():
+    queue, never, ended, log = JobQueue(), threading.Event(), [], []
+    running, waiting, dropped = (
+        queue.submit(Job("run", waits(never, log, n), on_end=lambda job, status: ended.append((job, status)))) for n in "abc"
+    )
+    dropped.cancel()
+    dropped.cancel()
+    assert ended == [(dropped, "cancelled")]
+    queue.close()
+    assert (running.status, waiting.status) == ("cancelled", "cancelled")
+    assert ended == [(dropped, "cancelled")]
+
+
+def test_a_paused_job_has_another_turn(queue):
+    go_on, log = threading.Event(), []
+    job = queue.submit(Job("run", waits(go_on, log, "a")))
+    while not log:
+        pass
+    queue.pause(True)
+    while job.status != "waiting":
+        pass
+    assert queue.line() == [job]
+    go_on.set()
+    queue.pause(False)
+    assert queue.wait(job, 5)
+    assert (job.status, log) == ("done", ["a begins", "a begins", "a ends"])
+
+
+def test_time_left_of_all_adds_the_stages_to_come(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("iconface_video.web.jobs.time.monotonic", lambda: now[0])
+    job = Job("run", lambda job: None, expected={"load": 4.0, "restore": 60.0, "render": 10.0, "compare": 6.0})
+    assert job.snapshot(0)["seconds_left_of_all"] == pytest.approx(80.0)
+    job.status = "running"
+    job.step("load", 0, None)
+    assert job.seconds_left_of_all() == pytest.approx(80.0)
+    job.step("restore", 0, 40, "faces")
+    assert job.seconds_left_of_all() == pytest.approx(76.0)
+    now[0] += 30
+    job.step("restore", 10, 40, "faces")  # three times as slow as was expected
+    assert job.seconds_left_of_all() == pytest.approx(90.0 + 16.0)
+    assert job.share == pytest.approx((4 + 15) / 80)
+    job.step("of nobody's", 1, 2)
+    assert job.seconds_left_of_all() is None

@@ -41,17 +41,18 @@ def test_the_address_that_is_said_can_be_opened(host, url):
     assert url_of(ServeSettings(host=host), 80) == url
 
 
-def test_only_the_own_machine_is_let_in_unless_told(no_server):
+def test_only_the_own_machine_is_let_in_unless_told(no_server, tmp_path):
     said: list[str] = []
-    serve(ServeSettings(port=0), said.append)
+    serve(ServeSettings(port=0, projects=tmp_path), said.append)
     assert len(said) == 1
     assert "http://127.0.0.1:" in said[0]
 
 
-def test_a_warning_is_said_when_others_are_let_in(no_server):
+def test_a_warning_and_a_pass_phrase_are_said_when_others_are_let_in(no_server, tmp_path):
     said: list[str] = []
-    serve(ServeSettings(host="0.0.0.0", port=0), said.append)
-    assert any(line.startswith("warning:") and "without a password" in line for line in said)
+    serve(ServeSettings(host="0.0.0.0", port=0, projects=tmp_path), said.append)
+    assert any(line.startswith("warning:") and "unencrypted" in line for line in said)
+    assert any(line.startswith("pass phrase: ") and len(line) > 30 for line in said)
 
 
 def test_a_port_in_use_is_an_error_that_says_what_to_do(capsys):
@@ -61,7 +62,7 @@ def test_a_port_in_use_is_an_error_that_says_what_to_do(capsys):
     assert f"port {port}" in capsys.readouterr().err
 
 
-def test_without_the_extra_its_name_is_said(monkeypatch):
+def test_without_the_extra_its_name_is_said(monkeypatch, tmp_path):
     real = builtins.__import__
 
     def missing(name, *rest):
@@ -71,4 +72,4 @@ def test_without_the_extra_its_name_is_said(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(UsageError, match=r"iconface-video\[web\]"):
-        serve(ServeSettings(port=0), print)
+        serve(ServeSettings(port=0, projects=tmp_path), print)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -53,45 +52,23 @@ def wanted(known_survey, face_clip) -> Wanted:
     return Wanted(DecidedPeople(ChosenPeople(survey)), SETTINGS)
 
 
-def folder(parent: Path, name: str) -> Path:
-    path = parent / name
-    path.mkdir()
-    return path
-
-
 def test_a_run_goes_on_from_what_a_cancelled_one_restored(wanted, tmp_path):
     work = tmp_path / "work"
     with pytest.raises(Cancelled):
-        make_result(wanted, "none", folder(tmp_path, "one"), work, Standing(), Stopping(13))
+        make_result(wanted, tmp_path / "one", work, Standing(), Stopping(13))
     assert list((tmp_path / "one" / "out").iterdir()) == []
     assert list((work / "crops").glob("*.npz"))
     again, at_once = Standing(), Standing()
-    result = make_result(wanted, "none", folder(tmp_path, "two"), work, again, Job("run", lambda job: None))
-    whole = make_result(wanted, "none", folder(tmp_path, "three"), tmp_path / "other", at_once, Job("run", lambda job: None))
+    result = make_result(wanted, tmp_path / "two", work, again, Job("run", lambda job: None))
+    whole = make_result(wanted, tmp_path / "three", tmp_path / "other", at_once, Job("run", lambda job: None))
     assert 0 < again.model.faces < at_once.model.faces
     assert any("going on from an earlier run" in note for note in result.report.notes)
     assert result.report.output.read_bytes() == whole.report.output.read_bytes()
 
 
-def test_another_strength_takes_no_model(wanted, tmp_path):
-    engine = Standing()
-    results = []
-    for name, strength in (("one", 1.0), ("two", 0.5)):
-        settings = replace(SETTINGS, render=replace(SETTINGS.render, strength=strength))
-        job = Job("run", lambda job: None)
-        results.append(
-            make_result(replace(wanted, settings=settings), "none", folder(tmp_path, name), tmp_path / "work", engine, job)
-        )
-        if strength == 1.0:
-            faces = engine.model.faces
-    assert engine.model.faces == faces > 0
-    first, second = (result.report.output.read_bytes() for result in results)
-    assert first != second
-
-
 def test_a_preview_leaves_pictures_alone(wanted, tmp_path):
-    place = folder(tmp_path, "preview")
+    place = tmp_path / "preview"
     preview = make_preview(wanted, "frame", wanted.survey.first_pts, place, Standing(), Job("preview", lambda job: None))
-    assert sorted(path.name for path in place.iterdir()) == ["after.jpg", "before.jpg"]
+    assert sorted(path.name for path in place.iterdir()) == ["after.jpg", "before.jpg", "result.json"]
     assert (place / "before.jpg").read_bytes() != (place / "after.jpg").read_bytes()
     assert len(preview.close_ups) > 0

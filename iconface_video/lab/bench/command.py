@@ -88,6 +88,46 @@ def _speed(speed: Speed) -> str:
     return f"{speed.median:.2f} faces/s ({speed.slowest:.2f} to {speed.fastest:.2f})"
 
 
+@dataclass(frozen=True)
+class PersonOptions:
+    """Which model learns a person, how often it is timed."""
+
+    source: str = setting(
+        "embedded",
+        form=OptionForm(metavar="[MODEL]", is_argument=True),
+        help="embedded, a checkpoint folder, or hub:owner/name.",
+    )
+    device: str = setting("auto", form=OptionForm(metavar="TEXT"), help="auto, cpu, cuda, cuda:N or mps.")
+    rounds: int = setting(5, low=1, high=1000, form=COUNT, help="Steps on the clock.")
+
+
+@app.command("personalize")
+@with_options()
+def personalize(options: PersonOptions, as_json: JsonFlag = False) -> None:
+    """Measure how fast a model learns a person from photos, and how fast it changes from one person to the next.
+
+    Example: iconface-video bench personalize
+    """
+    from iconface_video.lab.bench.personal import bench_person
+    from iconface_video.models.checkpoints import load_model
+    from iconface_video.models.load_options import pick_device
+    from iconface_video.personalize.settings import PersonalizeSettings
+
+    found = bench_person(load_model(options.source, pick_device(options.device)), PersonalizeSettings(), options.rounds)
+    if as_json:
+        return print_json({**asdict(found), "person_seconds": found.person_seconds})
+    print_rows(
+        [
+            ("model", f"{found.model}, on {found.device}, {found.threads} threads"),
+            ("a step", f"{found.step_seconds:.2f} s for {found.faces} faces of {found.size} px"),
+            ("a face", f"{found.face_cpu_ms:.1f} ms of processor time"),
+            ("a person", f"{found.person_seconds:.0f} s for {found.steps} steps, then a check on a photo that was held out"),
+            ("kept", f"{found.kilobytes:.0f} kB"),
+            ("a change", f"{1000 * found.change_seconds:.0f} ms from one person to the next"),
+        ]
+    )
+
+
 _Clip = Annotated[
     Path, typer.Argument(metavar="CLIP", help="A video; what is measured depends on it, so choose one like yours.")
 ]

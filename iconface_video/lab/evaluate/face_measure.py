@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from iconface_video.faces.quality import pose
 from iconface_video.lab.evaluate.face_metrics import METRICS, FaceMetrics
 from iconface_video.lab.evaluate.face_protocol import EvaluationBatch, FaceProtocol
 from iconface_video.lab.evaluate.face_rows import CLEAN, FaceModelRows, TableRow, sheet_columns
-from iconface_video.lab.evaluate.face_settings import FaceEvaluation, Level, ReferenceKind
+from iconface_video.lab.evaluate.face_settings import FaceEvaluation, LearntKind, Level, ReferenceKind
 from iconface_video.types import Float64, Progress, UInt8
 
 OnProgress = Callable[[Progress], None]
@@ -41,6 +42,8 @@ class FaceFigures:
     """(level's name, row's key, metric's key) -> one figure for each face, NaN where it has none."""
     labels: list[str] = field(default_factory=list)
     """Of the faces: file names."""
+    yaw: list[float] = field(default_factory=list)
+    """Of the faces: how far they are turned aside, degrees; NaN where it was not measured."""
     examples: dict[str, list[Example]] = field(default_factory=dict)
     """Level's name -> the first faces."""
     worst: dict[str, list[Example]] = field(default_factory=dict)
@@ -80,6 +83,9 @@ def measure_faces(
     for batch in protocol.batches():
         figures.labels += [protocol.faces.files[choice.truth].rsplit("/", 1)[-1] for choice in batch.choices]
         facts = metrics.facts(batch)
+        figures.yaw += (
+            [float("nan")] * len(batch.truth) if facts.landmarks is None else np.abs(pose(facts.landmarks).yaw).tolist()
+        )
         figures.add(ANY_LEVEL, CLEAN, metrics.measure(batch.truth, facts))
         prepared = model.prepare(batch) if model else None
         for number, level in enumerate(settings.levels):
@@ -87,7 +93,7 @@ def measure_faces(
             shown: dict[str, UInt8] = {}
             for row in rows:
                 begun = time.perf_counter()
-                if isinstance(row.way, ReferenceKind):
+                if isinstance(row.way, (ReferenceKind, LearntKind)):
                     assert model is not None
                     assert prepared is not None
                     shown[row.key] = model.restore(sources, prepared, row.way)

@@ -5,7 +5,9 @@ The rows of the tables: every way of restoring a batch of faces, baselines and t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,17 +16,21 @@ import numpy as np
 import torch
 
 from iconface_video.errors import CheckpointError, InputError
+from iconface_video.faces.detector import CenterFace
 from iconface_video.faces.identity_encoder import IdentityEncoder, embed_crops, load_identity_encoder
 from iconface_video.faces.pixels import to_tensor, to_uint8
 from iconface_video.identity.anchors import aggregate, best_first
-from iconface_video.lab.evaluate.face_protocol import EvaluationBatch
-from iconface_video.lab.evaluate.face_settings import SHOWN_TO_COMPARE, FaceEvaluation, ReferenceKind
+from iconface_video.identity.photo_choice import shape_distances
+from iconface_video.lab.evaluate.face_learnt import LearntRows
+from iconface_video.lab.evaluate.face_metrics import DETECTOR_SIZE
+from iconface_video.lab.evaluate.face_protocol import EvaluationBatch, FaceProtocol
+from iconface_video.lab.evaluate.face_settings import SHOWN_TO_COMPARE, FaceEvaluation, LearntKind, ReferenceKind
 from iconface_video.models.checkpoints import load_model
 from iconface_video.models.context import ReferenceContext
 from iconface_video.models.load_options import pick_device
 from iconface_video.models.model import IConFaceModel
 from iconface_video.restore.noise import NoiseKey, fixed_noise
-from iconface_video.types import Float32, TrackKey, UInt8
+from iconface_video.types import Float32, Progress, TrackKey, UInt8
 
 ONNX_SIZE = 512
 """px: what CodeFormer, GFPGAN, RestoreFormer and their like take, where the file does not say."""
@@ -173,7 +179,7 @@ class TableRow:
     key: str
     """Short, for figures: "input", "unsharp", "onnx-1", "0", "3", "wrong", "truth"."""
     name: str
-    way: Baseline | ReferenceKind
+    way: Baseline | ReferenceKind | LearntKind
 
 
 def table_rows(settings: FaceEvaluation) -> list[TableRow]:
@@ -185,7 +191,7 @@ def table_rows(settings: FaceEvaluation) -> list[TableRow]:
         restorer = parse_onnx(text, settings.onnx_weight)
         rows.append(TableRow(f"onnx-{number}", restorer.name, restorer))
     if settings.model is not None:
-        rows += [TableRow(item.key, f"restored, {item.name}", item) for item in settings.references]
+        rows += [TableRow(item.key, f"restored, {item.name}", item) for item in (*settings.references, *settings.personalize)]
     return rows
 
 
@@ -200,7 +206,8 @@ def main_row(rows: list[TableRow]) -> str | None:
 
 def sheet_columns(rows: list[TableRow]) -> list[tuple[str, str]]:
     """(key, heading) of what the sheets show: baselines, without references, with them, with wrong ones, the truth, two of the photos."""
-    wanted = [row for row in rows if not isinstance(row.way, ReferenceKind) or row.key in ("0", main_row(rows), "wrong")]
+    shown = [row for row in rows if not (isinstance(row.way, LearntKind) and row.way.is_control)]
+    wanted = [row for row in shown if not isinstance(row.way, ReferenceKind) or row.key in ("0", main_row(rows), "wrong")]
     photos = [("right photo", "a reference"), ("wrong photo", "another person")]
     return [*((row.key, row.name.removeprefix("restored, ")) for row in wanted), (CLEAN, "truth"), *photos]
 
@@ -215,6 +222,7 @@ class FaceModelRows:
         self.model.eval()
         self._encoder: IdentityEncoder = load_identity_encoder("embedded", self.model.device)
         self._shape = self.model.noise_shape(settings.size)
+        self.learnt: LearntRows | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -227,6 +235,12 @@ class FaceModelRows:
             "number format": str(self.model.compute_dtype or self.model.dtype).removeprefix("torch."),
         }
 
+    def learn(self, protocol: FaceProtocol, on_progress: Callable[[Progress], None] | None = None) -> None:
+        """The measured people, where the settings want rows of that."""
+        if self._settings.personalize:
+            self.learnt = LearntRows(self._settings, self.model, self._encoder)
+            self.learnt.learn(protocol, on_progress)
+
     def prepare(self, batch: EvaluationBatch) -> PreparedBatch:
         """Look at all references of a batch once."""
         contexts: dict[str, list[ReferenceContext | None]] = {}
@@ -237,13 +251,22 @@ class FaceModelRows:
             raw[kind] = [embed_crops(self._encoder, pictures) for pictures in shown]
         return PreparedBatch(batch, contexts, raw)
 
-    def restore(self, sources: UInt8, prepared: PreparedBatch, references: ReferenceKind) -> UInt8:
+    def restore(self, sources: UInt8, prepared: PreparedBatch, references: ReferenceKind | LearntKind) -> UInt8:
         """(B, S, S, 3) -> the same shape."""
+        if isinstance(references, LearntKind):
+            assert self.learnt is not None
+            return self.learnt.restore(sources, prepared.batch, references)
         count, first = references.count, prepared.batch.first
+        points = [self._landmarks(source) for source in sources] if references.pool else [None] * len(sources)
         seen: list[ReferenceContext | None] = [None] * len(sources)
         if count:
             raw = [item[: references.photos] for item in prepared.raw[references.kind]]
-            orders = [best_first(item)[:count] if references.pool else list(range(count)) for item in raw]
+            shown = [pictures[: references.photos] for pictures in prepared.batch.references[references.kind]]
+            orders = (
+                [self._chosen(*each, count) for each in zip(points, shown, raw)]
+                if references.pool
+                else [[*range(count)]] * len(raw)
+            )
             whole = prepared.contexts[references.kind]
             seen = [None if item is None else item[order] for item, order in zip(whole, orders)]
         else:
@@ -252,6 +275,23 @@ class FaceModelRows:
         keys = [NoiseKey(self._settings.seed, TrackKey(0, 0, first + k), 0) for k in range(len(sources))]
         noise = np.stack([fixed_noise(key, self._shape) for key in keys])
         return self.model.restore_crops(sources, anchors, seen, noise, self._settings.steps)
+
+    def _chosen(self, face: Float32 | None, photos: list[UInt8], raw: Float32, count: int) -> list[int]:
+        """Which of a person's photos a face is shown, as in a run: the nearest by five landmarks, the surest where there are none."""
+        found = [self._landmarks(photo) for photo in photos]
+        known = [points for points in found if points is not None]
+        if face is None or len(known) < len(photos):
+            return best_first(raw)[:count]
+        return np.argsort(shape_distances(face[None], np.stack(known))[0], kind="stable")[:count].tolist()
+
+    def _landmarks(self, picture: UInt8) -> Float32 | None:
+        """(5, 2) px of the best face that the detector finds in a crop."""
+        found = self._detector.detect(picture)
+        return np.asarray(found[0].landmarks, np.float32) if found else None
+
+    @cached_property
+    def _detector(self) -> CenterFace:
+        return CenterFace(DETECTOR_SIZE)
 
 
 @dataclass(frozen=True, eq=False)

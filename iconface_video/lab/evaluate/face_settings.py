@@ -16,6 +16,7 @@ BUCKETS = ((4.0, 8.0), (9.0, 16.0))
 """Strengths that are also reported together (IConFace's medium and severe bucket)."""
 
 MOST_IN_POOL = 64
+MOST_LEARNT_FROM = 24
 SHOWN_TO_COMPARE = 3
 """Pictures of the "wrong" and "truth" rows, where so many right ones are not asked for either: the largest number asked for."""
 
@@ -68,6 +69,44 @@ class ReferenceKind:
     def photos(self) -> int:
         """How many photos are needed."""
         return self.pool or self.count
+
+
+@dataclass(frozen=True)
+class LearntKind:
+    """A row of the tables whose people were learnt."""
+
+    photos: int
+    """From so many of the person, which are shown, too."""
+    is_control: bool = False
+    """With the weights of another person."""
+
+    @property
+    def name(self) -> str:
+        """ "learnt from 3 photos"."""
+        photos = f"{self.photos} photo{'s' if self.photos > 1 else ''}"
+        return f"{photos} shown, another person's weights" if self.is_control else f"learnt from {photos}"
+
+    @property
+    def key(self) -> str:
+        """Short: "learnt-3", "control-3"."""
+        return f"{'control' if self.is_control else 'learnt'}-{self.photos}"
+
+    @property
+    def description(self) -> str:
+        """For the report."""
+        if self.is_control:
+            return "another person's learnt weights, the face's own photos shown: what it would cost to take one for the other."
+        return "the person's own photos, none of which is measured, were learnt from and are shown; kept only where the check on a held-out photo says so."
+
+
+def parse_personalize(text: str) -> tuple[LearntKind, ...]:
+    """ "1,3,10" -> a row and its control for each. Raises UsageError."""
+    words = list(dict.fromkeys(_words(text)))
+    for word in words:
+        if not word.isdigit() or not 1 <= int(word) <= MOST_LEARNT_FROM:
+            raise UsageError(f"personalize is '{word}', must be numbers of photos, 1 to {MOST_LEARNT_FROM}, for example 1,3,10")
+    counts = sorted(int(word) for word in words)
+    return tuple(LearntKind(count, control) for count in counts for control in (False, True))
 
 
 def parse_levels(text: str) -> tuple[Level, ...]:
@@ -136,8 +175,14 @@ class FaceEvaluation:
     references: tuple[ReferenceKind, ...] = setting(
         parse_references(_REFERENCES),
         form=OptionForm(metavar="LIST", read=parse_references, written=_REFERENCES),
-        help="Rows: numbers of photos of the person; 3of10: the best three of ten, as the program chooses them; "
+        help="Rows: numbers of photos of the person; 3of10: the three of ten that are nearest in pose and expression, as the program chooses them; "
         "wrong: another person's; truth: the truth's own.",
+    )
+    personalize: tuple[LearntKind, ...] = setting(
+        (),
+        form=OptionForm(metavar="LIST", read=parse_personalize, written=""),
+        help="More rows: each measured person learnt from so many other photos (1,3,10), and as a control with another person's weights; "
+        "a minute or two for each person and number.",
     )
     model: str | None = setting(
         "embedded",
@@ -182,6 +227,8 @@ class FaceEvaluation:
             raise UsageError("no strength to measure: give --strengths, for example 6,12")
         if self.size < 32 or self.size % 16:
             raise UsageError(f"size is {self.size} px, must be a multiple of 16, at least 32")
+        if self.personalize and self.model is None:
+            raise UsageError("--personalize needs a model that learns")
         if self.count < 1:
             raise UsageError(f"count is {self.count}, must be at least 1")
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from iconface_video.lab.evaluate.face_measure import ANY_LEVEL, Example, FaceFigures
 from iconface_video.lab.evaluate.face_metrics import METRICS
 from iconface_video.lab.evaluate.face_rows import CLEAN, Baseline, main_row, sheet_columns
-from iconface_video.lab.evaluate.face_settings import BUCKETS, ReferenceKind
+from iconface_video.lab.evaluate.face_settings import BUCKETS, LearntKind, ReferenceKind
 from iconface_video.pages.plots import Line, Plot, Row, Sheet
 from iconface_video.pages.tables import Cell, Note, Report, Section, Table, Value
 from iconface_video.types import Float64
@@ -20,6 +21,8 @@ from iconface_video.types import Float64
 Pick = Callable[[str, str], Float64]
 """(row's key, metric's key) -> (n,) figures."""
 
+TURNED = 20.0
+"""Degrees of yaw."""
 _PLOTTED = ("psnr", "ssim", "lpips", "sharpness", "niqe", "gt_id", "ref_id", "landmarks68", "landmarks")
 
 
@@ -37,6 +40,7 @@ def add_face_sections(report: Report, figures: FaceFigures, notes: list[str]) ->
     for level in figures.levels:
         section.add(_table(figures, f"strength-{level.name}", partial(figures.of, level.name), level.name))
     _add_plots(section, figures)
+    _add_turned(report, figures)
     _add_sheets(report, figures)
     _add_meaning(report, figures, notes)
     report.figures.update(_flat(figures))
@@ -47,16 +51,20 @@ def _samples(figures: FaceFigures, pick: Pick, row: str, metric: str) -> Float64
     return figures.of(ANY_LEVEL, CLEAN, metric) if row == CLEAN else pick(row, metric)
 
 
-def _table(figures: FaceFigures, name: str, pick: Pick, level: str = "") -> Table:
-    """Rows are ways of restoring, columns metrics."""
+def _table(figures: FaceFigures, name: str, pick: Pick, level: str = "", chosen: NDArray[np.bool_] | None = None) -> Table:
+    """Rows are ways of restoring, columns metrics. chosen: the faces that count; all when None."""
     metrics = figures.metrics()
     rows: list[tuple[Cell, ...]] = []
     for key, title in [*((row.key, row.name) for row in figures.rows), (CLEAN, "the truth itself")]:
-        cells = [Value.of(_samples(figures, pick, key, metric), METRICS[metric].digits) for metric in metrics]
+        samples = {metric: _samples(figures, pick, key, metric) for metric in metrics}
+        if key == CLEAN and chosen is not None:
+            samples = {metric: values[chosen] for metric, values in samples.items()}
+        cells = [Value.of(samples[metric], METRICS[metric].digits) for metric in metrics]
         if key == CLEAN and "psnr" in metrics:
             cells[metrics.index("psnr")] = None
         rows.append((title, *cells))
-    caption = f"Strength {level}, {len(figures.labels)} faces." if level else ""
+    count = len(figures.labels) if chosen is None else int(chosen.sum())
+    caption = f"Strength {level}, {count} faces." if level else ""
     return Table(name, ("", *(METRICS[metric].title for metric in metrics)), tuple(rows), caption)
 
 
@@ -89,6 +97,7 @@ def _glance_lines(figures: FaceFigures) -> list[tuple[str, str, str, str, str | 
             for row in figures.rows
             if isinstance(row.way, ReferenceKind) and row.way.pool
         ),
+        *_learnt_lines(figures),
         ("mistaken_input", "taken for another person, the input (%)", "mistaken", "input", None),
         ("mistaken_0", "taken for another person, no reference (%)", "mistaken", "0", None),
         (f"mistaken_{best}", f"taken for another person, {best} references (%)", "mistaken", best, None),
@@ -105,6 +114,42 @@ def _glance_lines(figures: FaceFigures) -> list[tuple[str, str, str, str, str | 
     shown = set(figures.metrics())
     unique = {line[0]: line for line in lines if line[2] in shown and line[3] in keys and (line[4] is None or line[4] in keys)}
     return list(unique.values())
+
+
+def _learnt_lines(figures: FaceFigures) -> list[tuple[str, str, str, str, str | None]]:
+    """What learning adds to showing the same number of photos; the control against that, too."""
+    keys = {row.key for row in figures.rows}
+    lines: list[tuple[str, str, str, str, str | None]] = []
+    for way in [row.way for row in figures.rows if isinstance(row.way, LearntKind)]:
+        beside = str(way.photos) if str(way.photos) in keys else main_row(figures.rows) or "0"
+        who = f"another person's weights, {way.photos} photos shown" if way.is_control else f"learning from {way.photos}"
+        for metric, text in (("gt_id", "GT-ID"), ("psnr", "PSNR (dB)"), ("landmarks68", "68 landmarks (%)")):
+            lines.append((f"{metric}_by_{way.key}", f"{text}: what {who} adds to row '{beside}'", metric, way.key, beside))
+        if not way.is_control:
+            lines.append((f"gain_gt_id_{way.key}", f"GT-ID over the input, {way.name}", "gt_id", way.key, "input"))
+            lines.append((f"mistaken_{way.key}", f"taken for another person, {way.name} (%)", "mistaken", way.key, None))
+    return lines
+
+
+def _add_turned(report: Report, figures: FaceFigures) -> None:
+    """Faces that are turned aside, and the others, each by itself, where people were learnt: photos are mostly frontal."""
+    if not any(isinstance(row.way, LearntKind) for row in figures.rows):
+        return
+    yaw = np.array(figures.yaw)
+    for name, title, chosen in (
+        ("turned", f"turned by more than {TURNED:g} degrees", yaw > TURNED),
+        ("frontal", "all others", ~(yaw > TURNED)),
+    ):
+        if not chosen.any():
+            continue
+        section = report.section(f"Faces {title}", f"{int(chosen.sum())} of {len(yaw)} faces.")
+        for level in figures.levels:
+            pick = partial(_chosen, figures, level.name, chosen)
+            section.add(_table(figures, f"{name}-{level.name}", pick, level.name, chosen))
+
+
+def _chosen(figures: FaceFigures, level: str, chosen: NDArray[np.bool_], row: str, metric: str) -> Float64:
+    return figures.of(level, row, metric)[chosen]
 
 
 def _add_glance(report: Report, figures: FaceFigures) -> None:
@@ -165,7 +210,7 @@ def _add_plots(section: Section, figures: FaceFigures) -> None:
             values = [Value.of(figures.of(level.name, row.key, metric)) for level in levels]
             means = [np.nan if value is None else value.mean for value in values]
             errors = [None if value is None else value.error for value in values]
-            lines.append(Line(row.name, x, means, errors, dashed=not isinstance(row.way, ReferenceKind)))
+            lines.append(Line(row.name, x, means, errors, dashed=not isinstance(row.way, (ReferenceKind, LearntKind))))
         clean = Value.of(figures.of(ANY_LEVEL, CLEAN, metric))
         if clean and metric in ("niqe", "ref_id", "sharpness"):
             lines.append(Line("the truth itself", x, [clean.mean] * len(x), dashed=True))
@@ -210,7 +255,7 @@ def _add_meaning(report: Report, figures: FaceFigures, notes: list[str]) -> None
     )
     for row in figures.rows:
         if not isinstance(row.way, ReferenceKind):
-            way: Baseline = row.way
+            way: Baseline | LearntKind = row.way
             section.add(Note(f"{way.name}: {way.description}"))
     section.add(*(Note(note, warning="left out" in note) for note in notes))
     times = tuple(

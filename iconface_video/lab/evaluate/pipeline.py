@@ -153,6 +153,8 @@ def evaluate_faces(
     rows = table_rows(settings)
     model = FaceModelRows(settings) if settings.model is not None else None
     protocol = FaceProtocol(load_held_out(settings), settings)
+    if model is not None:
+        model.learn(protocol, on_progress)
     metrics = FaceMetrics(settings, protocol.unused(CLEAN_FACES), protocol.gallery() if "identity" not in settings.skip else {})
     figures = measure_faces(protocol, rows, model, metrics, on_progress)
     facts = {**_plain(settings), **(model.facts if model else {}), "faces": len(protocol.choices), "people": protocol.people}
@@ -163,7 +165,12 @@ def evaluate_faces(
     )
     if len(protocol.choices) < settings.count:
         report.summary += f" {settings.count} were asked for: no more of them have enough photos."
-    add_face_sections(report, figures, metrics.notes)
+    learnt = None if model is None else model.learnt
+    add_face_sections(report, figures, [*metrics.notes, *([] if learnt is None else learnt.notes)])
+    if learnt is not None:
+        report.figures.update(
+            {f"learn_seconds/{count}": float(np.median(seconds)) for count, seconds in learnt.seconds.items()}
+        )
     if "encoder" not in settings.skip and protocol.faces.people:
         add_encoder_sections(report, [Path(folder) for folder in settings.folders], seed=settings.seed, may_be_unnamed=True)
     if yunet is not None:
@@ -177,5 +184,6 @@ def _plain(settings: FaceEvaluation) -> dict[str, object]:
         **asdict(settings),
         "levels": [level.name for level in settings.levels],
         "references": [item.name for item in settings.references],
+        "personalize": [item.name for item in settings.personalize],
         "skip": sorted(settings.skip),
     }

@@ -119,3 +119,28 @@ def encoder(
     train_encoder(settings, out, _log, minutes)
     if export:
         typer.echo(str(export_encoder(out, export)))
+
+
+def landmarks(
+    config: Annotated[Path, typer.Option("--config", help="Training config (YAML), see configs/training/.")],
+    out: Annotated[Path, typer.Option("--out", help="Run folder: config, curve, checkpoints.")],
+    data: DataOption,
+    labels: Annotated[Path, typer.Option("--labels", help="Folder where the teacher's points are kept.")],
+    teacher: Annotated[
+        Path | None, typer.Option("--teacher", help="MediaPipe's face mesh (.tflite), where photos are still to be labelled.")
+    ] = None,
+    minutes: MinutesOption = 0,
+    export: Annotated[Path | None, typer.Option("--export", help="Write the averaged weights to this file at the end.")] = None,
+) -> None:
+    """Train the landmark network; an interrupted run goes on from its last checkpoint.
+
+    Example: iconface-video train landmarks --config configs/training/landmarks.yaml --data faces/ --teacher face_landmark.tflite --labels points/ --out runs/points
+    """
+    from iconface_video.lab.train.config import read_config
+    from iconface_video.lab.train.landmarks import LandmarkConfig, export_landmarks, train_landmarks
+
+    settings = read_config(LandmarkConfig, config)
+    named = replace(settings, folders=tuple(map(str, data)), labels=str(labels), teacher=str(teacher or ""))
+    train_landmarks(named, out, _log, minutes)
+    if export:
+        typer.echo(str(export_landmarks(out, export)))

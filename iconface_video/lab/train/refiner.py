@@ -73,9 +73,7 @@ class RefinerTask(RestorerTask):
         seen = Guide(window.cut(guide.difference), window.cut(guide.half, 4), window.cut(guide.quarter, 8))
         maps: tuple[Tensor, ...] | None = None
         if shown.references is not None:
-            encoded = self.cascade.refiner.encode_references(window.cut_references(shown.references))
-            kept = encoded.maps if self.reference_gradient else tuple(m.detach() for m in encoded.maps)
-            maps = tuple(m.unflatten(0, shown.references.shape[:2]) for m in kept)
+            maps = self._reference_maps(window.cut_references(shown.references), shown.references.shape[1])
         decoded = self._refined(before, seen, maps, window.cut(shown.noise))
         other: Tensor | None = None
         if with_other:
@@ -87,6 +85,11 @@ class RefinerTask(RestorerTask):
         sigma = restored.new_ones(len(restored))
         truth, source = window.cut(shown.truth), window.cut(shown.source)
         return Attempt(truth, source, restored, whole, sigma, window.moved(moves), before, decoded, other)
+
+    def _reference_maps(self, pictures: Tensor, count: int) -> tuple[Tensor, ...]:
+        """Patches (B `count`, 3, P, P) of references -> the refiner's maps of them, (B, `count`, C, h, w) each."""
+        parts, places = self.encoded_by_turns(self.cascade.refiner.encode_references, pictures, count)
+        return tuple(torch.cat(maps)[places].unflatten(0, (-1, count)) for maps in zip(*(part.maps for part in parts)))
 
     def _refined(self, before: Tensor, guide: Guide, maps: tuple[Tensor, ...] | None, state: Tensor) -> Decoded:
         return self.cascade.refine(before, guide, maps, None, state)

@@ -6,10 +6,10 @@ the steps that the sampler will run, the last of them with gradient, under a per
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -40,10 +40,13 @@ from iconface_video.learn.losses import (
     temporal_consistency_loss,
 )
 from iconface_video.models.cascade import CascadeAutoencoder
+from iconface_video.models.context import ReferenceContext
 from iconface_video.models.model import Conditioning, IConFaceModel
 from iconface_video.models.pixel_autoencoder import Decoded, PixelAutoencoder
 from iconface_video.models.sampler import sample_euler
 from iconface_video.models.traits import add_noise
+
+T = TypeVar("T")
 
 PIXEL_SCALE = 0.05
 """Typical error of a degraded picture; brings the relative pixel loss to the scale of a plain one."""
@@ -126,6 +129,8 @@ class RestorerTask(Task):
 
     with_transformer = reference_gradient = True
     """Whether the step at hand has them, see `LossSettings.transformer_every`; what is only restored has all."""
+    turn = 0
+    """Whose turn it is among a face's references, see `LossSettings.reference_gradients`."""
 
     def to(self, device: torch.device) -> None:
         super().to(device)
@@ -141,6 +146,7 @@ class RestorerTask(Task):
     def losses(self, batch: FaceBatch, step: int) -> Losses:
         self.with_transformer = step % self.weights.transformer_every == 0
         self.reference_gradient = step % self.weights.reference_gradient_every == 0
+        self.turn = step
         truth, source = to_tensor(batch.truth, self.device), to_tensor(batch.source, self.device)
         references = to_tensor(batch.references, self.device) if batch.references.shape[1] else None
         generator = torch.Generator().manual_seed(step)
@@ -307,11 +313,30 @@ class RestorerTask(Task):
             return self.model.condition(source, anchor, [None] * len(source))
         count = references.shape[1]
         flat = references.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        contexts = self.model.encode_references(flat, source.shape[-1], self.with_transformer)
-        if not self.reference_gradient:
-            contexts = contexts.detached()
+        parts, places = self.encoded_by_turns(
+            lambda seen: self.model.encode_references(seen, source.shape[-1], self.with_transformer), flat, count
+        )
+        contexts = ReferenceContext.cat(parts)[places]
         per_sample = [contexts[i * count : (i + 1) * count] for i in range(len(source))]
         return self.model.condition(source, anchor, per_sample)
+
+    def encoded_by_turns(self, encode: Callable[[Tensor], T], pictures: Tensor, count: int) -> tuple[list[T], list[int]]:
+        """Encode `count` references of each face in a row, with gradients for those alone whose turn it is.
+
+        Returns what `encode` made of both kinds, and where each reference stands in that.
+        """
+        learning = self.weights.reference_gradients or count
+        if not self.reference_gradient:
+            learning = 0
+        turns = [(n % count + self.turn) % count < learning for n in range(len(pictures))]
+        order, parts = [], []
+        for with_gradient in (True, False):
+            chosen = [n for n, turn in enumerate(turns) if turn == with_gradient]
+            if chosen:
+                with torch.set_grad_enabled(with_gradient and torch.is_grad_enabled()):
+                    parts.append(encode(pictures[chosen]))
+            order += chosen
+        return parts, sorted(range(len(order)), key=order.__getitem__)
 
     # ---- validation
 

@@ -6,8 +6,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from iconface_video.errors import IconFaceError, StoreError
 from iconface_video.files import new_token
@@ -19,6 +20,7 @@ from iconface_video.session.fingerprint import hash_weights, restoring_versions
 from iconface_video.settings import ReadSettings, RestoreSettings
 from iconface_video.types import IdentityAnchor, Progress, Segment
 from iconface_video.video.reader import VideoReader
+from iconface_video.video.scan import Scan
 
 Report = Callable[[Progress], None]
 Check = Callable[[], None]
@@ -41,12 +43,12 @@ class RestoreWork:
     crops: Path
     """The crop store's folder."""
     decode_ahead: int = DECODE_AHEAD_FRAMES
-    people: Path | None = None
-    """Folder of what was learnt of people (`restore.people`); None: nobody."""
+    people: Mapping[str, bytes] = field(default_factory=dict)
+    """What was learnt of people (`restore.people.people_files`)."""
 
     def context(self, model: FaceModel) -> RestoreContext:
         """Raises CheckpointError for damaged files of a person."""
-        model = model if self.people is None else _knowing_people(model, self.people)
+        model = _knowing_people(model, self.people) if self.people else model
         return RestoreContext(self.plan, self.clip.info, model, self.anchors, self.restore, self.crops, self.decode_ahead)
 
     @property
@@ -78,7 +80,10 @@ class RestoreJob:
     restore: RestoreSettings
     plan: RestorePlan
     crops: Path
-    people: Path | None = None
+    people: Mapping[str, bytes] = field(default_factory=dict)
+    """Not a folder's name: a machine of a cluster may see none of this one's files."""
+    scan: Scan | None = None
+    """Of an interlaced film, so that all workers see the same fields."""
 
     @classmethod
     def of(cls, work: RestoreWork) -> RestoreJob:
@@ -86,12 +91,24 @@ class RestoreJob:
         name, reader = new_token(), work.clip.reader
         start, end = (None if at is None else at.pts for at in (work.clip.start, work.clip.end))
         path, crops, identity = work.clip.info.path.absolute(), work.crops.absolute(), reader.file.identity()
-        people = None if work.people is None else work.people.absolute()
-        return cls(name, path, identity, reader.settings, start, end, work.anchors, work.restore, work.plan, crops, people)
+        return cls(
+            name,
+            path,
+            identity,
+            reader.settings,
+            start,
+            end,
+            work.anchors,
+            work.restore,
+            work.plan,
+            crops,
+            work.people,
+            reader.scan,
+        )
 
     def open(self) -> RestoreWork:
         """Raises InputError, StoreError."""
-        reader = VideoReader(self.input, self.read)
+        reader = VideoReader(self.input, self.read, scan=self.scan)
         if reader.file.identity() != self.identity:
             raise StoreError(
                 f"{self.input}: the worker reads another video than the run that it works for. Did the file change meanwhile?"
@@ -100,7 +117,7 @@ class RestoreJob:
         return RestoreWork(clip, self.anchors, self.restore, self.plan, self.plan.segments, self.crops, people=self.people)
 
 
-def _knowing_people(model: FaceModel, people: Path) -> FaceModel:
+def _knowing_people(model: FaceModel, people: Mapping[str, bytes]) -> FaceModel:
     """The model with what was learnt of people; the models' libraries are loaded only where there is something."""
     from iconface_video.restore.people import with_people
 
@@ -180,6 +197,20 @@ def pin_threads(threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def threads_of(identity: Mapping[str, Any]) -> Iterator[None]:
+    """This process with as many of torch's threads as a model works with, wherever it is: what is computed here then has the bits that it would
+    have there. identity: of a model, or of its `ModelFacts`."""
+    import torch
+
+    before = torch.get_num_threads()
+    pin_threads(int(identity.get("threads") or 0))
+    try:
+        yield
+    finally:
+        pin_threads(before)
 
 
 @contextmanager

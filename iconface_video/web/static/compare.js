@@ -2,6 +2,7 @@
 // the left), so they cannot run apart; pictures come as a pair. Strength is blended here, so it needs no new work.
 
 import { time } from "./format.js";
+import { t } from "./messages.js";
 
 const MODES = ["slider", "sides"];
 
@@ -104,7 +105,7 @@ export class Compare {
   showPlaying() {
     const playing = !this.video.paused;
     this.play.classList.toggle("playing", playing);
-    this.play.setAttribute("aria-label", playing ? "Pause" : "Play");
+    this.play.setAttribute("aria-label", playing ? t("Pause") : t("Play"));
     if (playing) this.animate();
   }
 

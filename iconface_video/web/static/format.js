@@ -1,5 +1,9 @@
 // Numbers for people.
 
+import { language } from "./messages.js";
+
+const point = (text) => (language === "de" ? text.replace(".", ",") : text);
+
 export function time(seconds) {
   const tenths = Math.round(seconds * 10);
   const whole = Math.floor(tenths / 10);
@@ -9,7 +13,7 @@ export function time(seconds) {
 }
 
 export function duration(seconds) {
-  if (seconds < 10) return `${Math.max(0.1, seconds).toFixed(1)} s`;
+  if (seconds < 10) return point(`${Math.max(0.1, seconds).toFixed(1)} s`);
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, "0")} s`;
@@ -23,14 +27,15 @@ export function bytes(count) {
     count /= 1000;
     unit += 1;
   }
-  return `${unit < 2 ? Math.round(count) : count.toFixed(1)} ${units[unit]}`;
+  return point(`${unit < 2 ? Math.round(count) : count.toFixed(1)} ${units[unit]}`);
 }
 
-export const counted = (number, one, many = `${one}s`) => `${number} ${number === 1 ? one : many}`;
+export const percent = (share) => `${Math.round(share * 100)} %`;
+export const when = (seconds) => new Date(seconds * 1000).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 // The program's sentence as the page shows it: a file's name at its beginning stays as it is.
 export function sentence(text) {
-  const begun = /^[^:]*\.\w+: /.test(text) ? text : capital(text);
+  const begun = /^([^:]*\.\w+: |\/)/.test(text) ? text : capital(text);
   return /[.!?)]$/.test(begun) ? begun : `${begun}.`;
 }

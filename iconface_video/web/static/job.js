@@ -1,68 +1,115 @@
-// The bar at the bottom: what is being done, how far it is, how long it takes, and a way out.
+// The bar at the bottom: what is being done, how far it is, how long it takes, and a way out. Its end is told in the title, to screen
+// readers, and by a notification where that is wanted.
 
-import { capital, counted, duration } from "./format.js";
+import { $, make } from "./dom.js";
+import { capital, duration, percent } from "./format.js";
+import { counted, t } from "./messages.js";
 
-const TITLES = { survey: "Looking for people", preview: "Making the preview", run: "Restoring the video" };
-const STAGES = {
-  load: "loading the model",
-  survey: "finding faces",
-  anchors: "learning who is who",
-  restore: "restoring faces",
-  render: "writing the video",
-  compare: "preparing the comparison",
-};
 const ORDER = {
-  survey: ["survey"],
+  survey: ["survey", "estimate"],
   preview: ["load", "anchors", "restore", "compare"],
   run: ["load", "anchors", "restore", "render", "compare"],
+  sides: ["render"],
 };
+const NOTIFY = "iconface-notify";
+
+export function titleOf(kind) {
+  return {
+    survey: t("Looking for people"),
+    preview: t("Making the preview"),
+    run: t("Restoring the video"),
+    sides: t("Making the film of both"),
+  }[kind];
+}
+
+function stageName(stage) {
+  return {
+    load: t("loading the model"),
+    survey: t("finding faces"),
+    estimate: t("measuring this computer"),
+    anchors: t("learning who is who"),
+    restore: t("restoring faces"),
+    render: t("writing the video"),
+    compare: t("preparing the comparison"),
+  }[stage];
+}
+
+function endOf(job) {
+  if (job.status === "failed") return t("It did not work: {error}", { error: job.error });
+  if (job.status === "cancelled") return t("Stopped.");
+  return {
+    survey: t("The people are found."),
+    preview: t("The preview is there."),
+    run: t("The video is restored."),
+    sides: t("The film of both is there."),
+  }[job.kind];
+}
 
 export const isActive = (job) => Boolean(job && ["waiting", "running"].includes(job.status));
+
+export function howFar(job) {
+  if (job.status === "waiting") return job.ahead ? counted(job.ahead, "Waiting: {n} job comes first", "Waiting: {n} jobs come first") : t("Waiting");
+  const stage = capital(stageName(job.stage) || t("starting"));
+  if (!job.done && !job.total) return `${stage}\u2026`;
+  const unit = { faces: t("faces"), frames: t("frames"), people: t("people") }[job.unit] || job.unit;
+  return job.total
+    ? t("{stage}: {done} of {total} {unit}", { stage, done: job.done, total: job.total, unit })
+    : t("{stage}: {done} {unit}", { stage, done: job.done, unit });
+}
+
+// Of the whole job where that is known.
+export function timeLeft(job) {
+  if (job.status !== "running") return "";
+  if (job.seconds_left_of_all !== null) return t("about {time} left", { time: duration(job.seconds_left_of_all) });
+  return job.seconds_left === null ? "" : t("about {time} left in this step", { time: duration(job.seconds_left) });
+}
+
+export const share = (job) => (job.share !== null ? job.share : job.total ? Math.min(1, job.done / job.total) : null);
 
 export class JobBar {
   constructor(root, onCancel) {
     this.root = root;
-    const find = (id) => root.querySelector(id);
-    [this.title, this.detail, this.bar, this.stages, this.cancel] =
-      ["#job-title", "#job-detail", "#job-bar", "#job-stages", "#job-cancel"].map(find);
-    this.cancel.addEventListener("click", onCancel);
+    $("job-cancel").addEventListener("click", onCancel);
+    const wish = $("job-notify");
+    wish.closest("label").hidden = !("Notification" in window);
+    wish.checked = localStorage.getItem(NOTIFY) === "1" && "Notification" in window && Notification.permission === "granted";
+    wish.addEventListener("change", async () => {
+      if (wish.checked && (await Notification.requestPermission()) !== "granted") wish.checked = false;
+      localStorage.setItem(NOTIFY, wish.checked ? "1" : "0");
+    });
   }
 
-  show(job) {
-    this.root.hidden = !isActive(job);
-    document.body.classList.toggle("working", isActive(job));
-    if (!isActive(job)) return;
-    const title = job.stopping ? "Stopping" : TITLES[job.kind];
-    if (this.title.textContent !== title) this.title.textContent = title; // read aloud when it changes, not each time
-    this.detail.textContent = job.status === "waiting" ? waiting(job) : detail(job);
-    if (job.status === "running" && job.total) this.bar.value = Math.min(1, job.done / job.total);
-    else this.bar.removeAttribute("value");
-    this.cancel.disabled = job.stopping;
+  show(job, name, isPaused) {
+    const active = isActive(job);
+    this.root.hidden = !active;
+    document.body.classList.toggle("working", active);
+    document.title = active && job.status === "running" && share(job) !== null
+      ? `${percent(share(job))} \u2013 ${name}` : name ? `${name} \u2013 iconface-video` : "iconface-video";
+    if (!active) return;
+    const title = job.stopping ? t("Stopping") : isPaused && job.status === "waiting" ? t("Paused") : titleOf(job.kind);
+    if ($("job-title").textContent !== title) $("job-title").textContent = title; // read aloud when it changes, not each time
+    $("job-detail").textContent = [howFar(job), timeLeft(job)].filter(Boolean).join(", ");
+    if (job.status === "running" && share(job) !== null) $("job-bar").value = share(job);
+    else $("job-bar").removeAttribute("value");
+    $("job-cancel").disabled = job.stopping;
     this.showStages(job);
+  }
+
+  ended(job, name) {
+    const said = endOf(job);
+    $("announce").textContent = said;
+    if (job.status === "done" && job.kind === "run") document.title = `\u2713 ${name} \u2013 iconface-video`;
+    if ($("job-notify").checked && document.hidden && job.status !== "cancelled") new Notification(name, { body: said, icon: "/static/icon.svg" });
   }
 
   showStages(job) {
     const order = ORDER[job.kind];
     const now = order.indexOf(job.stage);
-    this.stages.hidden = order.length < 2;
-    this.stages.replaceChildren(...order.map((stage, index) => {
-      const item = document.createElement("li");
-      item.textContent = STAGES[stage];
-      item.className = index < now ? "over" : index === now ? "now" : "";
+    $("job-stages").hidden = order.length < 2;
+    $("job-stages").replaceChildren(...order.map((stage, index) => {
+      const item = make("li", { class: index < now ? "over" : index === now ? "now" : "" }, stageName(stage));
       if (index === now) item.setAttribute("aria-current", "step");
       return item;
     }));
   }
-}
-
-function waiting(job) {
-  return job.ahead ? `Waiting: ${counted(job.ahead, "job comes", "jobs come")} first` : "Waiting";
-}
-
-function detail(job) {
-  const stage = capital(STAGES[job.stage] || "starting");
-  if (!job.done && !job.total) return `${stage}\u2026`;
-  const amount = job.total ? `${job.done} of ${job.total} ${job.unit}` : `${job.done} ${job.unit}`;
-  const left = job.seconds_left === null ? "" : `, about ${duration(job.seconds_left)} left in this step`;
-  return `${stage}: ${amount}${left}`;
 }

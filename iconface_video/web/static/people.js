@@ -1,122 +1,162 @@
-// The cards of the people in the clip: name, photos, whether they are restored.
+// The cards of the people in the clip: name, photos, how strongly they are restored, who is who.
 
 import * as api from "./api.js";
-import { capital, counted, duration, sentence, time } from "./format.js";
+import { button, keepingFocus, make } from "./dom.js";
 import { dropZone } from "./drop.js";
+import { capital, duration, percent, sentence, time } from "./format.js";
+import { counted, t } from "./messages.js";
 
 export class People {
-  // take: gets every new state.  fail: gets errors that have no card of their own.  lookAt: gets a moment in seconds.
-  constructor(list, lead, { take, fail, lookAt }) {
-    Object.assign(this, { list, lead, take, fail, lookAt });
+  // act: gets promises of new states.  take: gets new states.  lookAt: gets a moment in seconds.
+  constructor(list, lead, { act, take, lookAt }) {
+    Object.assign(this, { list, lead, act, take, lookAt });
     this.cards = [];
     this.shown = "";
+    this.opened = new Set(); // people whose further settings are unfolded
   }
 
-  show(people, clip, job) {
-    const found = people.length;
-    this.lead.textContent = found
-      ? `${counted(found, "person was", "people were")} found. Photos show the model what somebody looks like: sharp, from the front, of about the same age. Without photos it uses their clearest moments in the video.`
+  show(state, busy) {
+    const { people, clip, id } = state;
+    this.id = id;
+    this.lead.textContent = people.length
+      ? `${counted(people.length, "{n} person was found.", "{n} people were found.")} ${t("Photos show the model what somebody looks like: sharp, from the front, of about the same age. Without photos it uses their clearest moments in the video.")}`
       : noFaces(clip);
     // New cards only where the people are new: whoever is typing a name must not be interrupted.
-    const identity = JSON.stringify(people.map((person) => [person.spans, person.quality]));
+    const identity = JSON.stringify([id, people.map((person) => [person.index, person.tracks, person.quality])]);
     if (identity !== this.shown) {
       this.shown = identity;
       this.cards = people.map((person) => new Card(this, person, clip));
-      this.list.replaceChildren(...this.cards.map((card) => card.root));
+      keepingFocus(this.list, () => this.list.replaceChildren(...this.cards.map((card) => card.root)), this.lead);
     }
-    const busy = Boolean(job && ["waiting", "running"].includes(job.status));
-    people.forEach((person, index) => this.cards[index].update(person, busy));
+    people.forEach((person, index) => this.cards[index].update(person, people, busy));
   }
 }
 
+export const titleOf = (person) => person.name || t("Person {n}", { n: person.index + 1 });
+
 function noFaces(clip) {
   const reasons = Object.entries(clip.not_tracked).map(([reason, count]) => `${reason}: ${count}`).join(", ");
-  return `No face was found that could be followed${reasons ? ` (${reasons})` : ""}. The video would stay as it is.`;
+  return `${t("No face was found that could be followed")}${reasons ? ` (${reasons})` : ""}. ${t("The video would stay as it is.")}`;
 }
 
 class Card {
   constructor(owner, person, clip) {
     this.owner = owner;
-    this.index = person.index;
-    this.path = `/people/${person.index}`;
+    this.person = person;
+    this.path = api.project(owner.id, `/people/${person.index}`);
     this.root = document.getElementById("person-template").content.firstElementChild.cloneNode(true);
     const find = (selector) => this.root.querySelector(selector);
-    this.name = find(".person-name");
-    this.skip = find(".skip");
-    this.photos = find(".photos");
-    this.drop = find(".drop");
-    this.refusal = find(".refusal");
-    const label = `Person ${person.index + 1}`;
-    const face = find(".face");
-    face.src = `${api.url(this.path)}/face?${Math.random()}`;
-    face.alt = `${label}, clearest moment`;
-    this.name.id = `person-${person.index}-name`;
-    this.name.placeholder = label;
-    find(".person-head label").htmlFor = this.name.id;
-    find(".person-head label").textContent = `Name of ${label.toLowerCase()}`;
+    for (const part of ["name", "skip", "photos", "drop", "refusal", "strength", "only", "same", "more", "moments", "apart"]) {
+      this[part] = find(`.${part}`);
+    }
+    const n = person.index + 1, face = find(".face");
+    face.src = api.project(owner.id, `/faces/${person.best_track}`);
+    face.alt = t("Person {n}, clearest moment", { n });
+    this.label(this.name, find(".name-label"), t("Name of person {n}", { n }), "name");
+    this.name.placeholder = t("Person {n}", { n });
     find(".seen").textContent = seen(person);
-    const file = find(".drop input");
-    file.id = `person-${person.index}-photos`;
-    file.setAttribute("aria-label", `Add photos of ${label.toLowerCase()}`);
-    find(".drop label").htmlFor = file.id;
+    this.label(find(".drop input"), find(".drop label"), t("Add photos of person {n}", { n }), "photos", true);
+    this.label(this.strength, find(".strength-label"), t("Strength of person {n}", { n }), "strength", true);
+    this.label(this.same, find(".same-label"), t("Person {n} is the same person as", { n }), "same", true);
+    this.skip.dataset.key = `skip-${person.index}`;
+    find("summary").dataset.key = `more-${person.index}`;
     this.timeline(find(".timeline"), person, clip.seconds);
     this.name.addEventListener("change", () => this.change({ name: this.name.value }));
     this.skip.addEventListener("change", () => this.change({ skip: this.skip.checked }));
-    dropZone(this.drop, file, (files) => this.add(files));
+    this.strength.addEventListener("input", () => this.showStrength(this.strength.value / 100));
+    this.strength.addEventListener("change", () => this.change({ strength: this.strength.value / 100 }));
+    this.only.addEventListener("click", () => this.owner.act(api.post(api.project(owner.id, "/people"), { people: [person.index] })));
+    this.same.addEventListener("change", () => this.same.value !== "" && this.move(null, Number(this.same.value)));
+    this.more.open = owner.opened.has(person.index);
+    this.more.addEventListener("toggle", () => owner.opened[this.more.open ? "add" : "delete"](person.index));
+    this.moments.replaceChildren(...person.tracks.map((item) => this.moment(item)));
+    this.apart.addEventListener("click", () => this.move(this.chosen(), null));
+    find(".appearances").hidden = person.tracks.length < 2;
+    dropZone(this.drop, find(".drop input"), (files) => this.add(files));
+  }
+
+  label(control, label, text, kind, keepsText = false) {
+    control.id = `person-${this.person.index}-${kind}`;
+    control.dataset.key = control.id;
+    label.htmlFor = control.id;
+    if (keepsText) control.setAttribute("aria-label", text);
+    else label.textContent = text;
   }
 
   timeline(bar, person, length) {
-    bar.setAttribute("aria-label", `Seen from ${person.spans.map(([from, to]) => `${time(from)} to ${time(to)}`).join(", ")}`);
+    const spans = person.spans.map(([from, to]) => t("{from} to {to}", { from: time(from), to: time(to) })).join(", ");
+    bar.setAttribute("aria-label", t("Seen from {spans}; show the clearest moment", { spans }));
+    bar.dataset.key = `timeline-${person.index}`;
     for (const [from, to] of person.spans) {
-      const span = document.createElement("span");
+      const span = make("span");
       span.style.left = `${(100 * from) / Math.max(length, 0.01)}%`;
       span.style.width = `${(100 * (to - from)) / Math.max(length, 0.01)}%`;
       bar.append(span);
     }
-    bar.addEventListener("click", () => this.owner.lookAt(person.spans[0][0]));
+    bar.addEventListener("click", () => this.owner.lookAt(person.best_seconds));
   }
 
-  update(person, busy) {
+  moment({ track, seconds }) {
+    const at = t("Appearance at {time}", { time: time(seconds) });
+    const picture = make("img", { src: api.project(this.owner.id, `/faces/${track}`), alt: "", loading: "lazy" });
+    picture.addEventListener("error", () => picture.remove()); // only the best ones have a picture
+    const tick = make("input", { type: "checkbox", value: track, "aria-label": at, "data-key": `track-${track}` });
+    tick.addEventListener("change", () => this.showApart());
+    return make("label", { class: "moment" }, tick, picture, make("span", {}, time(seconds)));
+  }
+
+  chosen() {
+    return [...this.moments.querySelectorAll("input:checked")].map((tick) => Number(tick.value));
+  }
+
+  showApart() {
+    const count = this.chosen().length;
+    this.apart.disabled = this.busy || !count || count === this.person.tracks.length;
+  }
+
+  move(tracks, to) {
+    this.owner.act(api.post(`${this.path}/move`, { tracks, to }));
+  }
+
+  update(person, people, busy) {
+    this.busy = busy;
     if (document.activeElement !== this.name) this.name.value = person.name;
     this.skip.checked = person.skip;
     this.root.classList.toggle("skipped", person.skip);
-    this.drop.hidden = person.skip;
-    for (const input of this.root.querySelectorAll("input")) input.disabled = busy;
-    const ids = person.photos.map((photo) => photo.id).join();
-    if (ids !== this.ids) {
-      this.ids = ids;
-      this.photos.replaceChildren(...person.photos.map((photo) => this.photo(photo)));
+    if (document.activeElement !== this.strength) this.strength.value = Math.round(person.strength * 100);
+    this.showStrength(this.strength.value / 100);
+    const others = people.filter((other) => other.index !== person.index);
+    this.only.hidden = this.same.parentElement.hidden = !others.length;
+    this.same.replaceChildren(new Option("\u2013", ""), ...others.map((other) => new Option(titleOf(other), other.index)));
+    const photos = JSON.stringify(person.photos);
+    if (photos !== this.photosShown) {
+      this.photosShown = photos;
+      keepingFocus(this.photos, () => this.photos.replaceChildren(...person.photos.map((photo) => this.photo(photo))), this.name);
     }
-    for (const button of this.photos.querySelectorAll("button")) button.disabled = busy;
+    for (const control of this.root.querySelectorAll("input, select, button")) {
+      if (!control.classList.contains("timeline")) control.disabled = busy;
+    }
+    this.showApart();
+  }
+
+  showStrength(share) {
+    this.root.querySelector(".strength-value").textContent = percent(share);
   }
 
   photo(photo) {
-    const row = document.createElement("div");
-    row.className = "photo";
-    const picture = document.createElement("img");
-    picture.src = api.url(`${this.path}/photos/${photo.id}`);
-    picture.alt = "";
-    const text = document.createElement("div");
-    const file = document.createElement("div");
-    file.textContent = photo.file;
-    const detail = document.createElement("div");
-    detail.className = photo.notes.length ? "note" : "muted";
-    detail.textContent = photo.notes.length ? capital(photo.notes.join("; ")) : `Likeness ${photo.likeness.toFixed(2)}`;
-    text.append(file, detail);
-    const remove = document.createElement("button");
-    remove.type = "button";
-    remove.className = "quiet";
-    remove.textContent = "\u2715";
-    remove.setAttribute("aria-label", `Remove ${photo.file}`);
-    remove.addEventListener("click", () =>
-      api.remove(`${this.path}/photos/${photo.id}`).then(this.owner.take, this.owner.fail));
-    row.append(picture, text, remove);
-    return row;
+    const picture = make("img", { src: `${this.path}/photos/${photo.id}`, alt: "" });
+    const detail = photo.notes.length
+      ? make("div", { class: "note" }, capital(photo.notes.join("; ")))
+      : make("div", { class: "muted" }, t("Likeness {value}", { value: photo.likeness.toFixed(2) }));
+    const remove = button("\u2715", () => this.owner.act(api.remove(`${this.path}/photos/${photo.id}`)), {
+      class: "quiet", "aria-label": t("Remove {name}", { name: photo.file }), "data-key": `photo-${photo.id}`,
+    });
+    return make("div", { class: "photo" }, picture, make("div", {}, make("div", {}, photo.file), detail), remove);
   }
 
   change(values) {
     this.refuse("");
-    api.patch(this.path, values).then(this.owner.take, this.owner.fail);
+    this.owner.act(api.patch(this.path, values));
   }
 
   async add(files) {
@@ -141,6 +181,6 @@ class Card {
 }
 
 function seen(person) {
-  const parts = counted(person.spans.length, "appearance");
-  return `On screen ${duration(person.seconds)}, ${person.spans.length > 1 ? parts : `from ${time(person.spans[0][0])}`}`;
+  const values = { duration: duration(person.seconds), from: time(person.spans[0][0]), n: person.spans.length };
+  return person.spans.length > 1 ? t("On screen {duration}, {n} appearances", values) : t("On screen {duration}, from {from}", values);
 }

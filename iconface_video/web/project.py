@@ -1,0 +1,241 @@
+"""One project at work: its jobs, and all that the page is told of it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from iconface_video.errors import IconFaceError, InputError, UsageError
+from iconface_video.files import hash_file
+from iconface_video.tracking.store import save_survey
+from iconface_video.types import Survey
+from iconface_video.video.probe import probe
+from iconface_video.web import results
+from iconface_video.web.facts import clip_facts
+from iconface_video.web.jobs import Job, Kind, Status
+from iconface_video.web.kept import FACES, PREVIEW, RESULTS, SURVEY, WORK, KeptProject, size_of
+from iconface_video.web.people import decided_people, regrouped, take_over
+from iconface_video.web.record import Options, Todo
+from iconface_video.web.requests import sentence
+from iconface_video.web.results import load_results, recipe_of
+from iconface_video.web.work import (
+    Estimate,
+    Pace,
+    PreviewKind,
+    Wanted,
+    estimated,
+    look_for_people,
+    make_preview,
+    make_result,
+    make_sides,
+    measure_pace,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Project(KeptProject):
+    """Methods may be called from any thread."""
+
+    _estimate: tuple[Any, Estimate] | None = None
+
+    def choose(self, values: dict[str, Any]) -> None:
+        """Other settings. Where they find faces otherwise, the clip is looked through again. Raises UsageError."""
+        with self._lock:
+            self.must_be_idle("Settings cannot be changed")
+            before, after = self.options, self.options.changed(values)
+            self.record.options = after
+            self.save()
+            one, other = before.settings, after.settings
+            if (one.survey, one.read, one.anchors) != (other.survey, other.read, other.anchors):
+                self._start("survey", self._look_for_people)
+
+    def look_again(self) -> None:
+        """Start the survey that was cancelled or that failed."""
+        with self._lock:
+            self.must_be_idle("The clip cannot be looked through")
+            self._start("survey", self._look_for_people)
+
+    def start_preview(self, kind: PreviewKind, seconds: float) -> None:
+        with self._lock:
+            found = self.must_be_surveyed("A preview cannot be made")
+            pts, wanted = self.pts_at(seconds, found.info), self._wanted(found)
+            self._start("preview", lambda job: self._preview(job, wanted, kind, pts))
+
+    def start_run(self) -> None:
+        with self._lock:
+            found = self.must_be_surveyed("The video cannot be restored")
+            wanted, about = self._wanted(found), self.estimate()
+            self._start("run", lambda job: self._run(job, wanted), {} if about is None else about.stages)
+
+    def start_sides(self, number: str) -> None:
+        """Before and after in one film."""
+        with self._lock:
+            found, result = self.must_be_surveyed("The film cannot be made"), self.result(number)
+            part = Options(begin=result.recipe["part"][0], end=result.recipe["part"][1]).part
+            self._start("sides", lambda job: make_sides(found.info, result, part, job))
+
+    def again(self) -> None:
+        """What failed last."""
+        with self._lock:
+            kind = self.record.failed_kind
+            if kind == "run":
+                self.start_run()
+            elif kind == "survey" or self.survey is None:
+                self.look_again()
+            else:
+                raise UsageError("nothing has failed that could be tried again")
+
+    def go_on(self) -> None:
+        """With what the server was stopped in."""
+        todo = self.record.todo
+        if todo is None:
+            return
+        self.open()
+        self.note(f"going on after the program was stopped: {todo.kind}")
+        if todo.kind == "run" and self.survey is not None:
+            self.start_run()
+        else:
+            self.look_again()
+
+    def cancel(self) -> None:
+        if self.job is not None and self.job.is_active:
+            self.job.cancel()
+
+    # For the page ----------------------------------------------------------------------------------------------------
+
+    def estimate(self) -> Estimate | None:
+        """Of the whole run as things stand; None where that is not known."""
+        found, known = self.survey, self.record.pace
+        if found is None or known is None:
+            return None
+        wanted = self._wanted(found)
+        if self._estimate is None or self._estimate[0] != wanted.recipe:
+            pace = Pace({int(size): seconds for size, seconds in known["face_seconds"].items()}, known["frame_seconds"])
+            self._estimate = dict(wanted.recipe), estimated(wanted, pace)
+        return self._estimate[1]
+
+    def summary(self) -> dict[str, Any]:
+        """For the list: what can be told without reading more than the record."""
+        record, job = self.record, self.job
+        made = self.results if self._is_open else load_results(self.folder / RESULTS)
+        return {
+            "id": self.id,
+            "name": record.name,
+            "file": record.clip.name,
+            "seconds": record.clip.seconds,
+            "bytes": size_of(self.folder),
+            "people": None if record.people is None else len(record.people),
+            "results": len(made),
+            "failed": record.failed,
+            "trouble": self.trouble(),
+            "job": job.snapshot(self.queue.ahead_of(job)) if job is not None and job.is_active else None,
+        }
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that the page shows, as plain values."""
+        self.open()
+        with self._lock:
+            job, now, about = self.job, recipe_of(self.options, self.people), self.estimate()
+            used, preview = self.options.settings, self.preview
+            is_fresh = preview is not None and not results.WITH_MODEL.union({"strengths"}).intersection(
+                results.changed(preview.recipe, now)
+            )
+            return {
+                "id": self.id,
+                "name": self.record.name,
+                "folder": str(self.folder),
+                "trouble": self.trouble(),
+                "warnings": self._warnings,
+                "failed": {"kind": self.record.failed_kind, "error": self.record.failed} if self.record.failed else None,
+                "clip": None if self.info is None else clip_facts(self.info, self.record.clip.bytes, self.survey),
+                "people": None if self.survey is None else [person.to_dict() for person in self.people],
+                "options": {
+                    **asdict(self.options), "strength": used.render.strength, "mask": used.render.mask,
+                    "codec": used.encode.codec, "crf": used.encode.crf,
+                },
+                "estimate": None if about is None else about.to_dict(),
+                "job": None if job is None else {**job.snapshot(self.queue.ahead_of(job)), "notes": job.notes},
+                "paused": self.queue.is_paused,
+                "preview": preview.to_dict() if preview is not None and is_fresh else None,
+                "results": [item.to_dict(now) for item in reversed(self.results)],
+            }  # fmt: skip
+
+    # Jobs ------------------------------------------------------------------------------------------------------------
+
+    def _wanted(self, found: Survey) -> Wanted:
+        options = self.options
+        recipe = recipe_of(options, self.people)
+        return Wanted(decided_people(found, self.people), options.settings, options.part, options.container, recipe)
+
+    def _start(self, kind: Kind, act: Callable[[Job], None], expected: Mapping[str, float] | None = None) -> None:
+        if kind in ("survey", "run"):
+            number = self.record.todo.number if self.record.todo else self._next_number()
+            self.record.todo = Todo(kind, number)  # type: ignore[arg-type]
+        self.record.failed_kind, self.record.failed = None, ""
+        self.save()
+
+        def checked(job: Job) -> None:
+            self.note(f"{kind}: begins")
+            trouble = self.trouble()
+            if trouble:
+                raise InputError(trouble)
+            act(job)
+
+        self.job = self.queue.submit(Job(kind, checked, self._explain, self._ended, expected or {}))
+
+    def _ended(self, job: Job, status: Status) -> None:
+        for note in job.notes:
+            self.note(f"{job.kind}: {note}")
+        self.note(f"{job.kind}: {status}{f': {job.error}' if job.error else ''}")
+        with self._lock:
+            if job.kind in ("survey", "run"):
+                self.record.todo = None
+                self.record.failed_kind, self.record.failed = (job.kind, job.error) if status == "failed" else (None, "")
+            if status == "cancelled":
+                shutil.rmtree(self.folder / RESULTS / results.UNFINISHED, ignore_errors=True)
+            if self.folder.is_dir():
+                self.save()
+
+    def _explain(self, error: BaseException) -> str:
+        if not isinstance(error, IconFaceError):
+            _log.error("a job of the page failed", exc_info=error)
+            self.note(f"unexpected {type(error).__name__}: {error}")
+        return sentence(error, self.folder)
+
+    def _look_for_people(self, job: Job) -> None:
+        settings = self.options.settings
+        info = self.info = probe(self.clip_path)
+        found, people, pictures = look_for_people(info, settings, self.engine, job)
+        job.step("estimate", 0, None)
+        pace = measure_pace(info, found, settings, self.engine)
+        identity = hash_file(self.clip_path)
+        with self._lock:
+            job.check()
+            save_survey(regrouped(found, people), self.folder / SURVEY)
+            shutil.rmtree(self.folder / FACES, ignore_errors=True)  # tracks of another survey have the same numbers
+            (self.folder / FACES).mkdir()
+            for number, picture in pictures.items():
+                self.face(number).write_bytes(picture)
+            take_over(self.people, people)
+            self.survey, self.people = found, people
+            self.record.pace = {
+                "face_seconds": {str(k): v for k, v in pace.face_seconds.items()},
+                "frame_seconds": pace.frame_seconds,
+            }
+            seconds = float((found.last_pts - found.first_pts) * info.time_base)
+            self.record.clip = replace(self.record.clip, identity=identity, seconds=seconds)
+            self.save()
+
+    def _preview(self, job: Job, wanted: Wanted, kind: PreviewKind, pts: int) -> None:
+        self.preview = None
+        self.preview = make_preview(wanted, kind, pts, self.folder / PREVIEW, self.engine, job)
+
+    def _run(self, job: Job, wanted: Wanted) -> None:
+        unfinished = self.folder / RESULTS / results.UNFINISHED
+        result = make_result(wanted, unfinished, self.folder / WORK, self.engine, job)
+        with self._lock:
+            self.results.append(result)

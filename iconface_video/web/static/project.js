@@ -1,0 +1,227 @@
+// One project: its clip, people, settings, previews and results.
+
+import * as api from "./api.js";
+import { Compare } from "./compare.js";
+import { $ } from "./dom.js";
+import { bytes, capital, duration, percent, sentence, time } from "./format.js";
+import { isActive } from "./job.js";
+import { question } from "./list.js";
+import { counted, t } from "./messages.js";
+import { People } from "./people.js";
+import { Results } from "./results.js";
+
+const FRAME_DELAY_MS = 120;
+const CODECS = { h264: "H.264", hevc: "HEVC (H.265)", prores: "ProRes", ffv1: "FFV1" };
+const CONTROLS = ["look-again", "harder", "everybody", "preset", "strength", "mask", "codec", "container", "crf", "preview-frame",
+  "preview-stretch", "begin-here", "end-here", "part-whole", "run", "make-sides", "delete-result", "again"];
+
+export class ProjectView {
+  constructor({ act, take, fail, clear }) {
+    Object.assign(this, { act, take, fail, clear });
+    this.state = null;
+    this.shownId = this.previewShown = this.momentOf = "";
+    this.preview = new Compare($("preview-compare"), t("Preview, before and after"));
+    this.preview.onFail = () => fail(new Error(t("the browser cannot play this film; download the result instead")));
+    this.results = new Results({ act, fail, patch: (values) => this.patch(values) });
+    this.people = new People($("people-list"), $("people-lead"), { act, take, lookAt: (seconds) => this.moveTo(seconds) });
+    this.listen();
+  }
+
+  begin(about) {
+    this.about = about;
+    $("preset").replaceChildren(...about.presets.map((item) => new Option(t(capital(item.name)), item.name)));
+    $("codec").replaceChildren(...about.codecs.map((name) => new Option(CODECS[name] || name, name)));
+    $("container").replaceChildren(...about.containers.map((suffix) => new Option(suffix ? suffix.slice(1).toUpperCase() : t("As the video's"), suffix)));
+  }
+
+  get path() {
+    return api.project(this.state.id);
+  }
+
+  patch(values) {
+    this.act(api.patch(this.path, values));
+  }
+
+  post(path, values) {
+    this.act(api.post(`${this.path}${path}`, values));
+  }
+
+  listen() {
+    $("rename").addEventListener("click", () => {
+      const name = prompt(t("A new name for {name}", { name: this.state.name }), this.state.name);
+      if (name !== null) this.patch({ name });
+    });
+    $("delete").addEventListener("click", async () => {
+      if (!confirm(question(this.state.name, this.state.clip ? this.state.clip.bytes : 0))) return;
+      await api.remove(this.path).catch(this.fail);
+      location.hash = "";
+    });
+    $("moved").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.patch({ path: $("moved-path").value });
+    });
+    $("look-again").addEventListener("click", () => this.post("/survey"));
+    $("again").addEventListener("click", () => this.post("/again"));
+    $("harder").addEventListener("click", () => this.patch({ harder: !this.state.options.harder }));
+    $("everybody").addEventListener("click", () => this.post("/people", { people: this.state.people.map((person) => person.index) }));
+    $("preset").addEventListener("change", () => this.patch({ preset: $("preset").value, strength: null, mask: null }));
+    $("strength").addEventListener("input", () => this.showStrength());
+    $("strength").addEventListener("change", () => this.patch({ strength: Number($("strength").value) / 100 }));
+    for (const name of ["mask", "codec", "container"]) $(name).addEventListener("change", () => this.patch({ [name]: $(name).value }));
+    $("crf").addEventListener("change", () => $("crf").value !== "" && this.patch({ crf: Number($("crf").value) }));
+    $("moment").addEventListener("input", () => {
+      this.preview.hide();
+      clearTimeout(this.frameTimer);
+      $("moment-value").textContent = time(Number($("moment").value));
+      this.frameTimer = setTimeout(() => this.showMoment(), FRAME_DELAY_MS);
+    });
+    for (const kind of ["frame", "stretch"]) {
+      $(`preview-${kind}`).addEventListener("click", () => this.post("/preview", { kind, seconds: Number($("moment").value) }));
+    }
+    $("begin-here").addEventListener("click", () => this.patch({ begin: Number($("moment").value) || null }));
+    $("end-here").addEventListener("click", () => this.patch({ end: Number($("moment").value) }));
+    $("part-whole").addEventListener("click", () => this.patch({ begin: null, end: null }));
+    $("run").addEventListener("click", () => this.post("/run"));
+    $("log-details").addEventListener("toggle", () => this.showLog());
+  }
+
+  show(state) {
+    this.state = state;
+    const busy = isActive(state.job), surveyed = state.people !== null && state.clip !== null;
+    for (const id of ["people", "settings", "look", "restore"]) $(id).hidden = !surveyed;
+    for (const id of CONTROLS) $(id).disabled = busy;
+    this.showClip(state, surveyed, busy);
+    if (!surveyed) return;
+    this.people.show(state, busy);
+    $("everybody").hidden = !state.people.some((person) => person.skip);
+    $("harder").textContent = state.options.harder ? t("Look as usual again") : t("Look harder for small or dim faces");
+    $("harder").classList.toggle("primary", !state.people.length && !state.options.harder);
+    $("harder").classList.toggle("quiet", state.people.length > 0);
+    if (this.momentOf !== state.id) {
+      this.momentOf = state.id;
+      this.previewShown = "";
+      $("moment").value = state.people.length && !state.preview ? state.people[0].best_seconds : 0;
+      this.showMoment();
+    }
+    this.showSettings(state);
+    this.showPart(state);
+    this.showPreview(state);
+    this.showEstimate(state);
+    this.results.show(state);
+  }
+
+  showClip(state, surveyed, busy) {
+    const { clip } = state;
+    $("project-name").textContent = state.name;
+    $("trouble").hidden = !state.trouble;
+    $("trouble").textContent = state.trouble;
+    $("moved").hidden = !state.trouble || !this.about.is_loopback;
+    $("warnings").replaceChildren(...state.warnings.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+    $("failed").hidden = !state.failed || busy;
+    if (state.failed) $("failed-text").textContent = t("It did not work: {error}", { error: sentence(state.failed.error) });
+    $("look-again").hidden = surveyed || busy || Boolean(state.failed);
+    $("project-folder").textContent = t("All of it lies in {folder}", { folder: state.folder });
+    if (this.shownId !== state.id) {
+      this.shownId = state.id;
+      $("clip-still").src = api.project(state.id, "/poster");
+      $("log-details").open = false;
+    }
+    if (!clip) return;
+    const rate = clip.rate ? t("{rate} frames a second", { rate: Number(clip.rate.toFixed(2)) }) : "";
+    $("clip-name").textContent = clip.name;
+    $("clip-detail").textContent = [
+      clip.seconds === null ? "" : time(clip.seconds), `${clip.width} \u00d7 ${clip.height}`, rate,
+      clip.has_sound ? t("with sound") : t("silent"), bytes(clip.bytes),
+      surveyed ? counted(clip.shots, "{n} shot", "{n} shots") : "",
+    ].filter(Boolean).join(" \u00b7 ");
+    $("moment").max = Math.max(clip.seconds || 0, 0.01);
+    $("moment").step = clip.rate ? 1 / clip.rate : 0.04;
+  }
+
+  showSettings({ options }) {
+    const known = this.about.presets.find((item) => item.name === options.preset);
+    $("preset").value = options.preset;
+    $("preset-about").textContent = known ? t(known.description) : "";
+    if (document.activeElement !== $("strength")) $("strength").value = Math.round(options.strength * 100);
+    for (const name of ["mask", "codec", "container"]) $(name).value = options[name];
+    if (document.activeElement !== $("crf")) $("crf").value = options.crf;
+    this.showStrength();
+  }
+
+  showStrength() {
+    $("strength-value").textContent = percent($("strength").value / 100);
+    this.preview.setStrength(Number($("strength").value) / 100);
+  }
+
+  showPart({ options, clip }) {
+    const begin = options.begin || 0, end = options.end === null ? clip.seconds : options.end;
+    const length = Math.max(clip.seconds || 0, 0.01), shade = $("part-bar").firstElementChild;
+    shade.style.left = `${(100 * begin) / length}%`;
+    shade.style.width = `${Math.max(0, (100 * (Math.min(end, length) - begin)) / length)}%`;
+    const isWhole = options.begin === null && options.end === null;
+    $("part-whole").hidden = isWhole;
+    $("part-value").textContent = isWhole
+      ? t("The whole video is restored.")
+      : t("Restored and written: {from} to {to}", { from: time(begin), to: time(end) });
+  }
+
+  showEstimate({ estimate }) {
+    $("estimate").hidden = estimate === null;
+    if (estimate === null) return;
+    const values = {
+      time: duration(estimate.seconds), faces: estimate.faces, frames: estimate.frames,
+      size: bytes(estimate.bytes), kept: bytes(estimate.work_bytes),
+    };
+    $("estimate").textContent = t("About {time} on this computer for {faces} faces in {frames} frames; the result takes about {size}, the faces that are kept {kept}.", values);
+  }
+
+  showPreview(state) {
+    const found = state.preview, id = found ? found.id : "";
+    if (id === this.previewShown) return;
+    this.previewShown = id;
+    if (!found) {
+      this.preview.hide();
+      this.showMoment();
+      return;
+    }
+    const files = `${this.path}/preview/${id}`;
+    $("moment").value = found.seconds;
+    $("moment-value").textContent = time(found.seconds);
+    $("moment-picture").hidden = true;
+    $("preview-caption").textContent = found.kind === "frame"
+      ? t("The frame at {time}. The strength above is shown at once.", { time: time(found.seconds) })
+      : t("{length} from {time}. The strength above is shown at once.", { length: duration(found.length), time: time(found.seconds) });
+    if (found.kind === "stretch") this.preview.showFilm(`${files}/film.mp4`, found.close_ups, false);
+    else this.preview.showPictures(`${files}/before.jpg`, `${files}/after.jpg`, found.close_ups).catch(this.fail);
+  }
+
+  showMoment() {
+    if (!this.state || !this.state.clip) return;
+    const seconds = Number($("moment").value);
+    $("moment-value").textContent = time(seconds);
+    $("moment").setAttribute("aria-valuetext", time(seconds));
+    $("moment-picture").src = `${this.path}/frame?seconds=${seconds}`;
+    $("moment-picture").hidden = false;
+    $("preview-caption").textContent = "";
+  }
+
+  moveTo(seconds) {
+    $("moment").value = seconds;
+    this.preview.hide();
+    this.showMoment();
+    $("look").scrollIntoView({ block: "start" });
+    $("moment").focus({ preventScroll: true });
+  }
+
+  async showLog() {
+    if (!$("log-details").open) return;
+    const answer = await fetch(`${this.path}/log`).catch(() => null);
+    $("log").textContent = answer && answer.ok ? await answer.text() : "";
+  }
+
+  ended(job) {
+    this.showLog();
+    const place = { preview: "look", run: "result" }[job.kind];
+    if (job.status === "done" && place) $(place).scrollIntoView({ block: "start" });
+  }
+}

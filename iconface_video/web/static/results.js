@@ -1,0 +1,110 @@
+// Finished videos: the one that is looked at, what has changed since it was made, and all others.
+
+import * as api from "./api.js";
+import { Compare } from "./compare.js";
+import { $, keepingFocus, make } from "./dom.js";
+import { bytes, duration, percent, time, when } from "./format.js";
+import { counted, t } from "./messages.js";
+
+export class Results {
+  constructor({ act, fail }) {
+    Object.assign(this, { act, fail });
+    this.compare = new Compare($("result-compare"), t("Result, before and after"));
+    this.compare.onFail = () => fail(new Error(t("the browser cannot play this film; download the result instead")));
+    this.newest = this.chosen = this.shown = this.listed = "";
+    $("make-sides").addEventListener("click", () => act(api.post(`${this.path}/sides`)));
+    $("delete-result").addEventListener("click", () => {
+      if (confirm(t("Delete this result? This cannot be taken back."))) act(api.remove(this.path));
+    });
+  }
+
+  get path() {
+    return api.project(this.state.id, `/results/${this.chosen}`);
+  }
+
+  show(state) {
+    this.state = state;
+    const found = state.results, newest = found.length ? found[0].id : "";
+    $("result").hidden = !found.length;
+    if (this.newest !== newest || !found.some((item) => item.id === this.chosen)) this.chosen = newest;
+    this.newest = newest;
+    this.showButton(found[0]);
+    if (!found.length) {
+      this.shown = "";
+      this.compare.hide();
+      return;
+    }
+    this.showVersions(found);
+    this.showResult(found.find((item) => item.id === this.chosen));
+  }
+
+  // What pressing it would do.
+  showButton(result) {
+    const isSame = result && !result.changed.length;
+    $("run").textContent = !result || result.takes_model ? t("Restore the video") : isSame ? t("Restore again") : t("Write it anew, without restoring again");
+    $("run").classList.toggle("primary", !isSame);
+  }
+
+  showVersions(found) {
+    $("versions").hidden = found.length < 2;
+    const identity = JSON.stringify([found.map((item) => [item.id, item.changed]), this.chosen]);
+    if (identity === this.listed) return;
+    this.listed = identity;
+    keepingFocus($("versions"), () => {
+      for (const old of $("versions").querySelectorAll("label")) old.remove();
+      $("versions").append(...found.map((item) => {
+        const dot = make("input", { type: "radio", name: "version", value: item.id, checked: item.id === this.chosen, "data-key": `version-${item.id}` });
+        dot.addEventListener("change", () => {
+          this.chosen = item.id;
+          this.show(this.state);
+        });
+        return make("label", { class: "check" }, dot, make("span", {}, `${when(item.made)}: ${madeWith(item)}`));
+      }));
+    });
+  }
+
+  showResult(found) {
+    const left = Object.entries(found.left_alone).map(([reason, count]) => `${reason}: ${count}`).join(", ");
+    const values = {
+      time: duration(found.seconds), faces: found.faces_restored, done: found.frames_restored,
+      frames: found.frames, strength: percent(found.settings.strength),
+    };
+    const isRestored = found.faces_restored > 0;
+    $("result-summary").className = isRestored ? "good" : "refusal";
+    $("result-summary").textContent = isRestored
+      ? t("Done in {time}: {faces} faces in {done} of {frames} frames restored at {strength} strength.", values) + (left ? ` ${t("Left alone: {list}.", { list: left })}` : "")
+      : t("No face was restored: the video is as it was. {list}", { list: left });
+    $("outdated").hidden = !found.changed.length;
+    $("outdated").textContent = found.changed.length
+      ? t("Since it was made, this has changed: {list}. You can still download it as it is.", { list: found.changed.map(nameOf).join(", ") })
+      : "";
+    $("make-sides").hidden = found.has_sides;
+    $("download-sides").hidden = !found.has_sides;
+    if (this.shown === found.id) return;
+    this.shown = found.id;
+    $("download").href = `${this.path}/download`;
+    $("download").download = found.name;
+    $("download-sides").href = `${this.path}/sides.mp4`;
+    $("result-file").textContent = `${found.name}, ${bytes(found.bytes)}`;
+    $("result-notes").replaceChildren(...found.notes.map((note) => make("li", {}, note)));
+    this.compare.showFilm(`${this.path}/film.mp4`, found.close_ups, this.state.clip.has_sound);
+  }
+}
+
+function madeWith(item) {
+  const { strength, preset, codec, part } = item.settings;
+  const isPart = part[0] !== null || part[1] !== null;
+  return [
+    t("strength {value}", { value: percent(strength) }), preset, codec,
+    isPart ? t("{from} to {to}", { from: time(part[0] || 0), to: part[1] === null ? "\u2026" : time(part[1]) }) : "",
+    counted(item.faces_restored, "{n} face", "{n} faces"), bytes(item.bytes),
+  ].filter(Boolean).join(", ");
+}
+
+function nameOf(changed) {
+  return {
+    preset: t("the kind of recording"), harder: t("how hard faces are looked for"), part: t("the part"), people: t("the people"),
+    photos: t("the photos"), strength: t("the strength"), strengths: t("the strength of single people"), mask: t("the shape of the blend"),
+    codec: t("the codec"), crf: t("the quality"), container: t("the kind of file"),
+  }[changed];
+}
