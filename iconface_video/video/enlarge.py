@@ -19,6 +19,7 @@ from scipy.sparse import csr_matrix
 from iconface_video.types import Frame, VideoInfo
 from iconface_video.video.color import coding_of
 from iconface_video.video.conform import decoded_of
+from iconface_video.video.fields import PartOfFilm, part_of_film
 from iconface_video.video.output_size import frame_from_enlarged
 from iconface_video.video.planes import DecodedPicture, Plane, fill_picture, layout_of
 
@@ -62,6 +63,8 @@ class Enlarger:
         """large: of `enlarged`."""
         self.info, self.large = info, large
         self.frame_from_enlarged = frame_from_enlarged(info, large.width, large.height)
+        self._film: tuple[Frame, Frame] | None = None
+        """The latest frame of whose fields pictures were made, and the same enlarged."""
 
     def __call__(self, frame: Frame) -> Frame:
         """What hangs on FFmpeg's picture (captions, which field comes first) goes along."""
@@ -69,14 +72,22 @@ class Enlarger:
         is_interlaced = decoded is not None and bool(decoded.picture.interlaced_frame)
         planes = tuple(self._plane(frame, index, is_interlaced) for index in range(len(frame.planes)))
         carried = None if decoded is None else self._carried(decoded, planes)
+        part = part_of_film(frame)
         return replace(
             frame,
             planes=planes,
             width=self.large.width,
             height=self.large.height,
             color=self.large.color,
-            side_data=() if carried is None else (carried,),
+            side_data=tuple(item for item in (carried, None if part is None else self._part(part)) if item is not None),
         )
+
+    def _part(self, part: PartOfFilm) -> PartOfFilm:
+        """Of a field as a picture: its lines are always taken from that picture, so that a face that comes changes nothing around it."""
+        if self._film is None or self._film[0] is not part.film:
+            self._film = part.film, self(part.film)
+        film = self._film[1]
+        return replace(part, film=film, planes=film.planes)
 
     def _plane(self, frame: Frame, index: int, is_interlaced: bool) -> Plane:
         plane, layout = frame.planes[index], layout_of(frame.pix_fmt)

@@ -13,11 +13,12 @@ from iconface_video.pipelines.render import render_store
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.session.fingerprint import read_restoration_marks
 from iconface_video.session.report import FaceObserver
-from iconface_video.settings import EncodeSettings, RenderSettings
+from iconface_video.settings import EncodeSettings, ReadSettings, RenderSettings
 from iconface_video.video.enlarge import Enlarger
 from iconface_video.video.output_size import enlarged
 from iconface_video.video.probe import probe
 from iconface_video.video.reader import VideoReader
+from tests.conftest import ffmpeg
 from tests.pipelines.conftest import HEIGHT, WIDTH, Sharpener, audio_md5, grey_embed, packet_times
 
 TWICE = RenderSettings(scale=2.0)
@@ -144,3 +145,31 @@ def test_a_photo_is_enlarged_with_its_faces(portrait, settings):
     assert np.abs(shrunk - small.image).mean() < 3
     none = restore_faces(np.full((64, 64, 3), 90, np.uint8), settings=replace(settings, render=TWICE), embed=grey_embed)
     assert none.image.shape == (128, 128, 3)
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_fields_that_are_kept_are_enlarged_one_by_one_and_stay_fields(strength, astronaut_png, settings, tmp_path):
+    clip = tmp_path / "tape.mpg"
+    drift = "scale=480:480,crop=300:240:'2*n':'20+n',scale=320:256,interlace=scan=tff:lowpass=off"
+    mpeg2 = ("-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-q:v", "2", "-pix_fmt", "yuv420p", "-top", "1")
+    ffmpeg("-loop", "1", "-framerate", "50", "-t", "0.24", "-i", astronaut_png, "-vf", drift, *mpeg2, clip)
+    settings = replace(settings, render=RenderSettings(scale=1.1, strength=strength))
+    report = restore_video(clip, tmp_path / "o.mkv", settings=settings, model=Sharpener(), embed=grey_embed)
+    with VideoReader(clip) as reader:  # pictures of fields, at their own times
+        fields, info = list(reader.frames()), reader.info
+    with VideoReader(report.output, ReadSettings(fields="weave")) as reader:
+        written, made = list(reader.frames()), reader.info
+    assert (made.width, made.height) == (352, 282)
+    assert made.field_order in ("tt", "tb")
+    assert 2 * len(written) == len(fields) == report.frames
+    enlarge = Enlarger(info, enlarged(info, settings.render))
+    changed = 0
+    for number, frame in enumerate(written):
+        for parity in (0, 1):
+            plain = enlarge(fields[2 * number + parity])
+            for new, old in zip(frame.planes, plain.planes, strict=True):
+                same = new[parity::2] == old[parity::2]
+                assert same[-8:].all()
+                assert same[:, :16].all()
+                changed += int((~same).sum())
+    assert (changed > 0) == (strength > 0)
