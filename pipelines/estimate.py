@@ -121,7 +121,7 @@ def estimate_run(clip: Clip, target: OutputPlan, settings: RunSettings, with_pho
         frames,
         sum(faces.values()),
         _START_SECONDS + survey_seconds * share + model_seconds + writing,
-        estimate_output_bytes(clip.info, frames, settings.encode) + estimate_bytes(faces),
+        estimate_output_bytes(clip.info, clip.reader.frames_written(frames), settings.encode) + estimate_bytes(faces),
         usual_memory(settings, clip.info),
     )
 
@@ -176,7 +176,7 @@ def _at(clip: Clip, pts: int) -> Timestamp:
 
 def _seconds_to_write(clip: Clip, target: OutputPlan, settings: RunSettings) -> float:
     """Of one frame: decoded and encoded."""
-    with TemporaryDirectory(prefix="iconface-") as folder, VideoReader(clip.info.path, settings.read) as reader:
+    with TemporaryDirectory(prefix="iconface-") as folder, clip.reader.again() as reader:
         plan = plan_output(reader.written, Path(folder) / f"piece{target.path.suffix}", settings.encode, force=True)
         frames: list[Frame] = []
         for frame in clip.again(reader).frames():

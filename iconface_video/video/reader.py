@@ -161,6 +161,10 @@ class VideoReader:
             return self.info if scan is None or scan.any_interlaced else replace(self.info, average_rate=self.film.average_rate)
         return self.film
 
+    def frames_written(self, pictures: int) -> int:
+        """About how many frames are written of so many pictures."""
+        return -(-pictures // 2) if self.splits and self.settings.fields == "keep" else pictures
+
     @property
     def scan_is_known(self) -> bool:
         """Or not needed."""
