@@ -38,8 +38,9 @@ class Preset:
         for section, values in (overrides or {}).items():
             earlier = _earlier_names(section)
             for name in values:
-                for other in (earlier.get(name), *(old for old, new in earlier.items() if new == name)):
-                    merged.get(section, {}).pop(other, None)
+                for old, new in earlier.items():
+                    if name in (old, new):
+                        merged.get(section, {}).pop(new if name == old else old, None)
             merged.setdefault(section, {}).update(values)
         return settings_from(merged, "options")
 

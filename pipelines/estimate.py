@@ -142,7 +142,7 @@ def estimate_run(
         frames,
         sum(faces.values()),
         _START_SECONDS + survey_seconds * share + learning + model_seconds + writing,
-        estimate_output_bytes(written, frames, settings.encode) + estimate_bytes(faces),
+        estimate_output_bytes(written, clip.reader.frames_written(frames), settings.encode) + estimate_bytes(faces),
         usual_memory(settings, written),
         learning,
     )
@@ -210,7 +210,7 @@ def _at(clip: Clip, pts: int) -> Timestamp:
 
 def seconds_to_write(clip: Clip, target: OutputPlan, settings: RunSettings) -> float:
     """Of one frame: decoded and encoded."""
-    with TemporaryDirectory(prefix="iconface-") as folder, VideoReader(clip.info.path, settings.read) as reader:
+    with TemporaryDirectory(prefix="iconface-") as folder, clip.reader.again() as reader:
         place, large = Path(folder) / f"piece{target.path.suffix}", enlarged(reader.info, settings.render)
         plan = plan_enlarged(reader.written, place, settings.encode, settings.render, force=True)
         frames: list[Frame] = []

@@ -268,7 +268,8 @@ class ClipSession(ClipFaces):
     def _check_space(self, frames: int, plan: RestorePlan | None = None) -> None:
         """Raises OutputError where the disks have too little room for the output and what is still to be restored."""
         at_output, at_work = ("", "") if self.request.places_are_fixed else ("`output`", "`work`")
-        size = estimate_output_bytes(enlarged(self.clip.info, self.settings.render), frames, self.settings.encode)
+        written = self.clip.reader.frames_written(frames)
+        size = estimate_output_bytes(enlarged(self.clip.info, self.settings.render), written, self.settings.encode)
         needs = [Need(self.target.path, size, "the output", at_output)]
         if plan is not None:
             left = max(0, estimate_bytes(plan.crops_by_size()) - self.folder.stored_bytes)

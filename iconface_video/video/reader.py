@@ -29,7 +29,7 @@ from iconface_video.video.fields import (
 )
 from iconface_video.video.planes import DecodedPicture, planes_of
 from iconface_video.video.probe import has_slots_only, probe
-from iconface_video.video.scan import Scan, find_scan
+from iconface_video.video.scan import Scan, Stretch, find_scan, holds_unmarked_fields
 from iconface_video.video.timestamps import StandIn, only_others_go_on
 
 _SEEK_MARGINS_SECONDS = (0, 2, 10)
@@ -71,11 +71,12 @@ class VideoReader:
         self.settings = settings or ReadSettings()
         self.film: VideoInfo = probe(self.path)
         """As it is stored."""
-        self.splits = _splits(self.film, self.settings)
+        self._scan = scan
+        self.splits = False
         """Whether pictures are fields, where the film holds some."""
+        self.splits = self._must_split()
         self.info: VideoInfo = field_clock(self.film) if self.splits else self.film
         """Of the pictures that `frames` gives."""
-        self._scan = scan
         self._report = DecodeReport()
         self._concealed = self._stood_in = 0
         self._read: tuple[int, int] | None = None
@@ -150,6 +151,25 @@ class VideoReader:
         is_short = promised - self._seconds_read() > max(_SHORT_SECONDS, _SHORT_SHARE * promised)
         return is_short and not only_others_go_on(self.film, self._report.end_pts, promised)
 
+    def _must_split(self) -> bool:
+        film = self.film
+        if self.settings.fields not in ("keep", "double") or is_too_small(film.width, film.height):
+            return False
+        if film.field_order in INTERLACED_ORDERS:
+            return True
+        if self._scan is not None:
+            return self._scan.any_interlaced
+        try:
+            has_fields = holds_unmarked_fields(film, self._pictures)
+        except IconFaceError:
+            has_fields = False  # what is wrong with it is told when it is read
+        if not has_fields:
+            self._scan = Scan((Stretch(film.first_pts, is_interlaced=False),), is_top_first=True)
+        return has_fields
+
+    def _pictures(self, start: int | None) -> Iterator[av.VideoFrame]:
+        return self._decoded_from(None if start is None else Fraction(start))
+
     @property
     def written(self) -> VideoInfo:
         """The film as it is to be written of the pictures: those of fields that are kept are to be woven before."""
@@ -161,6 +181,10 @@ class VideoReader:
             return self.info if scan is None or scan.any_interlaced else replace(self.info, average_rate=self.film.average_rate)
         return self.film
 
+    def frames_written(self, pictures: int) -> int:
+        """About how many frames are written of so many pictures."""
+        return -(-pictures // 2) if self.splits and self.settings.fields == "keep" else pictures
+
     @property
     def scan_is_known(self) -> bool:
         """Or not needed."""
@@ -168,7 +192,7 @@ class VideoReader:
 
     @property
     def scan(self) -> Scan | None:
-        """What was found of an interlaced film's scan; None where `scan_is_known` is not so, or there is nothing to find."""
+        """What was found of the film's scan so far."""
         return self._scan
 
     def find_scan(self, check: Callable[[int], None] = lambda done: None) -> Scan:
@@ -178,9 +202,7 @@ class VideoReader:
         """
         if self._scan is None:
             self.file.check()
-            self._scan = find_scan(
-                self.film, lambda start: self._decoded_from(None if start is None else Fraction(start)), check
-            )
+            self._scan = find_scan(self.film, self._pictures, check)
         return self._scan
 
     def take_scan(self, scan: Scan) -> None:
@@ -188,7 +210,7 @@ class VideoReader:
         self._scan = scan
 
     def again(self) -> VideoReader:
-        """Another reader of the same file, for another thread."""
+        """Another reader of the same file."""
         return VideoReader(self.path, self.settings, self.file, self._scan)
 
     def frame_start(self, time: Timestamp) -> Timestamp:
@@ -196,8 +218,8 @@ class VideoReader:
         if not self.splits:
             return time
         start = time.seconds / self.film.time_base
-        first = next((item.pts for item in self._decoded_from(start) if item.pts is not None and item.pts >= start), None)
-        return time if first is None else Timestamp(2 * first, self.info.time_base)
+        times = (2 * picture.pts for picture in self._decoded_from(start) if picture.pts is not None and picture.pts >= start)
+        return Timestamp(first, self.info.time_base) if (first := next(times, None)) is not None else time
 
     def frames(self, start: Timestamp | None = None, end: Timestamp | None = None) -> Iterator[Frame]:
         """Frames whose time lies in [start, end); the same as those of a full read.
@@ -327,8 +349,3 @@ class VideoReader:
             is_corrupt=stand_in is not None or bool(picture.is_corrupt),
             side_data=(decoded,) if stand_in is None else (decoded, stand_in),
         )
-
-
-def _splits(film: VideoInfo, settings: ReadSettings) -> bool:
-    is_interlaced = film.field_order in INTERLACED_ORDERS and not is_too_small(film.width, film.height)
-    return is_interlaced and settings.fields in ("keep", "double")

@@ -37,6 +37,8 @@ _FLAG_VOTE = 0.02
 _TELECINE_SHARE = (0.35, 0.8)
 """Share of whole frames among those that vote in a stretch of telecined film."""
 _TELECINE_RATES = (29.5, 30.5)
+_NAMED = 6
+"""Stretches that are told of one by one."""
 
 WHOLE_SCAN_FRAMES = 1500
 """Longer films are looked at in runs spread over them, and whole only where these disagree."""
@@ -104,11 +106,30 @@ class _Vote:
     is_flagged: bool
 
 
+TAPE_LINES = (480, 486, 576)
+_TAPE_RATES = (24.5, 30.5)
+_UNMARKED_RUNS, _UNMARKED_VOTES = 12, 12
+
+
+def holds_unmarked_fields(info: VideoInfo, pictures: Pictures) -> bool:
+    """Whether a film that is not marked as interlaced shows fields all the same, by a few runs of frames.
+
+    Only a tape's size and rate are looked at: in captures the mark is often missing, elsewhere hardly ever.
+    """
+    if info.height not in TAPE_LINES or not _TAPE_RATES[0] < float(info.average_rate or 0) < _TAPE_RATES[1]:
+        return False
+    starts: list[int | None] = [None, *_starts(info, _UNMARKED_RUNS)] if info.duration_seconds else [None]
+    kinds = [vote.kind for start in starts for vote in _votes(info, islice(pictures(start), _RUN_FRAMES), lambda done: None)]
+    fields, whole = kinds.count(1), kinds.count(-1)
+    return fields >= _UNMARKED_VOTES and fields * _FIELDS_VOTE > whole * _WHOLE_VOTE
+
+
 def find_scan(info: VideoInfo, pictures: Pictures, check: Callable[[int], None] = lambda done: None) -> Scan:
     """info: as `probe` found it.  check: called with the number of frames that were looked at; may raise to stop."""
     counted = info.frame_count_declared or round((info.duration_seconds or 0) * float(info.average_rate or 25))
     if counted > WHOLE_SCAN_FRAMES and info.duration_seconds:
-        runs = [list(_votes(info, islice(pictures(start), _RUN_FRAMES), check)) for start in _starts(info)]
+        count = int(np.clip(info.duration_seconds / _RUN_SECONDS, *_RUNS))
+        runs = [list(_votes(info, islice(pictures(start), _RUN_FRAMES), check)) for start in _starts(info, count)]
         kinds = {stretch.is_interlaced for run in runs if any(vote.kind for vote in run) for stretch in _stretches(run, info)}
         if len(kinds) < 2:
             together = [vote for run in runs for vote in run]
@@ -118,15 +139,17 @@ def find_scan(info: VideoInfo, pictures: Pictures, check: Callable[[int], None] 
     return _scan(info, _stretches(votes, info) or (Stretch(info.first_pts, True),), votes)
 
 
-def _starts(info: VideoInfo) -> list[int]:
+def _starts(info: VideoInfo, count: int) -> list[int]:
     seconds = info.duration_seconds or 0.0
-    count = int(np.clip(seconds / _RUN_SECONDS, *_RUNS))
     return [info.first_pts + int(seconds * (run + 0.5) / count / info.time_base) for run in range(count)]
 
 
 def _scan(info: VideoInfo, stretches: tuple[Stretch, ...], votes: Sequence[_Vote]) -> Scan:
-    is_top_first = parity_of(info.field_order) != "bff"
     seen = [vote.order for vote in votes if vote.kind == 1 and vote.order]
+    parity = parity_of(info.field_order)
+    if parity is None:
+        return Scan(stretches, sum(seen) >= 0)
+    is_top_first = parity == "tff"
     doubts = sum(order != (1 if is_top_first else -1) for order in seen)
     is_doubted = len(seen) >= 10 and doubts > 0.8 * len(seen)
     return Scan(stretches, is_top_first != is_doubted, is_doubted)
@@ -151,7 +174,7 @@ def _luma(picture: av.VideoFrame, info: VideoInfo) -> Float32:
 
 def _judged(before: Float32, here: Float32) -> tuple[int, int]:
     """A frame's kind and order, see `_Vote`."""
-    (top_before, bottom_before), (top, bottom) = ((luma[0::2], luma[1::2]) for luma in (before, here))
+    top_before, bottom_before, top, bottom = before[0::2], before[1::2], here[0::2], here[1::2]
     moves = _moving(top_before, top) | _moving(bottom_before, bottom)
     if moves.sum() < _LEAST_BLOCKS:
         return 0, 0
@@ -170,7 +193,7 @@ def _judged(before: Float32, here: Float32) -> tuple[int, int]:
 
 def _moving(before: Float32, here: Float32) -> NDArray[np.bool_]:
     """(rows, columns) of blocks."""
-    change = _blocks(cv2.absdiff(before, here))
+    change = _blocks(np.asarray(cv2.absdiff(before, here), np.float32))
     still = float(np.quantile(change, _STILL_SHARE))
     return np.asarray(change > _STILL_FACTOR * still + _STILL_LEVELS)
 
@@ -220,12 +243,15 @@ def _is_telecine(votes: Sequence[_Vote], info: VideoInfo) -> bool:
 
 def told(scan: Scan, info: VideoInfo) -> Iterator[str]:
     """Sentences for a person."""
-    if scan.is_order_doubted:
-        first = "top" if scan.is_top_first else "bottom"
-        yield f"The film's fields are marked in the wrong order: the pictures show the {first} field first, and are taken so."
+    first, is_marked = "top" if scan.is_top_first else "bottom", parity_of(info.field_order) is not None
     if not scan.any_interlaced:
-        yield "The film is marked as interlaced, but its pictures are whole frames: they are restored as frames."
+        if is_marked:
+            yield "The film is marked as interlaced, but its pictures are whole frames: they are restored as frames."
         return
+    if scan.is_order_doubted:
+        yield f"The film's fields are marked in the wrong order: the pictures show the {first} field first, and are taken so."
+    if not is_marked:
+        yield f"The film is not marked as interlaced, but its pictures show fields, the {first} one first, and are taken so."
     if len(scan.stretches) > 1:
         begins = [f"{float((stretch.first_pts - info.first_pts) * info.time_base):.1f} s" for stretch in scan.stretches]
         kinds = ["fields" if stretch.is_interlaced else "whole frames" for stretch in scan.stretches]
@@ -236,6 +262,3 @@ def told(scan: Scan, info: VideoInfo) -> Iterator[str]:
         yield "The film is interlaced: each of its fields is restored as a picture of its own, and counted as a frame."
     if any(stretch.is_telecine for stretch in scan.stretches):
         yield "Film was telecined (its frames are spread over fields): its fields are restored one by one."
-
-
-_NAMED = 6

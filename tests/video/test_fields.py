@@ -226,6 +226,27 @@ def test_fields_in_the_wrong_order_are_put_right(ffmpeg, astronaut_png):
     assert said == [wrong, PLAIN]
 
 
+def test_fields_without_a_mark_are_found(ffmpeg, astronaut_png):
+    drift = "scale=800:800,crop=720:576:'mod(3*n,80)':'mod(2*n,200)',interlace=scan=bff:lowpass=off,setfield=prog"
+    source = ("-loop", "1", "-framerate", "50", "-t", "0.8", "-i", astronaut_png)
+    path = ffmpeg("capture.mkv", *source, "-vf", drift, "-c:v", "ffv1", "-pix_fmt", "yuv422p")
+    assert probe(path).field_order == "progressive"
+    scan, said = scan_of(path)
+    assert not scan.is_top_first
+    assert (
+        said[0] == "The film is not marked as interlaced, but its pictures show fields, the bottom one first, and are taken so."
+    )
+    out = write_woven(path, path.with_name("out.mkv"))
+    assert ffmpeg.raw(out) == ffmpeg.raw(path)
+    assert set(flags(ffmpeg, out)) == {(0, 0)}
+    again = VideoReader(path, scan=scan)
+    assert again.splits
+    plain = ffmpeg(
+        "plain.mkv", *source, "-vf", drift.partition(",interlace")[0], "-r", "25", "-c:v", "ffv1", "-pix_fmt", "yuv422p"
+    )
+    assert not VideoReader(plain).splits
+
+
 def test_telecined_film_is_told_and_restored_by_fields(ffmpeg, astronaut_png):
     path = drifting(ffmpeg, astronaut_png, "film.mpg", "telecine=pattern=23", "setpts=N/(30000/1001)/TB", rate=24, frames=48)
     scan, said = scan_of(ffmpeg("ntsc.mkv", "-i", path, "-c", "copy", "-bsf:v", "setts=ts=N:time_base=1001/30000"))
