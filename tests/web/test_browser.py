@@ -153,17 +153,19 @@ class Page:
 
     def photograph(self, name: str, *, whole: bool = True) -> None:
         """Light and dark, wide and narrow; nothing may stick out sideways, and everybody must be able to use it."""
+        faults = []
         for scheme in ("light", "dark"):
             self.tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             for kind, size in (("", WIDE), ("-narrow", NARROW)):
                 self.tab.set_viewport_size(size)
                 over = self.tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-                assert over <= 0, f"{name}: {over} px too wide at {size['width']} px"
-                assert self.clipped() == [], f"{name}: text is cut off at {size['width']} px"
+                faults += [f"{over} px too wide at {size['width']} px"] if over > 0 else []
+                faults += [f"text is cut off at {size['width']} px: {text}" for text in self.clipped()]
                 self.tab.screenshot(path=self.folder / f"{name}-{scheme}{kind}.png", full_page=whole, animations="disabled")
-            assert self.barriers() == [], f"{name}, {scheme}"
+            faults += [f"{scheme}: {barrier}" for barrier in self.barriers()]
         self.tab.set_viewport_size(WIDE)
         self.tab.emulate_media(color_scheme="light", reduced_motion="reduce")
+        assert faults == [], name
 
     def barriers(self) -> list[str]:
         """What axe-core has to object, as "rule: element". It measures contrast and names among much else."""
@@ -205,7 +207,7 @@ class Page:
         return self.tab.evaluate(
             "[...document.querySelectorAll('button, h2, p, label, .button')]"
             ".filter(e => e.offsetParent && !e.className.includes('hidden') && e.scrollWidth > e.clientWidth + 1"
-            " && getComputedStyle(e).display !== 'inline').map(e => e.textContent.trim())"
+            " && getComputedStyle(e).display !== 'inline').map(e => e.textContent.trim() || e.outerHTML.slice(0, 80))"
         )
 
     def add_clip(self, path: Path) -> None:
