@@ -174,7 +174,7 @@ class Project(KeptProject):
     def _start(self, kind: Kind, act: Callable[[Job], None], expected: Mapping[str, float] | None = None) -> None:
         if kind in ("survey", "run"):
             number = self.record.todo.number if self.record.todo else self._next_number()
-            self.record.todo = Todo(kind, number)  # type: ignore[arg-type]
+            self.record.todo = Todo(kind, number)
         self.record.failed_kind, self.record.failed = None, ""
         self.save()
 
