@@ -111,6 +111,17 @@ def clip(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory) -> Path:
+    """Somebody who is seen, is away for most of a second, and is seen again."""
+    path = tmp_path_factory.mktemp("clip") / "twice.mp4"
+    tape = ROOT / "samples" / "tape.mp4"
+    seen = "trim=duration=0.5,setpts=PTS-STARTPTS,format=yuv420p"
+    parts = f"[0:v]{seen},split[a][c];color=black:s=480x360:r=25:d=0.8,format=yuv420p[b];[a][b][c]concat=n=3[v]"
+    ffmpeg("-i", tape, "-filter_complex", parts, "-map", "[v]", "-c:v", "libx264", "-crf", "14", "-preset", "veryfast", path)
+    return path
+
+
 class Page:
     """A tab, and what went wrong in it."""
 
@@ -497,3 +508,26 @@ class TestFromUploadToDownload:
         page.tab.click("[aria-label='Delete one']")
         page.until("document.querySelectorAll('.project').length === 3")
         assert len(list(server.projects.glob("*/project.json"))) == 3
+
+    def test_appearances_are_taken_apart_and_joined_again(self, page, twice):
+        page.tab.set_input_files("#clip-file", twice)
+        page.wait_for(".person")
+        page.wait_done()
+        assert page.tab.locator(".person").count() == 1
+        assert "2 appearances" in page.tab.inner_text(".person .seen")
+        page.tab.click(".person summary")
+        page.tab.check(".moment >> nth=1")
+        page.photograph("10-who-is-who")
+        page.tab.click(".apart")
+        page.until("document.querySelectorAll('.person').length === 2")
+        page.tab.fill(".person >> nth=1 >> .person-name", "Anna")
+        page.tab.press(".person >> nth=1 >> .person-name", "Tab")
+        page.tab.click(".person >> nth=1 >> summary")
+        page.tab.click(".person >> nth=1 >> .only")
+        page.until("document.querySelectorAll('.person')[0].querySelector('.skip').checked")
+        page.tab.click("#everybody")
+        page.until("!document.querySelectorAll('.person')[0].querySelector('.skip').checked")
+        page.tab.select_option(".person >> nth=0 >> .same", label="Anna")
+        page.until("document.querySelectorAll('.person').length === 1")
+        assert page.tab.input_value(".person-name") == "Anna"
+        assert "2 appearances" in page.tab.inner_text(".person .seen")
