@@ -108,9 +108,12 @@ class DecidedPeople:
     @property
     def shares(self) -> dict[int, float]:
         """Track id -> the same, of the tracks that have less than all."""
-        of = self.strengths
-        tracks = (track for track in self.chosen.survey.tracks if track.person is not None)
-        return {track.track_id: of[track.person] for track in tracks if track.person in of and of[track.person] < 1}
+        found = {}
+        for track in self.chosen.survey.tracks:
+            share = 1.0 if track.person is None else self.strengths.get(track.person, 1.0)
+            if share < 1:
+                found[track.track_id] = share
+        return found
 
 
 @dataclass(frozen=True)

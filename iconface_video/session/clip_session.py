@@ -38,7 +38,10 @@ from iconface_video.video.reader import VideoReader
 if TYPE_CHECKING:
     from iconface_video.restore.people import LearntPeople
 
-__all__ = ["ClipRequest", "ClipSession"]
+__all__ = ["GOING_ON", "ClipRequest", "ClipSession"]
+
+GOING_ON = "going on from an earlier run"
+"""How the note begins that says so."""
 
 
 class ClipSession(ClipFaces):
@@ -245,7 +248,7 @@ class ClipSession(ClipFaces):
         if learnt is not None and learnt.hash is not None:
             made_from["people"] = learnt.hash
         there = self.folder.begin_segments(made_from)
-        going_on = f"going on from an earlier run: {len(there)} of {len(plan.segments)} segments are restored"
+        going_on = f"{GOING_ON}: {len(there)} of {len(plan.segments)} segments are restored"
         self._say(*([going_on] if there else []))
         self._say(*expected_time(engine.model, plan))
         self._check_space(survey.frame_count, plan)

@@ -10,6 +10,7 @@ from typing import Any
 
 from iconface_video.errors import IconFaceError, InputError, UsageError
 from iconface_video.files import hash_file
+from iconface_video.session.clip_session import GOING_ON
 from iconface_video.tracking.store import save_survey
 from iconface_video.types import Survey
 from iconface_video.video.probe import probe
@@ -20,7 +21,7 @@ from iconface_video.web.kept import FACES, PREVIEW, RESULTS, SURVEY, WORK, KeptP
 from iconface_video.web.people import decided_people, regrouped, take_over
 from iconface_video.web.record import Options, Todo
 from iconface_video.web.requests import sentence
-from iconface_video.web.results import load_results, recipe_of
+from iconface_video.web.results import Result, load_results, recipe_of
 from iconface_video.web.work import (
     Estimate,
     Pace,
@@ -174,7 +175,7 @@ class Project(KeptProject):
     def _start(self, kind: Kind, act: Callable[[Job], None], expected: Mapping[str, float] | None = None) -> None:
         if kind in ("survey", "run"):
             number = self.record.todo.number if self.record.todo else self._next_number()
-            self.record.todo = Todo(kind, number)  # type: ignore[arg-type]
+            self.record.todo = Todo(kind, number)
         self.record.failed_kind, self.record.failed = None, ""
         self.save()
 
@@ -230,6 +231,15 @@ class Project(KeptProject):
             self.record.clip = replace(self.record.clip, identity=identity, seconds=seconds)
             self.save()
 
+    def _learn_pace(self, job: Job, result: Result) -> None:
+        """What the whole clip took says more than a moment's measurement; not where faces were there already."""
+        report, expected, pace = result.report, job.expected.get("restore"), self.record.pace
+        spent = report.seconds.get("restore")
+        if not (spent and expected and pace) or any(note.startswith(GOING_ON) for note in report.notes):
+            return
+        pace["face_seconds"] = {size: seconds * spent / expected for size, seconds in pace["face_seconds"].items()}
+        self._estimate = None
+
     def _preview(self, job: Job, wanted: Wanted, kind: PreviewKind, pts: int) -> None:
         self.preview = None
         self.preview = make_preview(wanted, kind, pts, self.folder / PREVIEW, self.engine, job)
@@ -239,3 +249,4 @@ class Project(KeptProject):
         result = make_result(wanted, unfinished, self.folder / WORK, self.engine, job)
         with self._lock:
             self.results.append(result)
+            self._learn_pace(job, result)

@@ -213,7 +213,11 @@ class TestNothingIsDeletedUnasked:
     def test_results_stay_until_they_are_removed(self, folder, face_clip, quick_survey):
         with serving(folder, engine=Counting()) as client:
             project = added(client, face_clip)
+            guessed = client.get(project).json()["estimate"]
             first = restored(client, project)
+            learnt = client.get(project).json()["estimate"]
+            assert learnt["faces"] == guessed["faces"]
+            assert learnt["seconds"] != guessed["seconds"], "the run has shown how fast this machine is"
             client.patch(project, json={"strength": 0.3})
             second = restored(client, project)
             assert download(client, project, first) != download(client, project, second)

@@ -23,12 +23,21 @@ async function request(path, options) {
   }
 }
 
-const send = (method) => (path, values) =>
-  request(path, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(values || {}) });
+// What changes something is sent once the change before it is answered: whoever moves a slider and starts at once starts with that.
+let last = Promise.resolve();
+
+function inTurn(begin) {
+  const mine = last.then(begin);
+  last = mine.catch(() => {});
+  return mine;
+}
+
+const send = (method) => (path, values) => inTurn(() =>
+  request(path, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(values || {}) }));
 export const get = (path) => request(path);
 export const post = send("POST");
 export const patch = send("PATCH");
-export const remove = (path) => request(path, { method: "DELETE" });
+export const remove = (path) => inTurn(() => request(path, { method: "DELETE" }));
 export const project = (id, path = "") => `/api/projects/${id}${path}`;
 
 // Puts a file, raw; onProgress gets 0..1. Returns {done: promise of the answer, cancel()}.

@@ -45,7 +45,7 @@ export const german = {
   "How to restore": "Wie wiederhergestellt wird",
   "What kind of recording it is": "Welche Art Aufnahme es ist",
   "Strength": "Stärke",
-  "How much of the restored face is blended in: 0 % keeps the video as it is.": "Wie viel vom wiederhergestellten Gesicht eingeblendet wird: 0 % lässt das Video, wie es ist.",
+  "How much of the restored face is blended in: 0 % keeps the video as it is.": "Wie viel vom wiederhergestellten Gesicht eingeblendet wird: 0 % lässt das Video, wie es ist.",
   "More settings": "Weitere Einstellungen",
   "Shape of the blend": "Form der Überblendung",
   "Ellipse": "Ellipse",

@@ -77,9 +77,9 @@ export class List {
 
   showProgress(item) {
     const card = $(`project-${item.id}`), bar = card.querySelector("progress");
-    bar.hidden = !isActive(item.job);
     if (!isActive(item.job)) return;
-    if (item.job.status === "running" && share(item.job) !== null) bar.value = share(item.job);
+    bar.hidden = item.job.status !== "running";
+    if (share(item.job) !== null) bar.value = share(item.job);
     else bar.removeAttribute("value");
     card.querySelector(".project-text p").textContent = stateOf(item);
   }

@@ -28,7 +28,7 @@ export function translate(root) {
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     const key = node.data.replace(/\s+/g, " ").trim();
-    if (key) node.data = node.data.replace(node.data.trim(), t(key));
+    if (key && t(key) !== key) node.data = node.data.replace(node.data.trim(), t(key));
   }
   for (const name of ATTRIBUTES) {
     for (const element of root.querySelectorAll(`[${name}]`)) element.setAttribute(name, t(element.getAttribute(name)));

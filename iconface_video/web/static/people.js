@@ -89,8 +89,9 @@ class Card {
     bar.dataset.key = `timeline-${person.index}`;
     for (const [from, to] of person.spans) {
       const span = make("span");
-      span.style.left = `${(100 * from) / Math.max(length, 0.01)}%`;
-      span.style.width = `${(100 * (to - from)) / Math.max(length, 0.01)}%`;
+      const left = (100 * from) / Math.max(length, 0.01);
+      span.style.left = `${left}%`;
+      span.style.width = `${Math.min(100 - left, (100 * (to - from)) / Math.max(length, 0.01))}%`;
       bar.append(span);
     }
     bar.addEventListener("click", () => this.owner.lookAt(person.best_seconds));
