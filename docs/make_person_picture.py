@@ -23,7 +23,7 @@ from iconface_video.personalize.views import ViewAmounts, another_view
 from iconface_video.settings import RestoreSettings
 
 SIZE, STRENGTH = 256, 15.0
-TITLES = ("the photo", "the clip", "restored", "with the photo shown", "with the person learnt", "the truth")
+TITLES = ("the photo", "damaged", "restored", "with the photo shown", "with the person learnt", "the truth")
 
 
 def main() -> None:
