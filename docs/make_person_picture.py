@@ -3,7 +3,7 @@
     python docs/make_person_picture.py
 
 The portrait is NASA's, of Eileen Collins, in the public domain (scikit-image carries it; the `dev` extra). The photo that is learnt
-from is the very portrait, its head turned, moved and relit by a mesh warp: of another day there is none that is as free.
+from is the very portrait, turned, bent and relit by a perspective and an elastic warp: of another day there is none that is as free.
 """
 
 from __future__ import annotations
