@@ -3,7 +3,7 @@
     python docs/make_person_picture.py
 
 The portrait is NASA's, of Eileen Collins, in the public domain (scikit-image carries it; the `dev` extra). The photo that is learnt
-from is the very portrait, its head turned, moved and relit by a mesh warp: of another day there is none that is as free.
+from is the very portrait, turned, bent and relit by a perspective and an elastic warp: of another day there is none that is as free.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from iconface_video.personalize.views import ViewAmounts, another_view
 from iconface_video.settings import RestoreSettings
 
 SIZE, STRENGTH = 256, 15.0
-TITLES = ("the photo", "the clip", "restored", "with the photo shown", "with the person learnt", "the truth")
+TITLES = ("the photo", "damaged", "restored", "with the photo shown", "with the person learnt", "the truth")
 
 
 def main() -> None:

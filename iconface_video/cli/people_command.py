@@ -80,6 +80,7 @@ def add(
     from iconface_video.faces.identity_encoder import load_identity_encoder
     from iconface_video.identity.references import photo_detector
     from iconface_video.models.checkpoints import load_model
+    from iconface_video.models.load_options import pick_device
     from iconface_video.personalize.adding import add_person, learn_person
     from iconface_video.personalize.library import PeopleLibrary
     from iconface_video.personalize.settings import PersonalizeSettings
@@ -90,7 +91,8 @@ def add(
         detector = photo_detector(SurveySettings())
         added = add_person(PeopleLibrary(library), name, photos, detector, encoder, AnchorSettings().min_similarity, display)
         if learn:
-            weights = learn_person(added.person, load_model(model, lora_form="fused"), encoder, PersonalizeSettings(), display)
+            loaded = load_model(model, pick_device("auto"), lora_form="fused")
+            weights = learn_person(added.person, loaded, encoder, PersonalizeSettings(), display)
     sentence = None if weights is None else weights.facts.sentence
     notes = [*(f"left out {item}" for item in added.left_out), *added.notes]
     if as_json:

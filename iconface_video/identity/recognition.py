@@ -10,7 +10,7 @@ from iconface_video.types import Float32, Survey, Track
 
 CLEARER = 0.05
 """Cosine by which somebody must be more like one kept person than like the next."""
-PERHAPS = 0.1
+PERHAPS = 0.08
 """So much below what is needed the user is told whom it may be."""
 
 
@@ -30,6 +30,11 @@ class Recognised:
     """The user says so in people.yaml."""
 
     @property
+    def is_clear(self) -> bool:
+        """Nobody else who is kept is as much alike."""
+        return self.rival is None or self.score - self.rival_score >= CLEARER
+
+    @property
     def scores(self) -> str:
         """ "similarity 0.71; next is ben with 0.40"."""
         rival = "" if self.rival is None else f"; next is {self.rival} with {self.rival_score:.2f}"
@@ -47,14 +52,13 @@ def recognise(
     them the one who is more alike is it.
     """
     closest = [_closest(person, direction, known) for person, direction in sorted(people.items())] if known else []
-    clear = [item for item in closest if item.score - item.rival_score >= CLEARER or item.rival is None]
-    sure = [item for item in clear if item.score >= settings.known_similarity]
+    sure = [item for item in closest if item.is_clear and item.score >= settings.known_similarity]
     tracks = {person: [track for track in survey.tracks if track.person == person] for person in people}
     kept: list[Recognised] = []
     for item in sorted(sure, key=lambda item: -item.score):
         if not any(item.name == other.name and seen_together(tracks[item.person], tracks[other.person]) for other in kept):
             kept.append(item)
-    perhaps = [item for item in clear if 0 < settings.known_similarity - item.score <= PERHAPS]
+    perhaps = [item for item in closest if item not in sure and item.score >= settings.known_similarity - PERHAPS]
     return sorted(kept, key=lambda item: item.person), perhaps
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from iconface_video.errors import UsageError
 from iconface_video.faces.identity_encoder import IdentityEncoder, arcface_from_ffhq
 from iconface_video.models import lora
+from iconface_video.models.context import ReferenceContext
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.traits import add_noise
 from iconface_video.personalize.difference import Factors, kept_factors
@@ -118,7 +119,7 @@ class FullSizeLearner(Learner):
             return None
         return self._directions(source) if batch.references is None else self.anchor.expand(len(source), -1)
 
-    def _shown(self, batch: Batch, count: int) -> list[object | None]:
+    def _shown(self, batch: Batch, count: int) -> list[ReferenceContext | None]:
         if batch.references is None:
             return [None] * count
         return [self.model.encode_references(batch.references.to(self.model.device), self.size)] * count

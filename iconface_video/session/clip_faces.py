@@ -289,11 +289,13 @@ class ClipFaces:
 
     def recognise(self, chosen: ChosenPeople) -> list[str]:
         """Look whom of the people that the user keeps the clip shows, beside those whose photos are given; what to know of it."""
-        if not self.settings.anchors.library or not self.networks.known_people:
+        if not self.settings.anchors.library:
             return []
+        if not self.networks.known_people:
+            return self.networks.people_notes
         given = {match.person for match in self._matched(chosen)[0]}
         self._known, notes = find_known(chosen, given, self.networks.known_people, self.settings.anchors)
-        return [*describe_known(self._known, chosen), *notes]
+        return [*describe_known(self._known, chosen), *notes, *self.networks.people_notes]
 
     def _new_anchors(self, chosen: ChosenPeople) -> tuple[dict[int, IdentityAnchor], list[str]]:
         """With notes."""

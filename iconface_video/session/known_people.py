@@ -76,8 +76,8 @@ def find_known(
     by_name = {person.name: person for person in everybody}
     found = [KnownInClip(item, by_name[item.name].hash, by_name[item.name]) for item in (*told, *sure)]
     notes = [
-        f"{chosen.title(item.person)} may be {item.name} ({item.scores}), which is too little to be sure: if so, write `known: "
-        f"{item.name}` in a people.yaml (`iconface-video people`)"
+        f"{chosen.title(item.person)} may be {item.name}{'' if item.is_clear else f' or {item.rival}'} ({item.scores}), which is too little to "
+        f"be sure: write `known: {item.name}` in a people.yaml (`iconface-video people`) if so"
         for item in perhaps
     ]
     return sorted(found, key=lambda item: item.found.person), [*doubts, *notes]

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from iconface_video.errors import StoreError
 from iconface_video.identity.references import Embed
 from iconface_video.restore.model import FaceModel
 from iconface_video.session.checks import check_settings
@@ -89,10 +90,25 @@ class Networks:
 
         return PeopleLibrary()
 
-    @cached_property
+    @property
     def known_people(self) -> list[KnownPerson]:
-        """Everybody in it, as the identity encoder of today sees them; read once. Raises StoreError."""
-        return [person.seen_by(self.embed) for person in self.library.everybody()]
+        """Everybody in it, as the identity encoder of today sees them; read once."""
+        return self._read_people[0]
+
+    @property
+    def people_notes(self) -> list[str]:
+        """Whose folder in it cannot be used, and why: that is no reason to refuse a video."""
+        return self._read_people[1]
+
+    @cached_property
+    def _read_people(self) -> tuple[list[KnownPerson], list[str]]:
+        people, notes = [], []
+        for name in self.library.names():
+            try:
+                people.append(self.library.load(name).seen_by(self.embed))
+            except StoreError as error:
+                notes.append(f"'{name}' is not recognised: {error}")
+        return people, notes
 
     @cached_property
     def encoder_hash(self) -> str:

@@ -21,15 +21,19 @@ class Clock:
         return self.now
 
 
-def run_through(remaining: RunRemaining, clock: Clock, slowness: float, frames: int = 200) -> list[tuple[float, float | None]]:
+USUAL = (("survey", "frames", 200), ("restore", "faces", 200), ("render", "frames", 200))
+WITH_LEARNING = (USUAL[0], ("learn", "steps", 80), *USUAL[1:])
+
+
+def run_through(remaining: RunRemaining, clock: Clock, slowness: float, stages=USUAL) -> list[tuple[float, float | None]]:
     """(what was left in truth, what was said) after each event of a run whose costs are the usual ones, times `slowness`."""
-    total = slowness * frames * sum(USUAL_SECONDS.values())
+    total = slowness * sum(USUAL_SECONDS[stage] * count for stage, _, count in stages)
     said = []
-    for stage, unit in (("survey", "frames"), ("restore", "faces"), ("render", "frames")):
-        for done in range(frames + 1):
-            remaining.tell(Progress(stage, done, frames, unit=unit))
+    for stage, unit, count in stages:
+        for done in range(count + 1):
+            remaining.tell(Progress(stage, done, count, unit=unit))
             said.append((total - clock.now, remaining.seconds))
-            clock.now += USUAL_SECONDS[stage] * slowness * (done < frames)
+            clock.now += USUAL_SECONDS[stage] * slowness * (done < count)
     return said
 
 
@@ -40,6 +44,16 @@ def test_a_run_knows_about_all_its_stages_from_the_first(slowness):
     assert said[0][1] is None
     for truth, told in said[20:]:
         assert told == pytest.approx(truth, rel=0.15, abs=0.5)
+
+
+def test_learning_people_counts_from_when_it_begins():
+    """Most runs have none of it."""
+    clock = Clock()
+    said = run_through(RunRemaining(clock), clock, 1.0, WITH_LEARNING)
+    for truth, told in said[-402:]:
+        assert told == pytest.approx(truth, rel=0.15, abs=0.5)
+    learning = said[201:282]
+    assert all(told == pytest.approx(truth, rel=0.2) for truth, told in learning[2:])
 
 
 def test_a_clip_of_unknown_length_gets_no_guess():

@@ -191,7 +191,8 @@ def table_rows(settings: FaceEvaluation) -> list[TableRow]:
         restorer = parse_onnx(text, settings.onnx_weight)
         rows.append(TableRow(f"onnx-{number}", restorer.name, restorer))
     if settings.model is not None:
-        rows += [TableRow(item.key, f"restored, {item.name}", item) for item in (*settings.references, *settings.personalize)]
+        rows += [TableRow(item.key, f"restored, {item.name}", item) for item in settings.references]
+        rows += [TableRow(item.key, f"restored, {item.name}", item) for item in settings.personalize]
     return rows
 
 
