@@ -73,7 +73,7 @@ class FullSizeLearner(Learner):
         finally:
             transformer.base.disable_gradient_checkpointing()
             recurse_remove_peft_layers(transformer.base)
-            transformer.base.peft_config.clear()
+            del transformer.base.peft_config
             transformer.base._hf_peft_config_loaded = False
 
     def step(self, number: int) -> dict[str, float]:
