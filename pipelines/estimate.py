@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -219,6 +219,11 @@ class SpeedMemory:
             self._known[key] = self._measured(size)
             self._write()
         return self._known[key]
+
+    def learn(self, seconds: Mapping[int, float]) -> None:
+        """What a whole run took says more than a moment's measurement. seconds: of one face, by crop size."""
+        self._known.update({f"{self._key}/{size}": spent for size, spent in seconds.items()})
+        self._write()
 
     def _measured(self, size: int) -> float:
         from iconface_video.restore.iconface import load_face_model

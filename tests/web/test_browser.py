@@ -514,6 +514,8 @@ class TestFromUploadToDownload:
         page.wait_for(".person")
         page.wait_done()
         assert page.tab.locator(".person").count() == 1
+        assert not page.tab.is_visible("#preview-compare canvas"), "the preview of another project"
+        assert not page.tab.is_visible("#result")
         assert "2 appearances" in page.tab.inner_text(".person .seen")
         page.tab.click(".person summary")
         page.tab.check(".moment >> nth=1")
