@@ -57,7 +57,12 @@ class Server:
 
     def __init__(self, temporary: Path) -> None:
         self.projects = temporary / "projects"
-        self._environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
+        self._environment = {
+            **os.environ,
+            "TMPDIR": str(temporary),
+            "XDG_CACHE_HOME": str(temporary / "cache"),
+            "PYTHONUNBUFFERED": "1",
+        }
         self.url = ""
         self.start("0")
 
