@@ -28,8 +28,8 @@ PICTURES = {
     "web-projects": ("9-line-light", None),
 }
 """Name here -> (the test's picture, height in px that is shown; None: all).  Long pages are cut to what matters."""
-BOTTOM = {"web-preview": 956, "web-result": 884}
-"""Of these the last so many px are shown."""
+BOTTOM = {"web-preview": (1400, 270), "web-result": (1150, 270), "web-projects": (1526, 148)}
+"""Of these, px from the end between which they are shown: below stands where this machine keeps its files."""
 
 
 def take(folder: Path) -> None:
@@ -61,7 +61,7 @@ def main(folder: Path | None) -> None:
         OUT.mkdir(exist_ok=True)
         for name, (source, height) in PICTURES.items():
             picture = np.asarray(cv2.imread(str(folder / f"{source}.png")), np.uint8)
-            shown = picture[-BOTTOM[name] :] if name in BOTTOM else picture[:height]
+            shown = picture[-BOTTOM[name][0] : -BOTTOM[name][1]] if name in BOTTOM else picture[:height]
             (OUT / f"{name}.png").write_bytes(shrink(shown))
             print(f"wrote {OUT / name}.png", file=sys.stderr)
 

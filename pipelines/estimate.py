@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -280,6 +280,11 @@ class SpeedMemory:
         begun = time.perf_counter()
         learner.step(1)
         return time.perf_counter() - begun
+
+    def learn(self, seconds: Mapping[int, float]) -> None:
+        """What a whole run took says more than a moment's measurement. seconds: of one face, by crop size."""
+        self._known.update({f"{self._key}/{size}": spent for size, spent in seconds.items()})
+        self._write()
 
     def _measured(self, size: int) -> float:
         from iconface_video.restore.iconface import load_face_model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from iconface_video.errors import ReferencePhotoError
@@ -60,6 +60,10 @@ class Engine:
         """Crop size -> seconds that one face takes on this machine; measured once and remembered."""
         speeds = SpeedMemory(settings.restore, lambda: self.restorer(settings))
         return {size: speeds.seconds_of(size) for size in sizes}
+
+    def learn_pace(self, settings: RunSettings, seconds: Mapping[int, float]) -> None:
+        """What a run took for one face, by crop size, for the next estimates."""
+        SpeedMemory(settings.restore).learn(seconds)
 
     def warm_up(self, settings: RunSettings) -> None:
         """Load in the background, so that the first job need not wait. Faults show when a job needs the models."""

@@ -231,13 +231,14 @@ class Project(KeptProject):
             self.record.clip = replace(self.record.clip, identity=identity, seconds=seconds)
             self.save()
 
-    def _learn_pace(self, job: Job, result: Result) -> None:
+    def _learn_pace(self, job: Job, result: Result, wanted: Wanted) -> None:
         """What the whole clip took says more than a moment's measurement; not where faces were there already."""
         report, expected, pace = result.report, job.expected.get("restore"), self.record.pace
         spent = report.seconds.get("restore")
         if not (spent and expected and pace) or any(note.startswith(GOING_ON) for note in report.notes):
             return
         pace["face_seconds"] = {size: seconds * spent / expected for size, seconds in pace["face_seconds"].items()}
+        self.engine.learn_pace(wanted.settings, {int(size): seconds for size, seconds in pace["face_seconds"].items()})
         self._estimate = None
 
     def _preview(self, job: Job, wanted: Wanted, kind: PreviewKind, pts: int) -> None:
@@ -249,4 +250,4 @@ class Project(KeptProject):
         result = make_result(wanted, unfinished, self.folder / WORK, self.engine, job)
         with self._lock:
             self.results.append(result)
-            self._learn_pace(job, result)
+            self._learn_pace(job, result, wanted)

@@ -57,7 +57,8 @@ class Projects:
             folder.chmod(_PRIVATE)
             self._held = NameLock(
                 folder / LOCK,
-                f"{folder}: another `iconface-video serve`{{who}} has these projects open. Use its page, or give --projects another folder.",
+                str(folder).replace("{", "{{").replace("}", "}}")
+                + ": another `iconface-video serve`{who} has these projects open. Use its page, or give --projects another folder.",
             )
             self._held.acquire()
         except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +45,9 @@ class NoModels(Engine):
 
     def face_seconds(self, settings: RunSettings, sizes: Iterable[int]) -> dict[int, float]:
         return {size: size / 10_000 for size in sizes}
+
+    def learn_pace(self, settings: RunSettings, seconds: Mapping[int, float]) -> None:
+        """The user's memory of this machine is left alone."""
 
 
 @pytest.fixture

@@ -57,7 +57,12 @@ class Server:
 
     def __init__(self, temporary: Path) -> None:
         self.projects = temporary / "projects"
-        self._environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
+        self._environment = {
+            **os.environ,
+            "TMPDIR": str(temporary),
+            "XDG_CACHE_HOME": str(temporary / "cache"),
+            "PYTHONUNBUFFERED": "1",
+        }
         self.url = ""
         self.start("0")
 
@@ -514,6 +519,8 @@ class TestFromUploadToDownload:
         page.wait_for(".person")
         page.wait_done()
         assert page.tab.locator(".person").count() == 1
+        assert not page.tab.is_visible("#preview-compare canvas"), "the preview of another project"
+        assert not page.tab.is_visible("#result")
         assert "2 appearances" in page.tab.inner_text(".person .seen")
         page.tab.click(".person summary")
         page.tab.check(".moment >> nth=1")

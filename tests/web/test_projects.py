@@ -231,7 +231,8 @@ class TestNothingIsDeletedUnasked:
             for place in (folder, folder / project.rpartition("/")[2]):
                 assert stat.S_IMODE(place.stat().st_mode) & 0o077 == 0, place
 
-    def test_two_servers_do_not_share_projects(self, folder):
+    def test_two_servers_do_not_share_projects(self, tmp_path):
+        folder = tmp_path / "{projects}"
         with serving(folder), pytest.raises(OutputError, match=r"another `iconface-video serve`.* has these projects open"):
             Projects(folder, NoModels())
 

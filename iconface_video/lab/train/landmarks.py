@@ -115,10 +115,11 @@ class LabelledFaces:
         """InputError where no labelled photo is found. most: so many of them, evenly over all."""
         pictures, points, mirrored = [], [], []
         for folder in folders:
+            rows = _rows(folder)
             with np.load(labels / f"{folder.name}.npz") as kept:
                 place = {str(file): row for row, file in enumerate(kept["files"])}
                 both = kept["points"], kept["mirrored"]
-            for row in _rows(folder):
+            for row in rows:
                 if row["split"] == split and row["file"] in place:
                     pictures.append(
                         cv2.resize(_read(folder / row["file"]), (KEPT_SIZE, KEPT_SIZE), interpolation=cv2.INTER_AREA)

@@ -100,6 +100,7 @@ export class ProjectView {
     if (this.momentOf !== state.id) {
       this.momentOf = state.id;
       this.previewShown = "";
+      this.preview.hide(); // another project's
       $("moment").value = state.people.length && !state.preview ? state.people[0].best_seconds : 0;
       this.showMoment();
     }
