@@ -285,8 +285,7 @@ class VideoReader:
         scan = self.find_scan()
         splitter = FieldSplitter(scan.is_top_first)
         for picture in pictures:
-            assert picture.pts is not None
-            for split in splitter.push(picture, scan.is_interlaced_at(picture.pts)):
+            for split in splitter.push(picture, scan.is_interlaced_at(picture.pts or 0)):
                 yield from self._parts(split)
         for split in splitter.finish():
             yield from self._parts(split)

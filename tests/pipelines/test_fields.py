@@ -17,7 +17,7 @@ from iconface_video.pipelines.render import render_store
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.restore.crop_store import STORE_FILE, CropStore, read_header
 from iconface_video.session.restoring import KeptFaces
-from iconface_video.settings import EncodeSettings, ReadSettings, RestoreSettings, RunSettings, SurveySettings
+from iconface_video.settings import EncodeSettings, ReadSettings, RenderSettings, RestoreSettings, RunSettings, SurveySettings
 from iconface_video.types import Frame
 from iconface_video.video.probe import probe
 from iconface_video.video.reader import VideoReader
@@ -172,6 +172,13 @@ def test_a_part_begins_and_ends_with_whole_frames(clips, tmp_path):
     report = restored(clips["DV"], tmp_path / "out.mkv", "keep", **between)
     assert report.frames == 10
     assert len(frames(report.output)) == 5
+
+
+def test_the_earlier_name_works_and_is_told(clips, tmp_path):
+    idle = replace(SETTINGS, read=ReadSettings(deinterlace="off"), render=RenderSettings(strength=0.0))
+    report = restore_video(clips["MPEG-2"], tmp_path / "out.mkv", settings=idle, model=Sharpener(), embed=grey_embed)
+    assert "`deinterlace` is called `fields` now: 'off' is 'weave'. The earlier name still works." in report.notes
+    assert report.frames == FIELDS // 2
 
 
 def test_what_earlier_versions_kept_is_still_read(kept, clips, tmp_path):

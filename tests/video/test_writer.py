@@ -15,6 +15,7 @@ from iconface_video.errors import EncodeError, OutputError, UsageError
 from iconface_video.settings import EncodeSettings, ReadSettings
 from iconface_video.types import Timestamp
 from iconface_video.video.color import blend_rgb, grow_box
+from iconface_video.video.fields import woven
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.writer import OutputPlan, VideoWriter, plan_output
 
@@ -29,7 +30,7 @@ def rewrite(
     with VideoReader(path, read) as reader:
         plan = plan_output(reader.written, out, settings, force=False)
         with VideoWriter(plan, reader.written, settings) as writer:
-            for frame in reader.frames():
+            for frame in woven(reader.frames()):
                 writer.write(frame)
     return plan
 
@@ -360,7 +361,7 @@ def test_raw_dv_is_written_with_its_time_code_and_rate(target, size, rate, ffmpe
     assert Fraction(video_stream["avg_frame_rate"]) == Fraction(rate)
     assert video_stream["tags"]["timecode"].startswith("00:00:00")
     with VideoReader(path) as reader:
-        assert reader.info.average_rate == Fraction(rate)
+        assert reader.film.average_rate == Fraction(rate)
 
 
 def test_what_the_container_refuses_is_found_before_the_work(ffmpeg):
