@@ -190,9 +190,10 @@ def seen_through(picture: UInt8, points: Float32, move: Float64) -> tuple[UInt8,
 
 def _move(rng: np.random.Generator) -> Float64:
     middle = (INPUT_SIZE - 1) / 2
-    matrix = cv2.getRotationMatrix2D((middle, middle), float(rng.normal(0, 7)), float(np.exp(rng.normal(0, 0.08))))
+    turned = cv2.getRotationMatrix2D((middle, middle), float(rng.normal(0, 7)), float(np.exp(rng.normal(0, 0.08))))
+    matrix: Float64 = np.asarray(turned, np.float64)
     matrix[:, 2] += rng.normal(0, 0.035, 2) * INPUT_SIZE
-    return np.asarray(matrix, np.float64)
+    return matrix
 
 
 class LandmarkTask(Task):
