@@ -29,6 +29,7 @@ _KIND, _FORMAT = "landmarks", "1"
 
 EYES = ((33, 133), (362, 263))
 """Corners of both eyes: errors are shares of the distance between their middles."""
+_NOSE, _MOUTH_CORNERS = 1, (61, 291)
 
 
 class _Residual(nn.Module):
@@ -99,6 +100,12 @@ def find_landmarks(network: LandmarkNetwork, crops: Sequence[UInt8], batch: int 
             points = network(to_tensor(windows, next(network.parameters()).device)).float().cpu().numpy()
             found.append(points * np.float32(side) + np.array([left, top], np.float32))
     return np.concatenate(found)
+
+
+def five_points(points: Float32) -> Float32:
+    """(n, 468, 2) -> (n, 5, 2): eyes, nose tip and corners of the mouth, as detectors give them (left in the picture first)."""
+    eyes = [points[:, list(corners)].mean(1) for corners in EYES]
+    return np.stack([*eyes, *(points[:, place] for place in (_NOSE, *_MOUTH_CORNERS))], 1)
 
 
 def eye_distance(points: Float32) -> Float32:

@@ -86,7 +86,13 @@ class KnownPerson:
 
     def references(self) -> list[ReferencePhoto]:
         """The photos as a run takes them."""
-        return [ReferencePhoto(face.path, face.crop, face.embedding, (), self.name, face.face_px) for face in self.faces]
+        from iconface_video.faces.landmark_network import find_landmarks, five_points, load_landmark_network
+
+        points = five_points(find_landmarks(load_landmark_network(), [face.crop for face in self.faces]))
+        return [
+            ReferencePhoto(face.path, face.crop, face.embedding, (), self.name, face.face_px, found)
+            for face, found in zip(self.faces, points)
+        ]
 
     def learnt_file(self, base: str) -> Path:
         """Where what was learnt beside a base is. base: its `weights_hash`."""
