@@ -118,7 +118,8 @@ def _check(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> Non
         return
     if get_origin(hint) is tuple:
         return _check_items(name, value, hint)
-    if get_origin(hint) is Literal:
+    if get_origin(plain_type(hint)) is Literal:
+        hint = plain_type(hint)
         if value not in get_args(hint):
             meant = nearest(value, get_args(hint)) if isinstance(value, str) else ""
             raise UsageError(f"{name} is {value!r}, must be one of {', '.join(map(str, get_args(hint)))}.{meant}")
