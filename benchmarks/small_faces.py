@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ WIDTH, HEIGHT, RATE = 720, 576, 25
 COLUMNS, ROWS = 3, 2
 OVERLAP = 0.4
 FALSE_SECONDS = 0.5
-SCENE_SECONDS = 6
+SCENE_SECONDS = 3
 
 
 def write(path: Path, frames: Iterator[UInt8]) -> Path:
@@ -158,6 +159,7 @@ def faceless(arguments: argparse.Namespace, settings: SurveySettings, folder: Pa
             if lengths[-1] > FALSE_SECONDS:
                 print(f"  {name}: a track of {lengths[-1]:.2f} s at {track.boxes[0].round()}", flush=True)
         seconds += SCENE_SECONDS
+        print(f"  {seconds} s, {len(lengths)} tracks", file=sys.stderr, flush=True)
     long = sum(length > FALSE_SECONDS for length in lengths)
     print(
         f"faceless, {preset}: {seconds} s, {len(lengths)} tracks, {long} longer than {FALSE_SECONDS} s; {spent / seconds:.2f} CPU s a second"

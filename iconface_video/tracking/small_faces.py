@@ -11,7 +11,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from iconface_video.settings import SurveySettings, default_of
+from iconface_video.settings import SMALLEST_FACE_PX, SurveySettings, default_of
 from iconface_video.types import UInt8
 
 _SEEN_PX = 28.0
@@ -19,7 +19,9 @@ _SEEN_PX = 28.0
 _LARGEST_PX = 1280
 """Longer side up to which that is paid for: four times the default's time."""
 _BELIEVED = 0.6
-"""Share of `min_score` from which a small face is believed: its scores are lower, and noise reaches them no more often."""
+"""Share of `min_score` and `low_score` from which a small face is believed: scores are lower, and at this size noise reaches them no more often."""
+_BOX_ERROR = 0.15
+"""Share of its height by which the box of a face of 16 px errs: a face that is large enough is not to be left alone for it."""
 _NOISE_LEVELS = 12.0
 """Mean difference between two frames' pictures around a place, in grey levels: up to here it is noise, and from twice of it on, motion."""
 _AROUND_PX = 9
@@ -31,9 +33,9 @@ def wants_small_faces(settings: SurveySettings) -> bool:
 
 
 def settings_for_small_faces(settings: SurveySettings, display_size: tuple[int, int]) -> SurveySettings:
-    """The settings as they are or, where small faces are wanted, with a larger detection size and a lower score to begin with.
+    """The settings as they are or, where small faces are wanted, with a larger detection size, lower scores, and room for the boxes' errors.
 
-    display_size: (width, height) of the video in px. A larger `detection_size` than would be chosen stays, and no score rises.
+    display_size: (width, height) of the video in px. A larger `detection_size` than would be chosen stays.
     """
     if not wants_small_faces(settings):
         return settings
@@ -41,7 +43,9 @@ def settings_for_small_faces(settings: SurveySettings, display_size: tuple[int, 
     return replace(
         settings,
         detection_size=max(settings.detection_size, min(wanted, _LARGEST_PX)),
-        min_score=max(_BELIEVED * settings.min_score, min(settings.low_score, settings.min_score)),
+        min_score=_BELIEVED * settings.min_score,
+        low_score=_BELIEVED * settings.low_score,
+        min_face_px=max(SMALLEST_FACE_PX, (1 - _BOX_ERROR) * settings.min_face_px),
     )
 
 
