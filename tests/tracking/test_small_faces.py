@@ -35,7 +35,8 @@ def test_a_small_face_in_noise_is_found_where_small_faces_are_asked_for(noisy_cl
         missed = run_survey(reader, replace(ASKED, min_face_px=24.0))
     assert [len(track) for track in found.tracks] == [10]
     x, y = (found.tracks[0].boxes[:, :2] + found.tracks[0].boxes[:, 2:]).mean(axis=0) / 2
-    assert abs(x - 197) < 8 and abs(y - 156) < 10
+    assert abs(x - 197) < 8
+    assert abs(y - 156) < 10
     assert missed.tracks == ()
 
 
