@@ -37,7 +37,7 @@ WIDTH, HEIGHT, RATE = 720, 576, 25
 COLUMNS, ROWS = 3, 2
 OVERLAP = 0.4
 FALSE_SECONDS = 0.5
-SCENE_SECONDS = 3
+SCENE_SECONDS = 2
 
 
 def write(path: Path, frames: Iterator[UInt8]) -> Path:
