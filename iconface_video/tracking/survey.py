@@ -29,6 +29,7 @@ from iconface_video.faces.detector import Detector, make_detector
 from iconface_video.faces.quality import QUALITY_CROP_SIZE, quality, sharpness
 from iconface_video.settings import SurveySettings
 from iconface_video.tracking.motion import face_motion
+from iconface_video.tracking.small_faces import settings_for_small_faces, steadied, wants_small_faces
 from iconface_video.tracking.tracker import Tracker
 from iconface_video.tracking.tracklet import Tracklet
 from iconface_video.tracking.tracks import build_tracks, reason_to_skip
@@ -116,6 +117,7 @@ def run_survey(
     A clip without a face gives a survey without tracks. Raises DecodeError where no frame could be decoded, and Cancelled
     when `should_stop` says so.
     """
+    settings = settings_for_small_faces(settings, reader.info.display_size)
     shots = shot_detector or ContentShotDetector(settings.cut_threshold)
     surveyor = _Surveyor(reader.info, settings, embed, detector or make_detector(settings))
     waiting: deque[Frame] = deque()
@@ -130,13 +132,13 @@ def run_survey(
             waiting.append(frame)
             # One frame more than the shot detector's delay: whether the next frame is a cut must be known, too.
             while len(waiting) > shots.delay + 1:
-                surveyor.push(waiting.popleft(), waiting[0].pts)
+                surveyor.push(waiting.popleft(), waiting[0])
             if progress is not None and surveyor.frame_count % _PROGRESS_EVERY == 0:
                 progress(Progress("survey", surveyor.frame_count, reader.info.frame_count_declared if is_whole else None))
     surveyor.cuts.update(cut.pts for cut in shots.finish())
     while waiting:
         frame = waiting.popleft()
-        surveyor.push(frame, waiting[0].pts if waiting else None)
+        surveyor.push(frame, waiting[0] if waiting else None)
     if surveyor.frame_count == 0:
         raise DecodeError(f"{reader.info.path}: not one frame could be decoded in the chosen range. Is the file damaged?")
     if progress is not None:
@@ -168,21 +170,24 @@ class _Surveyor:
         """Frames for which each one is looked at, because a frame showed a face as the frame before had shown it."""
         self._before_pts: int | None = None
         self._before: UInt8 | None = None
-        """The detector's picture of the frame before; None where that was not looked at or belongs to another shot."""
+        """The detector's picture of the frame before; None where that belongs to another shot."""
+        self._ready: tuple[int, UInt8, Float64] | None = None
+        """A frame's PTS and its picture, which was wanted before its turn."""
 
-    def push(self, frame: Frame, next_pts: int | None) -> None:
-        """next_pts: of the following frame; None: this is the last one."""
+    def push(self, frame: Frame, following: Frame | None) -> None:
+        """following: the next frame; None: this is the last one."""
+        next_pts = None if following is None else following.pts
         if self._shot_pts and frame.pts in self.cuts:
             self._close_shot(frame.pts)
         if self._origin is None:
             self._origin = frame.pts
         is_last = next_pts is None or next_pts in self.cuts
         if self._unseen >= self._patience or is_last or not self._shot_pts:
-            self._look(frame)
+            self._look(frame, None if is_last else following)
             self._unseen, self._patience = 0, self._frames_to_rest(frame)
         else:
             self._unseen += 1
-            self._before, _ = detection_picture(frame, self.info, self.settings.detection_size)
+            self._before, _ = self._picture(frame)
             self._before_pts = None
         self._shot_pts.append(frame.pts)
         self.frame_count += 1
@@ -207,10 +212,16 @@ class _Surveyor:
             skipped=dict(self.skipped),
         )
 
-    def _look(self, frame: Frame) -> None:
-        """Detect, track, and measure the faces of one frame."""
-        picture, display_from_picture = detection_picture(frame, self.info, self.settings.detection_size)
-        seen = self.detector.detect(picture)
+    def _picture(self, frame: Frame) -> tuple[UInt8, Float64]:
+        """`detection_picture` of a frame, made once."""
+        if self._ready is None or self._ready[0] != frame.pts:
+            self._ready = (frame.pts, *detection_picture(frame, self.info, self.settings.detection_size))
+        return self._ready[1:]
+
+    def _look(self, frame: Frame, following: Frame | None) -> None:
+        """Detect, track, and measure the faces of one frame.  following: the next one of the shot."""
+        picture, display_from_picture = self._picture(frame)
+        seen = self.detector.detect(self._without_noise(picture, following))
         found = [in_display(item, display_from_picture) for item in seen]
         seconds = float((frame.pts - (self._origin or 0)) * frame.time_base)
         faces = _Faces(frame, self.info, found, self.embed)
@@ -237,6 +248,12 @@ class _Surveyor:
             vectors = faces.describe([index for index, _ in due])
             for (_, track), vector in zip(due, vectors):
                 track.embedded(frame.pts, seconds, vector)
+
+    def _without_noise(self, picture: UInt8, following: Frame | None) -> UInt8:
+        """What the detector looks at: small faces drown in the noise of a single picture, larger ones do not."""
+        if not wants_small_faces(self.settings):
+            return picture
+        return steadied(picture, (self._before, None if following is None else self._picture(following)[0]))
 
     def _note_motion(self, track: Tracklet, picture: UInt8, box: Float32, display_from_picture: Float64) -> None:
         """How the face moved since the frame before, if it was seen there."""
