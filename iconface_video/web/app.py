@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -22,6 +23,7 @@ from iconface_video.errors import IconFaceError
 from iconface_video.web import list_routes, project_routes
 from iconface_video.web.answers import refusal
 from iconface_video.web.door import COOKIE, ENTER, Door
+from iconface_video.web.engine import devices_here
 from iconface_video.web.projects import Projects
 from iconface_video.web.record import CONTAINERS
 from iconface_video.web.requests import Guard
@@ -66,6 +68,7 @@ async def _page(request: Request) -> Response:
 
 async def _about(settings: ServeSettings, door: Door | None, request: Request) -> Response:
     presets = [DEFAULTS, *(load_preset(name) for name in preset_names())]
+    devices = await run_in_threadpool(devices_here)
     return JSONResponse(
         {
             "version": __version__,
@@ -78,6 +81,7 @@ async def _about(settings: ServeSettings, door: Door | None, request: Request) -
             ],
             "codecs": list(_CODECS),
             "containers": list(CONTAINERS),
+            "devices": devices,
         }
     )
 

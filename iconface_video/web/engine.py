@@ -6,17 +6,33 @@ import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from iconface_video.errors import ReferencePhotoError
+from iconface_video.errors import ReferencePhotoError, UsageError
 from iconface_video.faces.detector import Detector
 from iconface_video.identity.references import Embed, ReferencePhoto, find_faces, load_photo, photo_detector, read_photo
 from iconface_video.pipelines.estimate import SpeedMemory
 from iconface_video.restore.model import FaceModel
-from iconface_video.session.engines.engine import engine_kind, make_engine
+from iconface_video.session.checks import check_settings
+from iconface_video.session.engines.engine import engine_kind, make_engine, split_devices
 from iconface_video.session.networks import EMBEDDED, Networks, load_embedder, load_restorer
 from iconface_video.settings import RunSettings, SurveySettings
 
 _RIVAL = 0.5
 """A second face this much of the largest one's height leaves open who is meant."""
+
+
+def check_machine(settings: RunSettings) -> None:
+    """Raises UsageError for a device that is not there, and for several: their number is that of the workers."""
+    if len(split_devices(settings.restore.device)) > 1:
+        raise UsageError(f"device is '{settings.restore.device}': name one here, and let more workers share the work")
+    check_settings(settings)
+
+
+def devices_here() -> list[str]:
+    """That the model can run on. Loads torch."""
+    import torch
+
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return ["auto", "cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
 class Engine:

@@ -15,6 +15,7 @@ from pathlib import Path
 from iconface_video.errors import IconFaceError, InputError, StoreError, UsageError
 from iconface_video.files import FileState, hash_file, write_whole
 from iconface_video.session.clip import to_display
+from iconface_video.settings import ReadSettings
 from iconface_video.tracking.store import load_survey
 from iconface_video.types import Survey, VideoInfo
 from iconface_video.video.pictures import jpeg
@@ -47,6 +48,7 @@ class KeptProject:
         self._lock = threading.RLock()
         self._frames_lock = threading.Lock()
         self._frames: RandomAccess | None = None
+        self._frames_read: ReadSettings | None = None
         self._is_open = False
         self._warnings: list[str] = []
         self.job: Job | None = None
@@ -282,10 +284,11 @@ class KeptProject:
         trouble = self.trouble()
         if self.info is None or trouble:
             raise UsageError(trouble or "the video cannot be read")
-        pts = self.pts_at(seconds, self.info)
+        read = self.options.settings.read
         with self._frames_lock:
-            self._frames = self._frames or RandomAccess(self.info.path, self.options.settings.read, allow_decord=False)
-            picture = self._frames.frame_at(pts)
+            if self._frames is None or self._frames_read != read:
+                self._frames, self._frames_read = RandomAccess(self.info.path, read, allow_decord=False), read
+            picture = self._frames.frame_at(self.pts_at(seconds, self._frames.info))  # of fields in a clock of its own
         return jpeg(fitted(to_display(picture.rgb, self.info.display_size, self.info.rotation, self.info.is_mirrored)))
 
     def face(self, track: int) -> Path:
@@ -317,7 +320,8 @@ class KeptProject:
         if not 0 <= seconds < 10**9:
             raise UsageError(f"{seconds} is no time within the clip")
         pts = info.first_pts + int(seconds / float(info.time_base) + 1e-6)
-        return pts if self.survey is None else min(pts, self.survey.last_pts)
+        found = self.survey
+        return pts if found is None or found.info.time_base != info.time_base else min(pts, found.last_pts)
 
     def _close_frames(self) -> None:
         with self._frames_lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from iconface_video.errors import IconFaceError, InputError, UsageError
@@ -15,6 +15,7 @@ from iconface_video.tracking.store import save_survey
 from iconface_video.types import Survey
 from iconface_video.video.probe import probe
 from iconface_video.web import results
+from iconface_video.web.engine import check_machine
 from iconface_video.web.facts import clip_facts
 from iconface_video.web.jobs import Job, Kind, Status
 from iconface_video.web.kept import FACES, PREVIEW, RESULTS, SURVEY, WORK, KeptProject, size_of
@@ -28,6 +29,7 @@ from iconface_video.web.work import (
     PreviewKind,
     Wanted,
     estimated,
+    holds_fields,
     look_for_people,
     make_preview,
     make_result,
@@ -48,6 +50,8 @@ class Project(KeptProject):
         with self._lock:
             self.must_be_idle("Settings cannot be changed")
             before, after = self.options, self.options.changed(values)
+            if (before.device, before.workers) != (after.device, after.workers):
+                check_machine(after.settings)
             self.record.options = after
             self.save()
             one, other = before.settings, after.settings
@@ -116,7 +120,7 @@ class Project(KeptProject):
         wanted = self._wanted(found)
         if self._estimate is None or self._estimate[0] != wanted.recipe:
             pace = Pace({int(size): seconds for size, seconds in known["face_seconds"].items()}, known["frame_seconds"])
-            self._estimate = dict(wanted.recipe), estimated(wanted, pace)
+            self._estimate = dict(wanted.recipe), estimated(wanted, pace, self.engine.crop_sizes(wanted.settings))
         return self._estimate[1]
 
     def summary(self) -> dict[str, Any]:
@@ -141,7 +145,7 @@ class Project(KeptProject):
         self.open()
         with self._lock:
             job, now, about = self.job, recipe_of(self.options, self.people), self.estimate()
-            used, preview = self.options.settings, self.preview
+            preview = self.preview
             is_fresh = preview is not None and not results.WITH_MODEL.union({"strengths"}).intersection(
                 results.changed(preview.recipe, now)
             )
@@ -152,12 +156,9 @@ class Project(KeptProject):
                 "trouble": self.trouble(),
                 "warnings": self._warnings,
                 "failed": {"kind": self.record.failed_kind, "error": self.record.failed} if self.record.failed else None,
-                "clip": None if self.info is None else clip_facts(self.info, self.record.clip.bytes, self.survey),
+                "clip": None if self.info is None else clip_facts(self.info, self.record.clip, self.survey),
                 "people": None if self.survey is None else [person.to_dict() for person in self.people],
-                "options": {
-                    **asdict(self.options), "strength": used.render.strength, "mask": used.render.mask,
-                    "codec": used.encode.codec, "crf": used.encode.crf,
-                },
+                "options": self.options.used,
                 "estimate": None if about is None else about.to_dict(),
                 "job": None if job is None else {**job.snapshot(self.queue.ahead_of(job)), "notes": job.notes},
                 "paused": self.queue.is_paused,
@@ -210,6 +211,7 @@ class Project(KeptProject):
     def _look_for_people(self, job: Job) -> None:
         settings = self.options.settings
         info = self.info = probe(self.clip_path)
+        is_interlaced = holds_fields(info)
         found, people, pictures = look_for_people(info, settings, self.engine, job)
         job.step("estimate", 0, None)
         pace = measure_pace(info, found, settings, self.engine)
@@ -228,7 +230,7 @@ class Project(KeptProject):
                 "frame_seconds": pace.frame_seconds,
             }
             seconds = float((found.last_pts - found.first_pts) * info.time_base)
-            self.record.clip = replace(self.record.clip, identity=identity, seconds=seconds)
+            self.record.clip = replace(self.record.clip, identity=identity, seconds=seconds, is_interlaced=is_interlaced)
             self.save()
 
     def _learn_pace(self, job: Job, result: Result, wanted: Wanted) -> None:

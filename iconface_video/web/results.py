@@ -22,8 +22,12 @@ UNFINISHED = "unfinished"
 
 Recipe = Mapping[str, Any]
 """What a result is made with, in plain values."""
-WITH_MODEL = frozenset({"preset", "harder", "part", "people", "photos"})
+WITH_MODEL = frozenset({"preset", "harder", "part", "people", "photos", "fields", "scale"})
 """What of a recipe takes the model's work when it changes; the rest is written anew from the faces that are kept."""
+
+
+_EARLIER: Recipe = {"fields": "keep", "scale": 1.0}
+"""What results were made with whose recipes do not say it."""
 
 
 def recipe_of(options: Options, people: Sequence[Person]) -> dict[str, Any]:
@@ -43,12 +47,18 @@ def recipe_of(options: Options, people: Sequence[Person]) -> dict[str, Any]:
         "codec": used.encode.codec,
         "crf": used.encode.crf,
         "container": options.container,
+        "fields": used.read.fields,
+        "scale": used.render.scale,
     }
 
 
 def changed(made_with: Recipe, now: Recipe) -> list[str]:
     """Names of what is otherwise now, in order."""
-    return [name for name in now if made_with.get(name) != now[name]]
+    before = {**_EARLIER, **made_with}
+    return [name for name in now if before.get(name) != now[name]]
+
+
+_SHOWN = ("strength", "preset", "mask", "codec", "crf", "part", "fields", "scale")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +82,7 @@ class Result:
     def to_dict(self, now: Recipe) -> dict[str, Any]:
         """For the page."""
         report, outdated = self.report, changed(self.recipe, now)
+        made_with = {**_EARLIER, **self.recipe}
         return {
             "id": self.id,
             "name": report.output.name,
@@ -83,7 +94,7 @@ class Result:
             "left_alone": report.left_alone,
             "seconds": sum(report.seconds.values()),
             "notes": list(report.notes),
-            "settings": {name: self.recipe[name] for name in ("strength", "preset", "mask", "codec", "crf", "part")},
+            "settings": {name: made_with[name] for name in _SHOWN},
             "close_ups": self.close_ups,
             "changed": outdated,
             "takes_model": bool(WITH_MODEL.intersection(outdated)),

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from iconface_video.errors import OutputError, UsageError
+from iconface_video.video.probe import probe
 from iconface_video.web.projects import Projects
 from tests.pipelines.conftest import Sharpener
+from tests.pipelines.test_fields import FIELDS, interlaced
 from tests.web.conftest import NoModels, added, files_under, put_clip, serving, wait_until_idle
 
 
@@ -331,6 +333,65 @@ class TestPartsAndExport:
             assert part.status_code == 206
             assert part.content == client.get(film).content[10:20]
             assert client.get(film, headers={"range": "bytes=99999999-"}).status_code == 416
+
+
+class TestMoreSettings:
+    def test_what_is_used_is_told_and_wrong_ones_are_refused(self, client, surveyed):
+        before = client.get(surveyed).json()
+        assert before["clip"]["is_interlaced"] is False
+        shown = {name: before["options"][name] for name in ("fields", "scale", "device", "workers")}
+        assert shown == {"fields": "keep", "scale": 1.0, "device": "auto", "workers": None}
+        after = client.patch(surveyed, json={"scale": 2, "device": "cpu", "workers": 2}).json()
+        assert after["estimate"]["bytes"] > 1.2 * before["estimate"]["bytes"]
+        assert (after["options"]["scale"], after["options"]["device"], after["options"]["workers"]) == (2, "cpu", 2)
+        wrong = [
+            {"scale": 5},
+            {"scale": True},
+            {"fields": "none"},
+            {"device": "cuda:77"},
+            {"device": "cpu,cpu"},
+            {"workers": 0},
+        ]
+        for wish in wrong:
+            answer = client.patch(surveyed, json=wish)
+            assert answer.status_code == 400, wish
+            assert next(iter(wish)) in answer.json()["error"]
+        assert client.get(surveyed).json()["options"] == after["options"]
+        assert {"auto", "cpu"} <= set(client.get("/api/about").json()["devices"])
+
+    def test_a_larger_picture_is_a_result_of_its_own(self, folder, face_clip, quick_survey):
+        with serving(folder, engine=Counting()) as client:
+            project = added(client, face_clip)
+            first = restored(client, project)
+            (old,) = client.patch(project, json={"scale": 1.5}).json()["results"]
+            assert (old["changed"], old["takes_model"]) == (["scale"], True)
+            large = restored(client, project)
+            assert (first["settings"]["scale"], large["settings"]["scale"]) == (1.0, 1.5)
+            clip = client.get(project).json()["clip"]
+            (made,) = (folder / project.rpartition("/")[2] / "results" / large["id"] / "out").iterdir()
+            assert probe(made).display_size[1] == pytest.approx(1.5 * clip["height"], abs=2)
+            assert client.get(f"{project}/results/{large['id']}/film.mp4").status_code == 200
+
+    def test_fields_of_an_interlaced_clip(self, folder, astronaut_png, tmp_path):
+        encoder = ("-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-q:v", "2", "-g", "6", "-pix_fmt", "yuv420p", "-top", "1")
+        clip = interlaced(astronaut_png, tmp_path / "top.mpg", "tff", *encoder, size="320:256")
+        with serving(folder, engine=Counting()) as client:
+            project = added(client, clip, "top.mpg")
+            state = client.get(project).json()
+            assert state["clip"]["is_interlaced"] is True
+            first, last = (client.get(f"{project}/frame?seconds={seconds}").content for seconds in (0, 0.5))
+            rates = {}
+            for wish in ("keep", "weave", "double"):
+                client.patch(project, json={"fields": wish})
+                assert wait_until_idle(client, project)["options"]["fields"] == wish
+                result = restored(client, project)
+                number = project.rpartition("/")[2]
+                (made,) = (folder / number / "results" / result["id"] / "out").iterdir()
+                film = probe(folder / number / "results" / result["id"] / "film.mp4")
+                rates[wish] = (probe(made).field_order == "progressive", film.frame_count_declared)
+                assert client.get(f"{project}/frame?seconds=0").status_code == 200
+            assert rates == {"keep": (False, FIELDS), "weave": (False, FIELDS // 2), "double": (True, FIELDS)}
+            assert first != last
 
 
 class TestByPath:
