@@ -20,7 +20,7 @@ from starlette.staticfiles import StaticFiles
 from iconface_video import __version__
 from iconface_video.configs import DEFAULTS, load_preset, preset_names
 from iconface_video.errors import IconFaceError
-from iconface_video.web import list_routes, project_routes
+from iconface_video.web import known_routes, list_routes, project_routes
 from iconface_video.web.answers import refusal
 from iconface_video.web.door import COOKIE, ENTER, Door
 from iconface_video.web.engine import devices_here
@@ -50,6 +50,7 @@ def create_app(settings: ServeSettings, projects: Projects, door: Door | None = 
             Route(ENTER, partial(_enter, door), methods=["POST"]),
             *list_routes.ROUTES,
             *project_routes.ROUTES,
+            *known_routes.ROUTES,
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         lifespan=lifespan,

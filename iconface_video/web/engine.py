@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from iconface_video.errors import ReferencePhotoError, UsageError
@@ -14,7 +14,8 @@ from iconface_video.restore.model import FaceModel
 from iconface_video.session.checks import check_settings
 from iconface_video.session.engines.engine import engine_kind, make_engine, split_devices
 from iconface_video.session.networks import EMBEDDED, Networks, load_embedder, load_restorer
-from iconface_video.settings import RunSettings, SurveySettings
+from iconface_video.settings import AnchorSettings, RunSettings, SurveySettings
+from iconface_video.web.known import KnownPeople
 
 _RIVAL = 0.5
 """A second face this much of the largest one's height leaves open who is meant."""
@@ -45,6 +46,8 @@ class Engine:
         self._embed: Embed | None = None
         self._detector: Detector | None = None
         self._restorer: tuple[object, FaceModel] | None = None
+        self.known = KnownPeople(lambda: self.embed)
+        """Whom the user keeps."""
 
     @property
     def embed(self) -> Embed:
@@ -92,6 +95,21 @@ class Engine:
                 pass
 
         threading.Thread(target=load, name="warm-up", daemon=True).start()
+
+    def keep(self, name: str, photos: Sequence[Path]) -> list[str]:
+        """Photos of one person into what the user keeps; what is to be known of it. Raises what `add_person` raises."""
+        from iconface_video.faces.identity_encoder import (
+            load_identity_encoder,  # with torch, which the page itself does not need
+        )
+        from iconface_video.personalize.adding import add_person
+
+        settings = AnchorSettings()
+        with self._photo_lock:
+            self._detector = self._detector or photo_detector(SurveySettings())
+            with self._loading:
+                encoder = load_identity_encoder("embedded")
+            added = add_person(self.known.library, name, photos, self._detector, encoder, settings.min_similarity)
+        return [*(f"left out {item}" for item in added.left_out), *added.notes]
 
     def read_reference(self, path: Path) -> ReferencePhoto:
         """A photo of one person. Raises ReferencePhotoError: no photo, no face, or several faces of about the same size."""

@@ -189,7 +189,9 @@ class KeptProject:
             raise UsageError(f"there is no person {index + 1} in this clip; {len(self.people)} were found")
         return found
 
-    def change_person(self, index: int, name: str | None, skip: bool | None, strength: float | None) -> None:
+    def change_person(
+        self, index: int, name: str | None, skip: bool | None, strength: float | None, recognise: bool | None = None
+    ) -> None:
         with self._lock:
             self.must_be_idle("People cannot be changed")
             person = self.person(index)
@@ -199,6 +201,7 @@ class KeptProject:
                 person.name = free_name(self.people, person, name)
             person.skip = person.skip if skip is None else skip
             person.strength = person.strength if strength is None else strength
+            person.recognise = person.recognise if recognise is None else recognise
             self.save()
 
     def restore_only(self, indices: Sequence[int]) -> None:

@@ -106,6 +106,14 @@ class Project(KeptProject):
         else:
             self.look_again()
 
+    def keep_person(self, index: int) -> list[str]:
+        """The photos of a person, for other videos, too; what is to be known of it. Raises what `add_person` raises."""
+        person = self.person(index)
+        if not person.name or not person.photos:
+            raise UsageError("whoever is to be kept needs a name and at least one photo")
+        notes = self.engine.keep(person.name, [photo.reference.path for photo in person.photos])
+        return [sentence(UsageError(note), self.folder) for note in notes]
+
     def cancel(self) -> None:
         if self.job is not None and self.job.is_active:
             self.job.cancel()
@@ -144,6 +152,7 @@ class Project(KeptProject):
         """All that the page shows, as plain values."""
         self.open()
         with self._lock:
+            self._recognise()
             job, now, about = self.job, recipe_of(self.options, self.people), self.estimate()
             preview = self.preview
             is_fresh = preview is not None and not results.WITH_MODEL.union({"strengths"}).intersection(
@@ -170,8 +179,13 @@ class Project(KeptProject):
 
     def _wanted(self, found: Survey) -> Wanted:
         options = self.options
+        self._recognise()
         recipe = recipe_of(options, self.people)
         return Wanted(decided_people(found, self.people), options.settings, options.part, options.container, recipe)
+
+    def _recognise(self) -> None:
+        if self.survey is not None:
+            self.engine.known.recognise(self.survey, self.people, self.options.settings.anchors)
 
     def _start(self, kind: Kind, act: Callable[[Job], None], expected: Mapping[str, float] | None = None) -> None:
         if kind in ("survey", "run"):

@@ -77,7 +77,9 @@ async def _change_person(request: Request, project: Project) -> Response:
     wanted = await json_object(request)
     strength = None if wanted.get("strength") is None else number(wanted["strength"], "strength")
     index = number_in_address(request, "person")
-    await run_in_threadpool(project.change_person, index, text(wanted, "name"), flag(wanted, "skip"), strength)
+    await run_in_threadpool(
+        project.change_person, index, text(wanted, "name"), flag(wanted, "skip"), strength, flag(wanted, "recognise")
+    )
     return await _told(project)
 
 

@@ -77,6 +77,7 @@ class Options:
     device: str | None = None
     """Changes no more than last bits, as `workers`."""
     workers: int | None = None
+    personalize: str | None = None
 
     def changed(self, values: dict[str, Any]) -> Options:
         """With other values. Raises UsageError for what cannot be."""
@@ -133,6 +134,7 @@ _PLACES = {
     "scale": "render",
     "device": "restore",
     "workers": "engine",
+    "personalize": "restore",
 }
 """Option -> the section of the settings that holds it under the same name."""
 
@@ -170,6 +172,8 @@ class PersonRecord:
     strength: float = 1.0
     """Share of the whole strength."""
     photos: list[PhotoRecord] = field(default_factory=list)
+    recognise: bool = True
+    """Whether it may be somebody whom the user keeps."""
 
 
 @dataclass

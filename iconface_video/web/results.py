@@ -22,11 +22,11 @@ UNFINISHED = "unfinished"
 
 Recipe = Mapping[str, Any]
 """What a result is made with, in plain values."""
-WITH_MODEL = frozenset({"preset", "harder", "part", "people", "photos", "fields", "scale"})
+WITH_MODEL = frozenset({"preset", "harder", "part", "people", "photos", "known", "personalize", "fields", "scale"})
 """What of a recipe takes the model's work when it changes; the rest is written anew from the faces that are kept."""
 
 
-_EARLIER: Recipe = {"fields": "keep", "scale": 1.0}
+_EARLIER: Recipe = {"fields": "keep", "scale": 1.0, "known": [], "personalize": "auto"}
 """What results were made with whose recipes do not say it."""
 
 
@@ -49,6 +49,10 @@ def recipe_of(options: Options, people: Sequence[Person]) -> dict[str, Any]:
         "container": options.container,
         "fields": used.read.fields,
         "scale": used.render.scale,
+        "known": sorted(
+            [min(one.tracks), one.recognised.found.name, one.recognised.photos_hash] for one in people if one.recognised
+        ),
+        "personalize": used.restore.personalize,
     }
 
 

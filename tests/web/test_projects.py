@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from iconface_video.errors import OutputError, UsageError
+from iconface_video.personalize.library import FOLDER_VARIABLE
 from iconface_video.video.probe import probe
+from iconface_video.web.engine import Engine
 from iconface_video.web.projects import Projects
+from iconface_video.web.serving import ServeSettings
 from tests.pipelines.conftest import Sharpener
 from tests.pipelines.test_fields import FIELDS, interlaced
 from tests.web.conftest import NoModels, added, files_under, put_clip, serving, wait_until_idle
@@ -28,6 +31,21 @@ class Counting(NoModels):
 
     def restorer(self, settings):
         return self.model
+
+
+class Seeing(Counting):
+    """The same, with the real detector and identity encoder."""
+
+    def __init__(self, real: Engine) -> None:
+        super().__init__()
+        self.real = real
+
+    @property
+    def embed(self):
+        return self.real.embed
+
+    def read_reference(self, path):
+        return self.real.read_reference(path)
 
 
 class Gate(Sharpener):
@@ -333,6 +351,64 @@ class TestPartsAndExport:
             assert part.status_code == 206
             assert part.content == client.get(film).content[10:20]
             assert client.get(film, headers={"range": "bytes=99999999-"}).status_code == 416
+
+
+class TestPeopleYouKeep:
+    """With the real detector and identity encoder: the portrait's own photo, kept from one clip, is recognised in the next."""
+
+    @pytest.fixture
+    def library(self, tmp_path, monkeypatch) -> Path:
+        place = tmp_path / "people"
+        monkeypatch.setenv(FOLDER_VARIABLE, str(place))
+        return place
+
+    def test_from_one_video_to_the_next(self, library, folder, face_clip, astronaut_png):
+        engine = Engine()
+        with serving(folder, engine=Seeing(engine)) as client:
+            project = added(client, face_clip)
+            assert client.get("/api/known").json()["people"] == []
+            assert "needs a name" in client.post(f"{project}/people/0/keep", json={}).json()["error"]
+            client.put(f"{project}/people/0/photos?name=a.png", content=astronaut_png.read_bytes())
+            client.patch(f"{project}/people/0", json={"name": "Eileen"})
+            answer = client.post(f"{project}/people/0/keep", json={})
+            assert answer.status_code == 201, answer.text
+            (person,) = answer.json()["people"]
+            assert (person["is_kept"], person["recognised"], answer.json()["notes"]) == (True, None, [])
+            (kept,) = client.get("/api/known").json()["people"]
+            assert kept == {"name": "Eileen", "photos": 1, "learnt": 0, "trouble": ""}
+            assert stat.S_IMODE(library.stat().st_mode) == 0o700
+
+            second = added(client, face_clip, "other.mp4")
+            (person,) = client.get(second).json()["people"]
+            assert person["recognised"]["name"] == "Eileen"
+            assert 0.54 <= person["recognised"]["score"] <= 1
+            result = restored(client, second)
+            assert any("person 1 is Eileen: recognised" in note for note in result["notes"])
+            state = client.patch(f"{second}/people/0", json={"recognise": False}).json()
+            assert (state["people"][0]["recognised"], state["people"][0]["recognise"]) == (None, False)
+            assert state["results"][0]["changed"] == ["known"]
+            assert not any("recognised" in note for note in restored(client, second)["notes"])
+
+            assert client.post("/api/known/forget", json={"name": "Nobody"}).status_code == 400
+            assert client.post("/api/known/forget", json={"name": "eileen"}).json()["people"] == []
+            assert not (library / "Eileen").exists()
+            assert client.get(project).json()["people"][0]["is_kept"] is False
+
+    def test_on_this_machine_alone(self, library, folder, face_clip, quick_survey):
+        with serving(folder, ServeSettings(host="0.0.0.0")) as client:
+            project = added(client, face_clip)
+            assert client.get("/api/known").status_code == 403
+            assert client.post("/api/known/forget", json={"name": "Eileen"}).status_code == 403
+            assert client.post(f"{project}/people/0/keep", json={}).status_code == 403
+
+    def test_another_page_cannot_forget_anybody(self, client):
+        headers = {"origin": "https://evil.example"}
+        assert client.post("/api/known/forget", json={"name": "Eileen"}, headers=headers).status_code == 403
+
+    def test_who_is_learnt_is_a_setting(self, client, surveyed):
+        assert client.get(surveyed).json()["options"]["personalize"] == "auto"
+        assert client.patch(surveyed, json={"personalize": "off"}).json()["options"]["personalize"] == "off"
+        assert client.patch(surveyed, json={"personalize": "yes"}).status_code == 400
 
 
 class TestMoreSettings:

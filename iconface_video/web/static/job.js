@@ -8,7 +8,7 @@ import { counted, t } from "./messages.js";
 const ORDER = {
   survey: ["survey", "estimate"],
   preview: ["load", "anchors", "restore", "compare"],
-  run: ["load", "anchors", "restore", "render", "compare"],
+  run: ["load", "anchors", "learn", "restore", "render", "compare"],
   sides: ["render"],
 };
 const NOTIFY = "iconface-notify";
@@ -28,6 +28,7 @@ function stageName(stage) {
     survey: t("finding faces"),
     estimate: t("measuring this computer"),
     anchors: t("learning who is who"),
+    learn: t("learning people from their photos"),
     restore: t("restoring faces"),
     render: t("writing the video"),
     compare: t("preparing the comparison"),
@@ -51,7 +52,7 @@ export function howFar(job) {
   if (job.status === "waiting") return job.ahead ? counted(job.ahead, "Waiting: {n} job comes first", "Waiting: {n} jobs come first") : t("Waiting");
   const stage = capital(stageName(job.stage) || t("starting"));
   if (!job.done && !job.total) return `${stage}\u2026`;
-  const unit = { faces: t("faces"), frames: t("frames"), people: t("people") }[job.unit] || job.unit;
+  const unit = { faces: t("faces"), frames: t("frames"), people: t("people"), steps: t("steps") }[job.unit] || job.unit;
   return job.total
     ? t("{stage}: {done} of {total} {unit}", { stage, done: job.done, total: job.total, unit })
     : t("{stage}: {done} {unit}", { stage, done: job.done, unit });
@@ -103,7 +104,8 @@ export class JobBar {
   }
 
   showStages(job) {
-    const order = ORDER[job.kind];
+    if (job.stage === "learn") this.learns = job.id; // most jobs do not
+    const order = ORDER[job.kind].filter((stage) => stage !== "learn" || this.learns === job.id);
     const now = order.indexOf(job.stage);
     $("job-stages").hidden = order.length < 2;
     $("job-stages").replaceChildren(...order.map((stage, index) => {

@@ -14,7 +14,7 @@ const FRAME_DELAY_MS = 120;
 const CODECS = { h264: "H.264", hevc: "HEVC (H.265)", prores: "ProRes", ffv1: "FFV1" };
 const SCALES = [1, 1.5, 2, 3, 4];
 const CONTROLS = ["look-again", "harder", "everybody", "preset", "strength", "mask", "codec", "container", "crf", "scale", "fields",
-  "device", "workers", "preview-frame",
+  "personalize", "device", "workers", "preview-frame",
   "preview-stretch", "begin-here", "end-here", "part-whole", "run", "make-sides", "delete-result", "again"];
 
 export class ProjectView {
@@ -70,7 +70,7 @@ export class ProjectView {
     $("preset").addEventListener("change", () => this.patch({ preset: $("preset").value, strength: null, mask: null }));
     $("strength").addEventListener("input", () => this.showStrength());
     $("strength").addEventListener("change", () => this.patch({ strength: Number($("strength").value) / 100 }));
-    for (const name of ["mask", "codec", "container", "fields", "device"]) {
+    for (const name of ["mask", "codec", "container", "fields", "device", "personalize"]) {
       $(name).addEventListener("change", () => this.patch({ [name]: $(name).value }));
     }
     $("scale").addEventListener("change", () => this.patch({ scale: Number($("scale").value) }));
@@ -99,7 +99,7 @@ export class ProjectView {
     for (const id of CONTROLS) $(id).disabled = busy;
     this.showClip(state, surveyed, busy);
     if (!surveyed) return;
-    this.people.show(state, busy);
+    this.people.show(state, busy, this.about.is_loopback);
     $("everybody").hidden = !state.people.some((person) => person.skip);
     $("harder").textContent = state.options.harder ? t("Look as usual again") : t("Look harder for small or dim faces");
     $("harder").classList.toggle("primary", !state.people.length && !state.options.harder);
@@ -151,7 +151,7 @@ export class ProjectView {
     $("preset").value = options.preset;
     $("preset-about").textContent = known ? t(known.description) : "";
     if (document.activeElement !== $("strength")) $("strength").value = Math.round(options.strength * 100);
-    for (const name of ["mask", "codec", "container", "fields", "device"]) $(name).value = options[name];
+    for (const name of ["mask", "codec", "container", "fields", "device", "personalize"]) $(name).value = options[name];
     if (document.activeElement !== $("crf")) $("crf").value = options.crf;
     if (document.activeElement !== $("workers")) $("workers").value = options.workers || 1;
     $("fields-field").hidden = !clip.is_interlaced;

@@ -106,6 +106,6 @@ function nameOf(changed) {
     preset: t("the kind of recording"), harder: t("how hard faces are looked for"), part: t("the part"), people: t("the people"),
     photos: t("the photos"), strength: t("the strength"), strengths: t("the strength of single people"), mask: t("the shape of the blend"),
     codec: t("the codec"), crf: t("the quality"), container: t("the kind of file"), fields: t("what becomes of the fields"),
-    scale: t("the size of the picture"),
+    scale: t("the size of the picture"), known: t("who is recognised"), personalize: t("who is learnt"),
   }[changed];
 }
