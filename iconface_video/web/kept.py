@@ -29,6 +29,7 @@ from iconface_video.web.photos import Photo, describe_photo, load_photos, save_f
 from iconface_video.web.record import Options, Record
 from iconface_video.web.requests import sentence
 from iconface_video.web.results import Preview, Result, load_preview, load_results
+from iconface_video.web.versions import film_of
 from iconface_video.web.viewing import fitted
 
 _MOST_PHOTOS = 24
@@ -278,6 +279,8 @@ class KeptProject:
             result = self.result(number)
             self.results.remove(result)
             results.remove(result)
+            for other in self.results:
+                film_of(other, result).unlink(missing_ok=True)
 
     # Pictures --------------------------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from iconface_video.web.people import decided_people, regrouped, take_over
 from iconface_video.web.record import Options, Todo
 from iconface_video.web.requests import sentence
 from iconface_video.web.results import Result, load_results, recipe_of
+from iconface_video.web.versions import check_overlap, make_versions
 from iconface_video.web.work import (
     Estimate,
     Pace,
@@ -82,6 +83,16 @@ class Project(KeptProject):
             found, result = self.must_be_surveyed("The film cannot be made"), self.result(number)
             part = Options(begin=result.recipe["part"][0], end=result.recipe["part"][1]).part
             self._start("sides", lambda job: make_sides(found.info, result, part, job))
+
+    def start_versions(self, number: str, other: str) -> None:
+        """Two results in one film."""
+        with self._lock:
+            found = self.must_be_surveyed("The film cannot be made")
+            result, against = self.result(number), self.result(other)
+            if result is against:
+                raise UsageError("this is the same result; choose another one to compare with")
+            check_overlap(result, against)
+            self._start("versions", lambda job: make_versions(found.info, result, against, job))
 
     def again(self) -> None:
         """What failed last."""

@@ -62,7 +62,7 @@ def changed(made_with: Recipe, now: Recipe) -> list[str]:
     return [name for name in now if before.get(name) != now[name]]
 
 
-_SHOWN = ("strength", "preset", "mask", "codec", "crf", "part", "fields", "scale")
+_SHOWN = ("preset", "harder", "strength", "mask", "codec", "crf", "container", "part", "fields", "scale", "personalize")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +83,15 @@ class Result:
     def has_sides(self) -> bool:
         return (self.folder / SIDES).is_file()
 
+    @property
+    def made_with(self) -> Recipe:
+        """The recipe, with what earlier releases did not write into it."""
+        return {**_EARLIER, **self.recipe}
+
     def to_dict(self, now: Recipe) -> dict[str, Any]:
         """For the page."""
         report, outdated = self.report, changed(self.recipe, now)
-        made_with = {**_EARLIER, **self.recipe}
+        made_with = self.made_with
         return {
             "id": self.id,
             "name": report.output.name,
@@ -103,6 +108,7 @@ class Result:
             "changed": outdated,
             "takes_model": bool(WITH_MODEL.intersection(outdated)),
             "has_sides": self.has_sides,
+            "against": sorted(path.stem.partition("-")[2] for path in self.folder.glob("against-*.mp4")),
         }
 
 

@@ -13,7 +13,9 @@ import pytest
 
 from iconface_video.errors import OutputError, UsageError
 from iconface_video.personalize.library import FOLDER_VARIABLE
+from iconface_video.video.display_light import shown_rgb as frame_to_rgb
 from iconface_video.video.probe import probe
+from iconface_video.video.reader import VideoReader
 from iconface_video.web.engine import Engine
 from iconface_video.web.projects import Projects
 from iconface_video.web.serving import ServeSettings
@@ -409,6 +411,47 @@ class TestPeopleYouKeep:
         assert client.get(surveyed).json()["options"]["personalize"] == "auto"
         assert client.patch(surveyed, json={"personalize": "off"}).json()["options"]["personalize"] == "off"
         assert client.patch(surveyed, json={"personalize": "yes"}).status_code == 400
+
+
+class TestVersions:
+    def test_one_result_against_another(self, folder, face_clip, quick_survey):
+        with serving(folder, engine=Counting()) as client:
+            project = added(client, face_clip)
+            first = restored(client, project)["id"]
+            client.patch(project, json={"strength": 0.0, "begin": 0.5, "mask": "square"})
+            second = restored(client, project)["id"]
+            path = f"{project}/results/{second}/against"
+            assert client.get(f"{path}/{first}").status_code == 404
+            assert client.post(path, json={"other": first}).status_code == 202
+            state = wait_until_idle(client, project)
+            assert state["job"]["status"] == "done", state["job"]
+            assert [(item["id"], item["against"]) for item in state["results"]] == [(second, [first]), (first, [])]
+            film = folder / project.rpartition("/")[2] / "results" / second / f"against-{first}.mp4"
+            assert client.get(f"{path}/{first}").content == film.read_bytes()
+            own = film.with_name("film.mp4")
+            assert probe(film).frame_count_declared == probe(own).frame_count_declared == 18
+            # Right: the video as it was, as on the left of its own film; left: the first result, at the same moments.
+            (versions, views) = ([frame_to_rgb(frame).astype(int) for frame in VideoReader(path).frames()] for path in (film, own))
+            middle = versions[0].shape[1] // 2
+            for number, both in enumerate(versions):
+                for half in (both[:, :middle], both[:, middle:]):
+                    away = [abs(half - view[:, :middle]).mean() for view in views]
+                    assert away.index(min(away)) == number
+                assert abs(both[:, :middle] - both[:, middle:]).max() > 60
+            client.delete(f"{project}/results/{first}")
+            assert not film.exists()
+
+    def test_what_cannot_be_compared_is_refused(self, folder, face_clip, quick_survey):
+        with serving(folder, engine=Counting()) as client:
+            project = added(client, face_clip)
+            client.patch(project, json={"end": 0.5})
+            first = restored(client, project)["id"]
+            client.patch(project, json={"begin": 1.0, "end": None})
+            second = restored(client, project)["id"]
+            for other, said in ((first, "different parts"), (second, "the same result"), ("x", "no such result"), (7, "text")):
+                answer = client.post(f"{project}/results/{second}/against", json={"other": other})
+                assert answer.status_code == 400
+                assert said in answer.json()["error"]
 
 
 class TestMoreSettings:

@@ -262,4 +262,9 @@ export const german = {
   "Forget": "Vergessen",
   "Forget {name}": "{name} vergessen",
   "Forget {name}? The kept photos, and what was learnt of them, are deleted. Your own photos and restored videos stay.": "{name} vergessen? Die behaltenen Fotos und was daraus gelernt wurde, werden gelöscht. Ihre eigenen Fotos und wiederhergestellte Videos bleiben.",
+  "Compare it with": "Vergleichen mit",
+  "Use the settings of this result again": "Die Einstellungen dieses Ergebnisses wieder nehmen",
+  "The video as it was": "Dem Video, wie es war",
+  "Putting two results beside each other": "Zwei Ergebnisse werden nebeneinander gestellt",
+  "The two results are shown.": "Die beiden Ergebnisse sind zu sehen.",
 };

@@ -10,6 +10,7 @@ const ORDER = {
   preview: ["load", "anchors", "restore", "compare"],
   run: ["load", "anchors", "learn", "restore", "render", "compare"],
   sides: ["render"],
+  versions: ["compare"],
 };
 const NOTIFY = "iconface-notify";
 
@@ -19,6 +20,7 @@ export function titleOf(kind) {
     preview: t("Making the preview"),
     run: t("Restoring the video"),
     sides: t("Making the film of both"),
+    versions: t("Putting two results beside each other"),
   }[kind];
 }
 
@@ -43,6 +45,7 @@ function endOf(job) {
     preview: t("The preview is there."),
     run: t("The video is restored."),
     sides: t("The film of both is there."),
+    versions: t("The two results are shown."),
   }[job.kind];
 }
 

@@ -15,7 +15,8 @@ const CODECS = { h264: "H.264", hevc: "HEVC (H.265)", prores: "ProRes", ffv1: "F
 const SCALES = [1, 1.5, 2, 3, 4];
 const CONTROLS = ["look-again", "harder", "everybody", "preset", "strength", "mask", "codec", "container", "crf", "scale", "fields",
   "personalize", "device", "workers", "preview-frame",
-  "preview-stretch", "begin-here", "end-here", "part-whole", "run", "make-sides", "delete-result", "again"];
+  "preview-stretch", "begin-here", "end-here", "part-whole", "run", "make-sides", "delete-result", "again", "against",
+  "take-settings"];
 
 export class ProjectView {
   constructor({ act, take, fail, clear }) {
@@ -234,7 +235,7 @@ export class ProjectView {
 
   ended(job) {
     this.showLog();
-    const place = { preview: "look", run: "result" }[job.kind];
+    const place = { preview: "look", run: "result", versions: "result" }[job.kind];
     if (job.status === "done" && place) $(place).scrollIntoView({ block: "start" });
   }
 }
