@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from iconface_video.errors import IconFaceError, InputError, UsageError
 from iconface_video.files import hash_file
+from iconface_video.pipelines.choosing import choose_settings
 from iconface_video.session.clip_session import GOING_ON
 from iconface_video.tracking.store import save_survey
 from iconface_video.types import Survey
@@ -54,6 +55,7 @@ class Project(KeptProject):
             if (before.device, before.workers) != (after.device, after.workers):
                 check_machine(after.settings)
             self.record.options = after
+            self.record.may_choose = self.record.may_choose and "preset" not in values
             self.save()
             one, other = before.settings, after.settings
             if (one.survey, one.read, one.anchors) != (other.survey, other.read, other.anchors):
@@ -179,6 +181,7 @@ class Project(KeptProject):
                 "clip": None if self.info is None else clip_facts(self.info, self.record.clip, self.survey),
                 "people": None if self.survey is None else [person.to_dict() for person in self.people],
                 "options": self.options.used,
+                "looked": None if self.record.looked is None else asdict(self.record.looked),
                 "estimate": None if about is None else about.to_dict(),
                 "job": None if job is None else {**job.snapshot(self.queue.ahead_of(job)), "notes": job.notes},
                 "paused": self.queue.is_paused,
@@ -192,7 +195,9 @@ class Project(KeptProject):
         options = self.options
         self._recognise()
         recipe = recipe_of(options, self.people)
-        return Wanted(decided_people(found, self.people), options.settings, options.part, options.container, recipe)
+        return Wanted(
+            decided_people(found, self.people), options.settings, options.part, options.container, recipe, self.record.chosen
+        )
 
     def _recognise(self) -> None:
         if self.survey is not None:
@@ -234,6 +239,7 @@ class Project(KeptProject):
         return sentence(error, self.folder)
 
     def _look_for_people(self, job: Job) -> None:
+        self._choose_preset(job)
         settings = self.options.settings
         info = self.info = probe(self.clip_path)
         is_interlaced = holds_fields(info)
@@ -256,6 +262,20 @@ class Project(KeptProject):
             }
             seconds = float((found.last_pts - found.first_pts) * info.time_base)
             self.record.clip = replace(self.record.clip, identity=identity, seconds=seconds, is_interlaced=is_interlaced)
+            self.save()
+
+    def _choose_preset(self, job: Job) -> None:
+        """By looking at the recording, once, as `run` does; not where the user has named one."""
+        if not self.record.may_choose:
+            return
+        job.step("kind", 0, None)
+        found = choose_settings(self.clip_path, fresh=True).preset
+        job.check()
+        with self._lock:
+            self.record.may_choose = False
+            if found is not None:
+                self.record.looked, self.record.options = found, replace(self.options, preset=found.name)
+                self.note(found.sentence)
             self.save()
 
     def _learn_pace(self, job: Job, result: Result, wanted: Wanted) -> None:

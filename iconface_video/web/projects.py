@@ -157,7 +157,7 @@ class Projects:
     def _begin(self, folder: Path, video: Path, told: str) -> Project:
         state = FileState.of(video)
         folder.mkdir(mode=_PRIVATE, exist_ok=True)
-        record = Record(video.stem, time.time(), ClipRecord(video.name, told, state.size, state.modified_ns))
+        record = Record(video.stem, time.time(), ClipRecord(video.name, told, state.size, state.modified_ns), may_choose=True)
         project = Project(folder, record, self.queue, self.engine, self._next_number)
         project.save()
         with self._lock:

@@ -23,6 +23,7 @@ from typing import Any, Literal
 from iconface_video.configs import DEFAULTS, load_preset, preset_names
 from iconface_video.errors import StoreError, UsageError
 from iconface_video.files import write_whole
+from iconface_video.session.chosen_preset import ChosenPreset
 from iconface_video.settings import RunSettings, nearest
 from iconface_video.web.jobs import Kind
 
@@ -202,6 +203,17 @@ class Record:
     failed_kind: Kind | None = None
     failed: str = ""
     """The sentence of the job that failed last."""
+    looked: ChosenPreset | None = None
+    """What the recording looks like, and so which preset suits it; None: it was not looked at."""
+    may_choose: bool = False
+    """Whether the preset is to be what suits the recording: nobody has named one yet."""
+
+    @property
+    def chosen(self) -> ChosenPreset:
+        """The preset that is used, and why."""
+        if self.looked is not None and self.looked.name == self.options.preset:
+            return self.looked
+        return ChosenPreset(self.options.preset)
 
     @classmethod
     def read(cls, folder: Path) -> Record:
@@ -213,11 +225,13 @@ class Record:
                 raise StoreError(f"{file}: of another release of this program")
             people = values.pop("people")
             todo = values.pop("todo")
+            looked = values.pop("looked", None)
             return cls(
                 clip=ClipRecord(**values.pop("clip")),
                 options=Options(**values.pop("options")),
                 people=None if people is None else [_person(item) for item in people],
                 todo=None if todo is None else Todo(**todo),
+                looked=None if looked is None else ChosenPreset(**looked),
                 **values,
             )
         except StoreError:

@@ -17,6 +17,7 @@ from iconface_video.pipelines.estimate import PASTE_SECONDS, seconds_to_write
 from iconface_video.pipelines.survey import survey
 from iconface_video.restore.crop_store import estimate_bytes
 from iconface_video.restore.plan import make_plan
+from iconface_video.session.chosen_preset import ChosenPreset
 from iconface_video.session.clip import Clip, DisplayPictures, Watch
 from iconface_video.session.clip_faces import ClipFaces
 from iconface_video.session.clip_session import ClipRequest, ClipSession
@@ -55,6 +56,8 @@ class Wanted:
     container: str = ""
     """Suffix of the output; empty: as the clip's."""
     recipe: Recipe = field(default_factory=dict)
+    chosen: ChosenPreset | None = None
+    """What the settings started from, and why."""
 
     @property
     def survey(self) -> Survey:
@@ -66,7 +69,7 @@ class Wanted:
         start, end = (None, None) if whole else self.part
         return ClipRequest(
             self.survey.info.path, output, self.settings, references, start, end,
-            force=True, work=work, keep_work=True, places_are_fixed=True,
+            force=True, work=work, keep_work=True, chosen=self.chosen, places_are_fixed=True,
         )  # fmt: skip
 
     def output_in(self, folder: Path) -> Path:

@@ -7,18 +7,22 @@ import shutil
 import stat
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from iconface_video.configs import load_preset
 from iconface_video.errors import OutputError, UsageError
 from iconface_video.personalize.library import FOLDER_VARIABLE
 from iconface_video.video.display_light import shown_rgb as frame_to_rgb
 from iconface_video.video.probe import probe
 from iconface_video.video.reader import VideoReader
+from iconface_video.web import project as project_module
 from iconface_video.web.engine import Engine
 from iconface_video.web.projects import Projects
 from iconface_video.web.serving import ServeSettings
+from tests.conftest import ffmpeg
 from tests.pipelines.conftest import Sharpener
 from tests.pipelines.test_fields import FIELDS, interlaced
 from tests.web.conftest import NoModels, added, files_under, put_clip, serving, wait_until_idle
@@ -64,6 +68,15 @@ class Gate(Sharpener):
             self.is_there.set()
             self.may_go_on.wait(120)
         return super().restore(*given)
+
+
+@pytest.fixture(scope="module")
+def tape_clip(tmp_path_factory) -> Path:
+    """The first second of the sample."""
+    path = tmp_path_factory.mktemp("clip") / "tape.mp4"
+    tape = Path(__file__).parents[2] / "samples" / "tape.mp4"
+    ffmpeg("-i", tape, "-t", "1", "-c:v", "libx264", "-crf", "14", "-preset", "veryfast", "-c:a", "aac", path)
+    return path
 
 
 @pytest.fixture(autouse=True)
@@ -431,7 +444,9 @@ class TestVersions:
             own = film.with_name("film.mp4")
             assert probe(film).frame_count_declared == probe(own).frame_count_declared == 18
             # Right: the video as it was, as on the left of its own film; left: the first result, at the same moments.
-            (versions, views) = ([frame_to_rgb(frame).astype(int) for frame in VideoReader(path).frames()] for path in (film, own))
+            (versions, views) = (
+                [frame_to_rgb(frame).astype(int) for frame in VideoReader(path).frames()] for path in (film, own)
+            )
             middle = versions[0].shape[1] // 2
             for number, both in enumerate(versions):
                 for half in (both[:, :middle], both[:, middle:]):
@@ -452,6 +467,51 @@ class TestVersions:
                 answer = client.post(f"{project}/results/{second}/against", json={"other": other})
                 assert answer.status_code == 400
                 assert said in answer.json()["error"]
+
+
+class TestPresetByLooking:
+    """Kinds are told by the real look at the picture."""
+
+    def test_a_new_video_is_looked_at_once(self, folder, tape_clip, monkeypatch, known_survey):
+        looked = []
+        real = project_module.choose_settings
+        monkeypatch.setattr(project_module, "choose_settings", lambda *a, **b: looked.append(a) or real(*a, **b))
+
+        def found(path, *, settings, **_):
+            surveys.append(settings.survey)
+            return replace(known_survey, info=replace(known_survey.info, path=path))
+
+        surveys: list[object] = []
+        monkeypatch.setattr("iconface_video.web.work.survey", found)
+        with serving(folder, engine=Counting()) as client:
+            project = added(client, tape_clip)
+            state = client.get(project).json()
+            assert (state["options"]["preset"], state["looked"]["name"], state["looked"]["kind"]) == (
+                "family",
+                "family",
+                "tape",
+            )
+            assert state["looked"]["looks_like"].startswith("a tape: ")
+            assert surveys == [load_preset("family").settings().survey]
+            assert "preset family, as the recording looks like a tape" in client.get(f"{project}/log").text
+            state = client.patch(project, json={"preset": "default"}).json()
+            assert state["options"]["preset"] == "default"
+            state = wait_until_idle(client, project)
+            assert (state["looked"]["name"], state["options"]["preset"]) == ("family", "default")
+            client.patch(project, json={"harder": True})
+            assert wait_until_idle(client, project)["options"]["preset"] == "default"
+        with serving(folder, engine=Counting()) as client:
+            assert client.get(project).json()["looked"] == state["looked"]
+        assert len(looked) == 1
+
+    def test_the_result_says_it(self, folder, face_clip, quick_survey):
+        with serving(folder, engine=Counting()) as client:
+            project = added(client, face_clip)
+            chosen = client.get(project).json()["looked"]
+            assert any(chosen["looks_like"] in note for note in restored(client, project)["notes"])
+            client.patch(project, json={"preset": "film"})
+            wait_until_idle(client, project)
+            assert not any(chosen["looks_like"] in note for note in restored(client, project)["notes"])
 
 
 class TestMoreSettings:

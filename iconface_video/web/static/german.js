@@ -267,4 +267,8 @@ export const german = {
   "The video as it was": "Dem Video, wie es war",
   "Putting two results beside each other": "Zwei Ergebnisse werden nebeneinander gestellt",
   "The two results are shown.": "Die beiden Ergebnisse sind zu sehen.",
+  "looking at the recording": "die Aufnahme ansehen",
+  "The recording looks like {what}. {name} would suit it.": "Die Aufnahme sieht aus wie {what}. {name} würde zu ihr passen.",
+  "What kind of recording it is, is {what}; so {name} was taken. You can choose another.": "Welche Art Aufnahme es ist: {what}; darum wurde {name} genommen. Sie können etwas anderes wählen.",
+  "The recording looks like {what}; so {name} was taken. You can choose another.": "Die Aufnahme sieht aus wie {what}; darum wurde {name} genommen. Sie können etwas anderes wählen.",
 };

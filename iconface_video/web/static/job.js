@@ -6,12 +6,13 @@ import { capital, duration, percent } from "./format.js";
 import { counted, t } from "./messages.js";
 
 const ORDER = {
-  survey: ["survey", "estimate"],
+  survey: ["kind", "survey", "estimate"],
   preview: ["load", "anchors", "restore", "compare"],
   run: ["load", "anchors", "learn", "restore", "render", "compare"],
   sides: ["render"],
   versions: ["compare"],
 };
+const SOMETIMES = ["kind", "learn"];
 const NOTIFY = "iconface-notify";
 
 export function titleOf(kind) {
@@ -27,6 +28,7 @@ export function titleOf(kind) {
 function stageName(stage) {
   return {
     load: t("loading the model"),
+    kind: t("looking at the recording"),
     survey: t("finding faces"),
     estimate: t("measuring this computer"),
     anchors: t("learning who is who"),
@@ -107,8 +109,10 @@ export class JobBar {
   }
 
   showStages(job) {
-    if (job.stage === "learn") this.learns = job.id; // most jobs do not
-    const order = ORDER[job.kind].filter((stage) => stage !== "learn" || this.learns === job.id);
+    if (this.jobShown !== job.id) this.met = new Set();
+    this.jobShown = job.id;
+    this.met.add(job.stage);
+    const order = ORDER[job.kind].filter((stage) => !SOMETIMES.includes(stage) || this.met.has(stage));
     const now = order.indexOf(job.stage);
     $("job-stages").hidden = order.length < 2;
     $("job-stages").replaceChildren(...order.map((stage, index) => {

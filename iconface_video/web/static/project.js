@@ -147,9 +147,11 @@ export class ProjectView {
     $("moment").step = clip.rate ? 1 / clip.rate : 0.04;
   }
 
-  showSettings({ options, clip }) {
+  showSettings({ options, clip, looked }) {
     const known = this.about.presets.find((item) => item.name === options.preset);
     $("preset").value = options.preset;
+    $("preset-why").hidden = !looked;
+    if (looked) $("preset-why").textContent = whyPreset(looked, options.preset);
     $("preset-about").textContent = known ? t(known.description) : "";
     if (document.activeElement !== $("strength")) $("strength").value = Math.round(options.strength * 100);
     for (const name of ["mask", "codec", "container", "fields", "device", "personalize"]) $(name).value = options[name];
@@ -238,6 +240,15 @@ export class ProjectView {
     const place = { preview: "look", run: "result", versions: "result" }[job.kind];
     if (job.status === "done" && place) $(place).scrollIntoView({ block: "start" });
   }
+}
+
+// What the program says of the recording is in English.
+function whyPreset(looked, used) {
+  const values = { what: looked.looks_like, name: t(capital(looked.name)) };
+  if (looked.name !== used) return t("The recording looks like {what}. {name} would suit it.", values);
+  return looked.kind === "unknown"
+    ? t("What kind of recording it is, is {what}; so {name} was taken. You can choose another.", values)
+    : t("The recording looks like {what}; so {name} was taken. You can choose another.", values);
 }
 
 function deviceName(name) {
