@@ -329,7 +329,7 @@ class TestNoStaleTruth:
             changed, takes_model = said()
             assert (changed[0], takes_model) == ("preset", True)
             (result,) = client.get(project).json()["results"]
-            assert result["settings"]["preset"] == "default"
+            assert result["settings"]["preset"] == "family"
             assert download(client, project, result) == video
 
     def test_a_preview_of_other_people_is_not_shown(self, folder, face_clip, quick_survey):

@@ -65,8 +65,9 @@ export class Results {
     const film = other ? `${this.path}/against/${other.id}` : `${this.path}/film.mp4`;
     if (this.shown === film) return;
     this.shown = film;
-    this.compare.setTags(other ? titleOf(other) : t("Before"), other ? titleOf(found) : t("After"));
-    this.compare.showFilm(film, other ? [] : found.close_ups, this.state.clip.has_sound);
+    this.compare.setTags(other ? unlike(other, found) : t("Before"), other ? unlike(found, other) : t("After"));
+    const isSamePart = !other || JSON.stringify(other.settings.part) === JSON.stringify(found.settings.part);
+    this.compare.showFilm(film, isSamePart ? found.close_ups : [], this.state.clip.has_sound);
   }
 
   // What pressing it would do.
@@ -131,15 +132,24 @@ function settingsOf(settings) {
 
 const titleOf = (item) => `${when(item.made)}: ${madeWith(item)}`;
 
+// What sets a result apart from another one, in few words: it stands over the picture.
+function unlike(item, other) {
+  const others = partsOf(other);
+  return partsOf(item).filter((text) => !others.includes(text)).join(", ") || when(item.made);
+}
+
 function madeWith(item) {
+  return [...partsOf(item), counted(item.faces_restored, "{n} face", "{n} faces"), bytes(item.bytes)].join(", ");
+}
+
+function partsOf(item) {
   const { strength, preset, mask, codec, part, scale, fields } = item.settings;
   const isPart = part[0] !== null || part[1] !== null;
   return [
     t("strength {value}", { value: percent(strength) }), preset, mask === "square" ? t("Square") : "", codec,
     scale === 1 ? "" : `\u00d7 ${scale}`, fields === "keep" ? "" : fields,
     isPart ? t("{from} to {to}", { from: time(part[0] || 0), to: part[1] === null ? "\u2026" : time(part[1]) }) : "",
-    counted(item.faces_restored, "{n} face", "{n} faces"), bytes(item.bytes),
-  ].filter(Boolean).join(", ");
+  ].filter(Boolean);
 }
 
 function nameOf(changed) {
