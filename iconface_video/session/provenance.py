@@ -95,7 +95,14 @@ class Provenance:
             "anchors": recorded(self.used.anchors),
             "embedder": self.networks.encoder,
             _LIBRARIES: library_versions(),
+            **self._told(chosen),
         }
+
+    def _told(self, chosen: ChosenPeople) -> Record:
+        """Of whom the user said that they are, or are not, somebody who is kept; nothing where nobody is concerned."""
+        kept = {name.casefold() for name in self.networks.library.names()} if self.used.anchors.library else set()
+        words = {**{person: name for person, name in chosen.names.items() if name.casefold() in kept}, **chosen.known}
+        return {"told": sorted([person, word] for person, word in words.items())} if kept and words else {}
 
     def _own_photos(self, chosen: ChosenPeople) -> Mapping[int, Sequence[Path]]:
         decided = self.references.decided

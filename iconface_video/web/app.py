@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -19,9 +20,10 @@ from starlette.staticfiles import StaticFiles
 from iconface_video import __version__
 from iconface_video.configs import DEFAULTS, load_preset, preset_names
 from iconface_video.errors import IconFaceError
-from iconface_video.web import list_routes, project_routes
+from iconface_video.web import known_routes, list_routes, project_routes
 from iconface_video.web.answers import refusal
 from iconface_video.web.door import COOKIE, ENTER, Door
+from iconface_video.web.engine import devices_here
 from iconface_video.web.projects import Projects
 from iconface_video.web.record import CONTAINERS
 from iconface_video.web.requests import Guard
@@ -48,6 +50,7 @@ def create_app(settings: ServeSettings, projects: Projects, door: Door | None = 
             Route(ENTER, partial(_enter, door), methods=["POST"]),
             *list_routes.ROUTES,
             *project_routes.ROUTES,
+            *known_routes.ROUTES,
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         lifespan=lifespan,
@@ -66,6 +69,7 @@ async def _page(request: Request) -> Response:
 
 async def _about(settings: ServeSettings, door: Door | None, request: Request) -> Response:
     presets = [DEFAULTS, *(load_preset(name) for name in preset_names())]
+    devices = await run_in_threadpool(devices_here)
     return JSONResponse(
         {
             "version": __version__,
@@ -78,6 +82,7 @@ async def _about(settings: ServeSettings, door: Door | None, request: Request) -
             ],
             "codecs": list(_CODECS),
             "containers": list(CONTAINERS),
+            "devices": devices,
         }
     )
 

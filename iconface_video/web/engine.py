@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from iconface_video.errors import ReferencePhotoError
+from iconface_video.errors import ReferencePhotoError, UsageError
 from iconface_video.faces.detector import Detector
 from iconface_video.identity.references import Embed, ReferencePhoto, find_faces, load_photo, photo_detector, read_photo
 from iconface_video.pipelines.estimate import SpeedMemory
 from iconface_video.restore.model import FaceModel
-from iconface_video.session.engines.engine import engine_kind, make_engine
+from iconface_video.session.checks import check_settings
+from iconface_video.session.engines.engine import engine_kind, make_engine, split_devices
 from iconface_video.session.networks import EMBEDDED, Networks, load_embedder, load_restorer
-from iconface_video.settings import RunSettings, SurveySettings
+from iconface_video.settings import AnchorSettings, RunSettings, SurveySettings
+from iconface_video.web.known import KnownPeople
 
 _RIVAL = 0.5
 """A second face this much of the largest one's height leaves open who is meant."""
+
+
+def check_machine(settings: RunSettings) -> None:
+    """Raises UsageError for a device that is not there, and for several: their number is that of the workers."""
+    if len(split_devices(settings.restore.device)) > 1:
+        raise UsageError(f"device is '{settings.restore.device}': name one here, and let more workers share the work")
+    check_settings(settings)
+
+
+def devices_here() -> list[str]:
+    """That the model can run on. Loads torch."""
+    import torch
+
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    return ["auto", "cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
 class Engine:
@@ -29,6 +46,8 @@ class Engine:
         self._embed: Embed | None = None
         self._detector: Detector | None = None
         self._restorer: tuple[object, FaceModel] | None = None
+        self.known = KnownPeople(lambda: self.embed)
+        """Whom the user keeps."""
 
     @property
     def embed(self) -> Embed:
@@ -76,6 +95,21 @@ class Engine:
                 pass
 
         threading.Thread(target=load, name="warm-up", daemon=True).start()
+
+    def keep(self, name: str, photos: Sequence[Path]) -> list[str]:
+        """Photos of one person into what the user keeps; what is to be known of it. Raises what `add_person` raises."""
+        from iconface_video.faces.identity_encoder import (
+            load_identity_encoder,  # with torch, which the page itself does not need
+        )
+        from iconface_video.personalize.adding import add_person
+
+        settings = AnchorSettings()
+        with self._photo_lock:
+            self._detector = self._detector or photo_detector(SurveySettings())
+            with self._loading:
+                encoder = load_identity_encoder("embedded")
+            added = add_person(self.known.library, name, photos, self._detector, encoder, settings.min_similarity)
+        return [*(f"left out {item}" for item in added.left_out), *added.notes]
 
     def read_reference(self, path: Path) -> ReferencePhoto:
         """A photo of one person. Raises ReferencePhotoError: no photo, no face, or several faces of about the same size."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from iconface_video.types import Survey, VideoInfo
+from iconface_video.web.record import ClipRecord
 from iconface_video.web.viewing import shown_size
 
 
-def clip_facts(info: VideoInfo, size: int, found: Survey | None) -> dict[str, Any]:
+def clip_facts(info: VideoInfo, clip: ClipRecord, found: Survey | None) -> dict[str, Any]:
     width, height = info.display_size
     length = info.duration_seconds
     if found is not None:
@@ -16,7 +17,7 @@ def clip_facts(info: VideoInfo, size: int, found: Survey | None) -> dict[str, An
     shown_width, shown_height = shown_size(width, height)
     return {
         "name": info.path.name,
-        "bytes": size,
+        "bytes": clip.bytes,
         "width": width,
         "height": height,
         "shown_width": shown_width,
@@ -24,6 +25,7 @@ def clip_facts(info: VideoInfo, size: int, found: Survey | None) -> dict[str, An
         "seconds": length,
         "rate": None if info.average_rate is None else float(info.average_rate),
         "frames": info.frame_count_declared if found is None else found.frame_count,
+        "is_interlaced": clip.is_interlaced,
         "has_sound": any(stream.kind == "audio" for stream in info.streams),
         "shots": None if found is None else len(found.shots),
         "not_tracked": {} if found is None else dict(found.skipped),

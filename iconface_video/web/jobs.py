@@ -15,11 +15,11 @@ from iconface_video.types import Progress
 
 _log = logging.getLogger(__name__)
 
-Kind = Literal["survey", "preview", "run", "sides"]
+Kind = Literal["survey", "preview", "run", "sides", "versions"]
 Status = Literal["waiting", "running", "done", "failed", "cancelled"]
 _ETA_AFTER_SECONDS = 1.0
 """Before that, the pace of a stage says little."""
-_LONG: frozenset[Kind] = frozenset({"run", "sides"})
+_LONG: frozenset[Kind] = frozenset({"run", "sides", "versions"})
 """Others are short and somebody waits for them: they come first, and a pause does not hold them."""
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from iconface_video.errors import IconFaceError, InputError, StoreError, UsageError
 from iconface_video.files import FileState, hash_file, write_whole
 from iconface_video.session.clip import to_display
+from iconface_video.settings import ReadSettings
 from iconface_video.tracking.store import load_survey
 from iconface_video.types import Survey, VideoInfo
 from iconface_video.video.pictures import jpeg
@@ -28,6 +29,7 @@ from iconface_video.web.photos import Photo, describe_photo, load_photos, save_f
 from iconface_video.web.record import Options, Record
 from iconface_video.web.requests import sentence
 from iconface_video.web.results import Preview, Result, load_preview, load_results
+from iconface_video.web.versions import film_of
 from iconface_video.web.viewing import fitted
 
 _MOST_PHOTOS = 24
@@ -47,6 +49,7 @@ class KeptProject:
         self._lock = threading.RLock()
         self._frames_lock = threading.Lock()
         self._frames: RandomAccess | None = None
+        self._frames_read: ReadSettings | None = None
         self._is_open = False
         self._warnings: list[str] = []
         self.job: Job | None = None
@@ -187,7 +190,9 @@ class KeptProject:
             raise UsageError(f"there is no person {index + 1} in this clip; {len(self.people)} were found")
         return found
 
-    def change_person(self, index: int, name: str | None, skip: bool | None, strength: float | None) -> None:
+    def change_person(
+        self, index: int, name: str | None, skip: bool | None, strength: float | None, recognise: bool | None = None
+    ) -> None:
         with self._lock:
             self.must_be_idle("People cannot be changed")
             person = self.person(index)
@@ -197,6 +202,7 @@ class KeptProject:
                 person.name = free_name(self.people, person, name)
             person.skip = person.skip if skip is None else skip
             person.strength = person.strength if strength is None else strength
+            person.recognise = person.recognise if recognise is None else recognise
             self.save()
 
     def restore_only(self, indices: Sequence[int]) -> None:
@@ -273,6 +279,8 @@ class KeptProject:
             result = self.result(number)
             self.results.remove(result)
             results.remove(result)
+            for other in self.results:
+                film_of(other, result).unlink(missing_ok=True)
 
     # Pictures --------------------------------------------------------------------------------------------------------
 
@@ -282,10 +290,11 @@ class KeptProject:
         trouble = self.trouble()
         if self.info is None or trouble:
             raise UsageError(trouble or "the video cannot be read")
-        pts = self.pts_at(seconds, self.info)
+        read = self.options.settings.read
         with self._frames_lock:
-            self._frames = self._frames or RandomAccess(self.info.path, self.options.settings.read, allow_decord=False)
-            picture = self._frames.frame_at(pts)
+            if self._frames is None or self._frames_read != read:
+                self._frames, self._frames_read = RandomAccess(self.info.path, read, allow_decord=False), read
+            picture = self._frames.frame_at(self.pts_at(seconds, self._frames.info))  # of fields in a clock of its own
         return jpeg(fitted(to_display(picture.rgb, self.info.display_size, self.info.rotation, self.info.is_mirrored)))
 
     def face(self, track: int) -> Path:
@@ -317,7 +326,8 @@ class KeptProject:
         if not 0 <= seconds < 10**9:
             raise UsageError(f"{seconds} is no time within the clip")
         pts = info.first_pts + int(seconds / float(info.time_base) + 1e-6)
-        return pts if self.survey is None else min(pts, self.survey.last_pts)
+        found = self.survey
+        return pts if found is None or found.info.time_base != info.time_base else min(pts, found.last_pts)
 
     def _close_frames(self) -> None:
         with self._frames_lock:

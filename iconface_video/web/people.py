@@ -16,6 +16,7 @@ from iconface_video.identity.evidence import DisplayAt
 from iconface_video.identity.people import DecidedPeople, people_directions
 from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.identity.people_summary import Moment, PersonSummary, summarise_people
+from iconface_video.session.known_people import KnownInClip
 from iconface_video.settings import AnchorSettings
 from iconface_video.types import Float32, Survey, Track, UInt8
 from iconface_video.video.pictures import jpeg
@@ -45,6 +46,11 @@ class Person:
     photos: list[Photo] = field(default_factory=list)
     summary: PersonSummary | None = None
     direction: Float32 | None = None
+    recognise: bool = True
+    """Whether it may be somebody whom the user keeps."""
+    recognised: KnownInClip | None = None
+    is_kept: bool = False
+    """Somebody is kept under this name."""
     moments: dict[int, Moment] = field(default_factory=dict)
     """Track id -> where the face is seen best."""
 
@@ -59,17 +65,21 @@ class Person:
 
     def record(self) -> PersonRecord:
         photos = [photo.record() for photo in self.photos]
-        return PersonRecord(self.index, list(self.tracks), self.name, self.skip, self.strength, photos)
+        return PersonRecord(self.index, list(self.tracks), self.name, self.skip, self.strength, photos, self.recognise)
 
     def to_dict(self) -> dict[str, Any]:
         """For the page."""
         assert self.summary is not None
+        found = None if self.recognised is None else self.recognised.found
         by_time = sorted(self.moments.values(), key=lambda moment: moment.pts)
         return {
             "index": self.index,
             "name": self.name,
             "skip": self.skip,
             "strength": self.strength,
+            "recognise": self.recognise,
+            "recognised": None if found is None else {"name": found.name, "score": found.score, "scores": found.scores},
+            "is_kept": self.is_kept,
             "seconds": self.summary.seconds,
             "spans": self.summary.spans,
             "quality": self.summary.quality,
@@ -144,6 +154,7 @@ def take_over(old: Sequence[Person], new: Sequence[Person]) -> None:
         if similarity[row, column] >= _SAME_PERSON:
             one, other = known[row], found[column]
             other.name, other.skip, other.strength, other.photos = one.name, one.skip, one.strength, one.photos
+            other.recognise = one.recognise
 
 
 def decided_people(survey: Survey, people: Sequence[Person]) -> DecidedPeople:
@@ -152,6 +163,7 @@ def decided_people(survey: Survey, people: Sequence[Person]) -> DecidedPeople:
         regrouped(survey, people),
         names={person.index: person.name for person in people if person.name},
         skipped=frozenset(person.index for person in people if person.skip),
+        known={person.index: "" for person in people if not person.recognise},
     )
     photos = {person.index: [photo.reference for photo in person.photos] for person in people if person.photos}
     return DecidedPeople(chosen, photos, {person.index: person.strength for person in people if person.strength < 1})
@@ -205,7 +217,7 @@ def people_of(records: Sequence[PersonRecord], photos: Mapping[str, Photo]) -> l
     return [
         Person(
             item.index, list(item.tracks), item.name, item.skip, item.strength,
-            [photos[photo.id] for photo in item.photos if photo.id in photos],
+            [photos[photo.id] for photo in item.photos if photo.id in photos], recognise=item.recognise,
         )
         for item in records
     ]  # fmt: skip

@@ -10,11 +10,13 @@ from typing import Any
 
 from iconface_video.errors import IconFaceError, InputError, UsageError
 from iconface_video.files import hash_file
+from iconface_video.pipelines.choosing import choose_settings
 from iconface_video.session.clip_session import GOING_ON
 from iconface_video.tracking.store import save_survey
 from iconface_video.types import Survey
 from iconface_video.video.probe import probe
 from iconface_video.web import results
+from iconface_video.web.engine import check_machine
 from iconface_video.web.facts import clip_facts
 from iconface_video.web.jobs import Job, Kind, Status
 from iconface_video.web.kept import FACES, PREVIEW, RESULTS, SURVEY, WORK, KeptProject, size_of
@@ -22,12 +24,14 @@ from iconface_video.web.people import decided_people, regrouped, take_over
 from iconface_video.web.record import Options, Todo
 from iconface_video.web.requests import sentence
 from iconface_video.web.results import Result, load_results, recipe_of
+from iconface_video.web.versions import check_overlap, make_versions
 from iconface_video.web.work import (
     Estimate,
     Pace,
     PreviewKind,
     Wanted,
     estimated,
+    holds_fields,
     look_for_people,
     make_preview,
     make_result,
@@ -48,7 +52,10 @@ class Project(KeptProject):
         with self._lock:
             self.must_be_idle("Settings cannot be changed")
             before, after = self.options, self.options.changed(values)
+            if (before.device, before.workers) != (after.device, after.workers):
+                check_machine(after.settings)
             self.record.options = after
+            self.record.may_choose = self.record.may_choose and "preset" not in values
             self.save()
             one, other = before.settings, after.settings
             if (one.survey, one.read, one.anchors) != (other.survey, other.read, other.anchors):
@@ -79,6 +86,16 @@ class Project(KeptProject):
             part = Options(begin=result.recipe["part"][0], end=result.recipe["part"][1]).part
             self._start("sides", lambda job: make_sides(found.info, result, part, job))
 
+    def start_versions(self, number: str, other: str) -> None:
+        """Two results in one film."""
+        with self._lock:
+            found = self.must_be_surveyed("The film cannot be made")
+            result, against = self.result(number), self.result(other)
+            if result is against:
+                raise UsageError("this is the same result; choose another one to compare with")
+            check_overlap(result, against)
+            self._start("versions", lambda job: make_versions(found.info, result, against, job))
+
     def again(self) -> None:
         """What failed last."""
         with self._lock:
@@ -102,6 +119,14 @@ class Project(KeptProject):
         else:
             self.look_again()
 
+    def keep_person(self, index: int) -> list[str]:
+        """The photos of a person, for other videos, too; what is to be known of it. Raises what `add_person` raises."""
+        person = self.person(index)
+        if not person.name or not person.photos:
+            raise UsageError("whoever is to be kept needs a name and at least one photo")
+        notes = self.engine.keep(person.name, [photo.reference.path for photo in person.photos])
+        return [sentence(UsageError(note), self.folder) for note in notes]
+
     def cancel(self) -> None:
         if self.job is not None and self.job.is_active:
             self.job.cancel()
@@ -116,7 +141,7 @@ class Project(KeptProject):
         wanted = self._wanted(found)
         if self._estimate is None or self._estimate[0] != wanted.recipe:
             pace = Pace({int(size): seconds for size, seconds in known["face_seconds"].items()}, known["frame_seconds"])
-            self._estimate = dict(wanted.recipe), estimated(wanted, pace)
+            self._estimate = dict(wanted.recipe), estimated(wanted, pace, self.engine.crop_sizes(wanted.settings))
         return self._estimate[1]
 
     def summary(self) -> dict[str, Any]:
@@ -140,8 +165,9 @@ class Project(KeptProject):
         """All that the page shows, as plain values."""
         self.open()
         with self._lock:
+            self._recognise()
             job, now, about = self.job, recipe_of(self.options, self.people), self.estimate()
-            used, preview = self.options.settings, self.preview
+            preview = self.preview
             is_fresh = preview is not None and not results.WITH_MODEL.union({"strengths"}).intersection(
                 results.changed(preview.recipe, now)
             )
@@ -152,12 +178,10 @@ class Project(KeptProject):
                 "trouble": self.trouble(),
                 "warnings": self._warnings,
                 "failed": {"kind": self.record.failed_kind, "error": self.record.failed} if self.record.failed else None,
-                "clip": None if self.info is None else clip_facts(self.info, self.record.clip.bytes, self.survey),
+                "clip": None if self.info is None else clip_facts(self.info, self.record.clip, self.survey),
                 "people": None if self.survey is None else [person.to_dict() for person in self.people],
-                "options": {
-                    **asdict(self.options), "strength": used.render.strength, "mask": used.render.mask,
-                    "codec": used.encode.codec, "crf": used.encode.crf,
-                },
+                "options": self.options.used,
+                "looked": None if self.record.looked is None else asdict(self.record.looked),
                 "estimate": None if about is None else about.to_dict(),
                 "job": None if job is None else {**job.snapshot(self.queue.ahead_of(job)), "notes": job.notes},
                 "paused": self.queue.is_paused,
@@ -169,8 +193,15 @@ class Project(KeptProject):
 
     def _wanted(self, found: Survey) -> Wanted:
         options = self.options
+        self._recognise()
         recipe = recipe_of(options, self.people)
-        return Wanted(decided_people(found, self.people), options.settings, options.part, options.container, recipe)
+        return Wanted(
+            decided_people(found, self.people), options.settings, options.part, options.container, recipe, self.record.chosen
+        )
+
+    def _recognise(self) -> None:
+        if self.survey is not None:
+            self.engine.known.recognise(self.survey, self.people, self.options.settings.anchors)
 
     def _start(self, kind: Kind, act: Callable[[Job], None], expected: Mapping[str, float] | None = None) -> None:
         if kind in ("survey", "run"):
@@ -208,8 +239,10 @@ class Project(KeptProject):
         return sentence(error, self.folder)
 
     def _look_for_people(self, job: Job) -> None:
+        self._choose_preset(job)
         settings = self.options.settings
         info = self.info = probe(self.clip_path)
+        is_interlaced = holds_fields(info)
         found, people, pictures = look_for_people(info, settings, self.engine, job)
         job.step("estimate", 0, None)
         pace = measure_pace(info, found, settings, self.engine)
@@ -228,7 +261,21 @@ class Project(KeptProject):
                 "frame_seconds": pace.frame_seconds,
             }
             seconds = float((found.last_pts - found.first_pts) * info.time_base)
-            self.record.clip = replace(self.record.clip, identity=identity, seconds=seconds)
+            self.record.clip = replace(self.record.clip, identity=identity, seconds=seconds, is_interlaced=is_interlaced)
+            self.save()
+
+    def _choose_preset(self, job: Job) -> None:
+        """By looking at the recording, once, as `run` does; not where the user has named one."""
+        if not self.record.may_choose:
+            return
+        job.step("kind", 0, None)
+        found = choose_settings(self.clip_path, fresh=True).preset
+        job.check()
+        with self._lock:
+            self.record.may_choose = False
+            if found is not None:
+                self.record.looked, self.record.options = found, replace(self.options, preset=found.name)
+                self.note(found.sentence)
             self.save()
 
     def _learn_pace(self, job: Job, result: Result, wanted: Wanted) -> None:

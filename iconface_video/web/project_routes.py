@@ -19,6 +19,7 @@ from iconface_video.web.projects import Projects
 from iconface_video.web.requests import receive, safe_name
 from iconface_video.web.results import FILM, SIDES
 from iconface_video.web.values import declared_bytes, flag, json_object, number, number_in_address, text, whole_numbers
+from iconface_video.web.versions import film_of
 from iconface_video.web.work import AFTER, BEFORE
 
 
@@ -77,7 +78,9 @@ async def _change_person(request: Request, project: Project) -> Response:
     wanted = await json_object(request)
     strength = None if wanted.get("strength") is None else number(wanted["strength"], "strength")
     index = number_in_address(request, "person")
-    await run_in_threadpool(project.change_person, index, text(wanted, "name"), flag(wanted, "skip"), strength)
+    await run_in_threadpool(
+        project.change_person, index, text(wanted, "name"), flag(wanted, "skip"), strength, flag(wanted, "recognise")
+    )
     return await _told(project)
 
 
@@ -185,6 +188,17 @@ async def _start_sides(request: Request, project: Project) -> Response:
     return await _told(project, 202)
 
 
+async def _start_versions(request: Request, project: Project) -> Response:
+    other = text(await json_object(request), "other") or ""
+    await run_in_threadpool(project.start_versions, request.path_params["id"], other)
+    return await _told(project, 202)
+
+
+async def _versions_film(request: Request, project: Project) -> Response:
+    result, other = (project.result(request.path_params[name]) for name in ("id", "other"))
+    return file(film_of(result, other))
+
+
 async def _remove_result(request: Request, project: Project) -> Response:
     await run_in_threadpool(project.remove_result, request.path_params["id"])
     return await _told(project)
@@ -215,4 +229,6 @@ ROUTES = [
     project_route("/results/{id}/download", _download),
     project_route("/results/{id}/sides", _start_sides, "POST"),
     project_route("/results/{id}/sides.mp4", _download_sides),
+    project_route("/results/{id}/against", _start_versions, "POST"),
+    project_route("/results/{id}/against/{other}", _versions_film),
 ]

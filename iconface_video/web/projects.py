@@ -48,7 +48,7 @@ class Projects:
     def __init__(self, folder: Path, engine: Engine) -> None:
         """Raises OutputError where the folder cannot be used, or another server works in it."""
         self.folder = folder
-        self._engine = engine
+        self.engine = engine
         self._lock = threading.Lock()
         self._open: dict[str, Project] = {}
         self._damaged: dict[str, str] = {}
@@ -76,7 +76,7 @@ class Projects:
             if not (_ID.fullmatch(item.name) and item.is_dir()):
                 continue
             try:
-                self._open[item.name] = Project(item, Record.read(item), self.queue, self._engine, self._next_number)
+                self._open[item.name] = Project(item, Record.read(item), self.queue, self.engine, self._next_number)
             except StoreError as error:
                 self._damaged[item.name] = str(error)
         waiting = [project for project in self._open.values() if project.record.todo is not None]
@@ -157,8 +157,8 @@ class Projects:
     def _begin(self, folder: Path, video: Path, told: str) -> Project:
         state = FileState.of(video)
         folder.mkdir(mode=_PRIVATE, exist_ok=True)
-        record = Record(video.stem, time.time(), ClipRecord(video.name, told, state.size, state.modified_ns))
-        project = Project(folder, record, self.queue, self._engine, self._next_number)
+        record = Record(video.stem, time.time(), ClipRecord(video.name, told, state.size, state.modified_ns), may_choose=True)
+        project = Project(folder, record, self.queue, self.engine, self._next_number)
         project.save()
         with self._lock:
             self._open[project.id] = project

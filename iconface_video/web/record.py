@@ -23,6 +23,7 @@ from typing import Any, Literal
 from iconface_video.configs import DEFAULTS, load_preset, preset_names
 from iconface_video.errors import StoreError, UsageError
 from iconface_video.files import write_whole
+from iconface_video.session.chosen_preset import ChosenPreset
 from iconface_video.settings import RunSettings, nearest
 from iconface_video.web.jobs import Kind
 
@@ -53,6 +54,8 @@ class ClipRecord:
     identity: str = ""
     """`hash_file` of it, once it was read through."""
     seconds: float | None = None
+    is_interlaced: bool = False
+    """Whether it holds fields, marked or not."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,12 @@ class Options:
     begin: float | None = None
     """Seconds after the clip's first frame; None: its own begin."""
     end: float | None = None
+    fields: str | None = None
+    scale: float | None = None
+    device: str | None = None
+    """Changes no more than last bits, as `workers`."""
+    workers: int | None = None
+    personalize: str | None = None
 
     def changed(self, values: dict[str, Any]) -> Options:
         """With other values. Raises UsageError for what cannot be."""
@@ -94,8 +103,8 @@ class Options:
             raise UsageError(
                 f"the part ends at {other.end:.2f} s, which does not lie after its begin at {other.begin or 0.0:.2f} s"
             )
-        for name in ("strength", "mask", "codec", "crf"):
-            if not isinstance(getattr(other, name), (int, float, str, type(None))):
+        for name in _PLACES:
+            if isinstance(getattr(other, name), bool) or not isinstance(getattr(other, name), (int, float, str, type(None))):
                 raise UsageError(f"{name} must be a number or a text")
         _settings_of.__wrapped__(other)  # raises for values out of range; what is remembered takes True for 1
         return other
@@ -105,18 +114,39 @@ class Options:
         return _settings_of(self)
 
     @property
+    def used(self) -> dict[str, Any]:
+        """All of it, with the settings' own values where nothing else is chosen."""
+        settings = self.settings
+        own = {name: getattr(getattr(settings, section), name) for name, section in _PLACES.items()}
+        return {**asdict(self), **own}
+
+    @property
     def part(self) -> tuple[Fraction | None, Fraction | None]:
         """(start, end) as a run takes them."""
         return tuple(None if time is None else Fraction(time).limit_denominator(10**6) for time in (self.begin, self.end))  # type: ignore[return-value]
 
 
+_PLACES = {
+    "strength": "render",
+    "mask": "render",
+    "codec": "encode",
+    "crf": "encode",
+    "fields": "read",
+    "scale": "render",
+    "device": "restore",
+    "workers": "engine",
+    "personalize": "restore",
+}
+"""Option -> the section of the settings that holds it under the same name."""
+
+
 @lru_cache(64)  # the page asks several times a second
 def _settings_of(options: Options) -> RunSettings:
-    given: dict[str, dict[str, Any]] = {
-        "render": {"strength": options.strength, "mask": options.mask},
-        "encode": {"codec": options.codec, "crf": options.crf},
-    }
-    overrides = {section: {n: v for n, v in values.items() if v is not None} for section, values in given.items()}
+    overrides: dict[str, dict[str, Any]] = {}
+    for name, section in _PLACES.items():
+        value = getattr(options, name)
+        if value is not None:
+            overrides.setdefault(section, {})[name] = value
     if options.harder:
         overrides["survey"] = dict(_HARDER)
     return load_preset(options.preset).settings(overrides)
@@ -143,6 +173,8 @@ class PersonRecord:
     strength: float = 1.0
     """Share of the whole strength."""
     photos: list[PhotoRecord] = field(default_factory=list)
+    recognise: bool = True
+    """Whether it may be somebody whom the user keeps."""
 
 
 @dataclass
@@ -171,6 +203,17 @@ class Record:
     failed_kind: Kind | None = None
     failed: str = ""
     """The sentence of the job that failed last."""
+    looked: ChosenPreset | None = None
+    """What the recording looks like, and so which preset suits it; None: it was not looked at."""
+    may_choose: bool = False
+    """Whether the preset is to be what suits the recording: nobody has named one yet."""
+
+    @property
+    def chosen(self) -> ChosenPreset:
+        """The preset that is used, and why."""
+        if self.looked is not None and self.looked.name == self.options.preset:
+            return self.looked
+        return ChosenPreset(self.options.preset)
 
     @classmethod
     def read(cls, folder: Path) -> Record:
@@ -182,11 +225,13 @@ class Record:
                 raise StoreError(f"{file}: of another release of this program")
             people = values.pop("people")
             todo = values.pop("todo")
+            looked = values.pop("looked", None)
             return cls(
                 clip=ClipRecord(**values.pop("clip")),
                 options=Options(**values.pop("options")),
                 people=None if people is None else [_person(item) for item in people],
                 todo=None if todo is None else Todo(**todo),
+                looked=None if looked is None else ChosenPreset(**looked),
                 **values,
             )
         except StoreError:

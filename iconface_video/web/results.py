@@ -22,8 +22,12 @@ UNFINISHED = "unfinished"
 
 Recipe = Mapping[str, Any]
 """What a result is made with, in plain values."""
-WITH_MODEL = frozenset({"preset", "harder", "part", "people", "photos"})
+WITH_MODEL = frozenset({"preset", "harder", "part", "people", "photos", "known", "personalize", "fields", "scale"})
 """What of a recipe takes the model's work when it changes; the rest is written anew from the faces that are kept."""
+
+
+_EARLIER: Recipe = {"fields": "keep", "scale": 1.0, "known": [], "personalize": "auto"}
+"""What results were made with whose recipes do not say it."""
 
 
 def recipe_of(options: Options, people: Sequence[Person]) -> dict[str, Any]:
@@ -43,12 +47,22 @@ def recipe_of(options: Options, people: Sequence[Person]) -> dict[str, Any]:
         "codec": used.encode.codec,
         "crf": used.encode.crf,
         "container": options.container,
+        "fields": used.read.fields,
+        "scale": used.render.scale,
+        "known": sorted(
+            [min(one.tracks), one.recognised.found.name, one.recognised.photos_hash] for one in people if one.recognised
+        ),
+        "personalize": used.restore.personalize,
     }
 
 
 def changed(made_with: Recipe, now: Recipe) -> list[str]:
     """Names of what is otherwise now, in order."""
-    return [name for name in now if made_with.get(name) != now[name]]
+    before = {**_EARLIER, **made_with}
+    return [name for name in now if before.get(name) != now[name]]
+
+
+_SHOWN = ("preset", "harder", "strength", "mask", "codec", "crf", "container", "part", "fields", "scale", "personalize")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +83,15 @@ class Result:
     def has_sides(self) -> bool:
         return (self.folder / SIDES).is_file()
 
+    @property
+    def made_with(self) -> Recipe:
+        """The recipe, with what earlier releases did not write into it."""
+        return {**_EARLIER, **self.recipe}
+
     def to_dict(self, now: Recipe) -> dict[str, Any]:
         """For the page."""
         report, outdated = self.report, changed(self.recipe, now)
+        made_with = self.made_with
         return {
             "id": self.id,
             "name": report.output.name,
@@ -83,11 +103,12 @@ class Result:
             "left_alone": report.left_alone,
             "seconds": sum(report.seconds.values()),
             "notes": list(report.notes),
-            "settings": {name: self.recipe[name] for name in ("strength", "preset", "mask", "codec", "crf", "part")},
+            "settings": {name: made_with[name] for name in _SHOWN},
             "close_ups": self.close_ups,
             "changed": outdated,
             "takes_model": bool(WITH_MODEL.intersection(outdated)),
             "has_sides": self.has_sides,
+            "against": sorted(path.stem.partition("-")[2] for path in self.folder.glob("against-*.mp4")),
         }
 
 

@@ -6,7 +6,7 @@ at most 960 x 720 a side; it draws the two halves over each other or beside each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -67,21 +67,38 @@ def write_comparison(
 
     with_sound: the input's first audio stream goes along, where it has one.  on_frame: called with the number of frames written; may raise.
     """
+
+    def both() -> Iterator[tuple[float, UInt8]]:
+        for before, after in pairs:
+            seconds = float((before.pts - info.first_pts) * info.time_base)
+            yield seconds, np.concatenate([shown(before, info), shown(after, info)], axis=1)
+
+    return write_film(path, both(), info, with_sound=with_sound, on_frame=on_frame)
+
+
+def write_film(
+    path: Path,
+    pictures: Iterable[tuple[float, UInt8]],
+    info: VideoInfo,
+    *,
+    with_sound: bool = False,
+    on_frame: Callable[[int], None] = lambda done: None,
+) -> int:
+    """The same of pictures (h, w, 3) RGB, each with its time in seconds after the input's first frame."""
     count = 0
     with_sound = with_sound and any(stream.kind == "audio" for stream in info.streams)
-    first: int | None = None
+    first: float | None = None
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as output:
         stream: VideoStream | None = None
         audio: _Sound | None = None
-        for before, after in pairs:
-            both = np.concatenate([shown(before, info), shown(after, info)], axis=1)
+        for time, both in pictures:
             if stream is None or first is None:
-                first = before.pts
+                first = time
                 stream = _film(output, both)
-                audio = _Sound(info, output, float(first * info.time_base)) if with_sound else None
-            seconds = (before.pts - first) * info.time_base
+                audio = _Sound(info, output, first + float(info.first_pts * info.time_base)) if with_sound else None
+            seconds = time - first
             if audio is not None:
-                audio.write_until(float(seconds))
+                audio.write_until(seconds)
             picture = av.VideoFrame.from_ndarray(both, "rgb24").reformat(format="yuv420p", dst_colorspace="ITU709")
             picture.pts, picture.time_base = round(seconds * _CLOCK), Fraction(1, _CLOCK)
             output.mux(stream.encode(picture))

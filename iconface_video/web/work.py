@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ from iconface_video.pipelines.estimate import PASTE_SECONDS, seconds_to_write
 from iconface_video.pipelines.survey import survey
 from iconface_video.restore.crop_store import estimate_bytes
 from iconface_video.restore.plan import make_plan
+from iconface_video.session.chosen_preset import ChosenPreset
 from iconface_video.session.clip import Clip, DisplayPictures, Watch
 from iconface_video.session.clip_faces import ClipFaces
 from iconface_video.session.clip_session import ClipRequest, ClipSession
@@ -23,7 +25,9 @@ from iconface_video.session.preview import restored_stretch
 from iconface_video.settings import RunSettings
 from iconface_video.tracking.store import part_of_survey
 from iconface_video.types import Survey, VideoInfo
+from iconface_video.video.fields import INTERLACED_ORDERS
 from iconface_video.video.output_plan import estimate_output_bytes, plan_output
+from iconface_video.video.output_size import enlarged, line_scale
 from iconface_video.video.pictures import jpeg
 from iconface_video.video.random_access import RandomAccess
 from iconface_video.video.reader import VideoReader
@@ -52,6 +56,8 @@ class Wanted:
     container: str = ""
     """Suffix of the output; empty: as the clip's."""
     recipe: Recipe = field(default_factory=dict)
+    chosen: ChosenPreset | None = None
+    """What the settings started from, and why."""
 
     @property
     def survey(self) -> Survey:
@@ -63,7 +69,7 @@ class Wanted:
         start, end = (None, None) if whole else self.part
         return ClipRequest(
             self.survey.info.path, output, self.settings, references, start, end,
-            force=True, work=work, keep_work=True, places_are_fixed=True,
+            force=True, work=work, keep_work=True, chosen=self.chosen, places_are_fixed=True,
         )  # fmt: skip
 
     def output_in(self, folder: Path) -> Path:
@@ -89,6 +95,21 @@ class Pace:
     """Crop size in px -> seconds for one face."""
     frame_seconds: float
     """To decode and encode one frame."""
+
+    def seconds_of(self, size: int) -> float:
+        """One face; of a size that was not measured (another scale asks for it) by its number of pixels."""
+        if not self.face_seconds:
+            return 0.0
+        nearest = min(self.face_seconds, key=lambda known: abs(known - size))
+        return self.face_seconds[nearest] * (size / nearest) ** 2
+
+
+def holds_fields(info: VideoInfo) -> bool:
+    """Whether the clip is marked as interlaced, or shows fields without a mark."""
+    if info.field_order in INTERLACED_ORDERS:
+        return True
+    with VideoReader(info.path) as reader:
+        return reader.splits
 
 
 def look_for_people(
@@ -134,24 +155,25 @@ class Estimate:
         }
 
 
-def estimated(wanted: Wanted, pace: Pace) -> Estimate:
-    """From the faces that the survey found."""
+def estimated(wanted: Wanted, pace: Pace, crop_sizes: Sequence[int]) -> Estimate:
+    """From the faces that the survey found. crop_sizes: px that the model takes."""
     found, settings = wanted.survey, wanted.settings
     first, last = wanted.ends(found.info)
     part = part_of_survey(wanted.people.chosen.restored, first, last)
-    usual = max(pace.face_seconds.values(), default=0.0)
-    sizes = make_plan(part, settings.restore, tuple(sorted(pace.face_seconds)) or (256,)).crops_by_size()
+    large = enlarged(found.info, settings.render)
+    sizes = make_plan(part, settings.restore, crop_sizes, line_scale(found.info, settings.render)).crops_by_size()
     faces, whole = sum(sizes.values()), found.last_pts - found.first_pts
     frames = max(1, round(found.frame_count * (last - first) / whole)) if whole > 0 else found.frame_count
     writing = frames * pace.frame_seconds
+    area = large.width * large.height / (found.info.width * found.info.height)
     stages = {
         "load": _LOAD_SECONDS,
         "anchors": _ANCHOR_SECONDS,
-        "restore": sum(count * pace.face_seconds.get(size, usual) for size, count in sizes.items()),
-        "render": writing + faces * PASTE_SECONDS,
+        "restore": sum(count * pace.seconds_of(size) for size, count in sizes.items()),
+        "render": writing * area + faces * PASTE_SECONDS,
         "compare": 1.5 * writing,
     }
-    return Estimate(frames, faces, stages, estimate_output_bytes(found.info, frames, settings.encode), estimate_bytes(sizes))
+    return Estimate(frames, faces, stages, estimate_output_bytes(large, frames, settings.encode), estimate_bytes(sizes))
 
 
 def make_preview(wanted: Wanted, kind: PreviewKind, pts: int, folder: Path, engine: Engine, job: Job) -> Preview:
@@ -219,7 +241,10 @@ def make_result(wanted: Wanted, folder: Path, work: Path, engine: Engine, job: J
         job.check()
         job.step("compare", done, report.frames)
 
-    with VideoReader(found.info.path, wanted.settings.read) as before, VideoReader(report.output) as after:
+    with (
+        VideoReader(found.info.path, wanted.settings.read) as before,
+        VideoReader(report.output, wanted.settings.read) as after,
+    ):
         pairs = zip(Clip(before, *wanted.part).frames(), after.frames())
         write_comparison(folder / FILM, pairs, found.info, with_sound=True, on_frame=on_frame)
     places = close_ups(wanted.people.chosen.restored, *wanted.ends(found.info))

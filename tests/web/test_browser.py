@@ -61,6 +61,7 @@ class Server:
             **os.environ,
             "TMPDIR": str(temporary),
             "XDG_CACHE_HOME": str(temporary / "cache"),
+            "ICONFACE_VIDEO_PEOPLE": str(temporary / "people"),
             "PYTHONUNBUFFERED": "1",
         }
         self.url = ""
@@ -313,6 +314,11 @@ class TestFromUploadToDownload:
         assert "480 × 360" in page.tab.inner_text("#clip-detail")
         assert "On screen 1.0 s" in page.tab.inner_text(".person .seen")
         page.until("document.querySelector('.face').naturalWidth == 256")  # a picture comes after its place
+        assert page.tab.input_value("#preset") == "family"
+        assert re.search(
+            "The recording looks like a tape: .*; so Family was taken. You can choose another.",
+            page.tab.inner_text("#preset-why"),
+        )
 
     def test_a_photo_is_dropped_on_a_person(self, page, tmp_path):
         page.drop(".person .drop", ROOT / "samples" / "photo.jpg", "image/jpeg")
@@ -328,6 +334,9 @@ class TestFromUploadToDownload:
         page.tab.fill(".person-name", "Eileen")
         page.tab.press(".person-name", "Tab")
         page.tab.click(".person summary")
+        page.tab.click(".person .keep")
+        page.wait_for(".person .kept")
+        assert page.tab.inner_text(".person .kept") == "Eileen is kept, and recognised in other videos."
         page.photograph("3-people")
 
     def test_a_frame_is_previewed_and_strength_shows_at_once(self, page):
@@ -380,7 +389,7 @@ class TestFromUploadToDownload:
             page.photograph("5-working", whole=False)
         page.wait_for("#result")
         page.until("document.querySelector('#result-compare video').readyState >= 2")
-        assert "25 faces in 25 of 25 frames restored at 100 % strength" in page.tab.inner_text("#result-summary")
+        assert "25 faces in 25 of 25 frames restored at 90 % strength" in page.tab.inner_text("#result-summary")
         page.tab.click("#result-compare [data-mode=sides]")
         assert page.tab.evaluate("document.querySelector('#result-compare canvas').width") == 960
         page.photograph("6-result")
@@ -407,11 +416,32 @@ class TestFromUploadToDownload:
         page.tab.click("#run")
         page.until("document.querySelectorAll('#versions input').length === 2")
         page.wait_done()
-        assert "at 80 % strength" in page.tab.inner_text("#result-summary")
+        assert "at 70 % strength" in page.tab.inner_text("#result-summary")
         assert not page.tab.is_visible("#outdated")
         assert len(list(server.projects.glob("*/results/*/out/*.mp4"))) == 2
-        page.photograph("7-versions")
         assert page.tab.inner_text("#announce") == "The video is restored."
+
+    def test_two_results_are_compared_in_the_viewer(self, page):
+        assert page.tab.inner_text("#result-compare .tag.before") == "Before"
+        page.tab.select_option("#against", index=1)
+        page.until("document.querySelector('#result-compare .tag.before').textContent.includes('strength 90')")
+        page.wait_done()
+        assert "strength 70" in page.tab.inner_text("#result-compare .tag.after")
+        page.until("document.querySelector('#result-compare video').readyState >= 2")
+        assert page.tab.evaluate("document.querySelector('#result-compare video').duration") == pytest.approx(1.0, abs=0.1)
+        assert page.tab.inner_text("#announce") == "The two results are shown."
+        page.photograph("7-versions")
+        page.tab.select_option("#against", index=0)
+        page.until("document.querySelector('#result-compare .tag.before').textContent === 'Before'")
+
+    def test_the_settings_of_an_earlier_result_are_taken_again(self, page):
+        page.tab.check("#versions input >> nth=1")
+        page.tab.click("#take-settings")
+        page.until("document.getElementById('strength').value === '90'")
+        page.until("document.getElementById('outdated').hidden")
+        page.tab.check("#versions input >> nth=0")
+        page.tab.click("#take-settings")
+        page.until("document.getElementById('strength').value === '70'")
 
     def test_a_reload_keeps_everything_and_another_tab_sees_the_same(self, page, browser, server, pictures):
         """Another tab used to see nothing; what was in the first one was lost with it."""
@@ -467,6 +497,24 @@ class TestFromUploadToDownload:
         page.tab.keyboard.press("Enter")
         page.until("document.getElementById('outdated').hidden")
 
+    def test_more_settings(self, page):
+        assert not page.tab.is_visible("#fields"), "the tape in this file is progressive"
+        assert page.tab.input_value("#device") == "auto"
+        assert page.tab.input_value("#workers") == "1"
+        page.tab.select_option("#scale", label="960 × 720")
+        page.until("document.getElementById('outdated').textContent.includes('the size of the picture')")
+        page.tab.select_option("#personalize", "off")
+        page.until("document.getElementById('outdated').textContent.includes('who is learnt')")
+        page.tab.fill("#workers", "2")
+        page.tab.press("#workers", "Tab")
+        page.tab.select_option("#device", "cpu")
+        page.photograph("8-settings")
+        page.tab.select_option("#scale", label="480 × 360")
+        page.tab.select_option("#personalize", "auto")
+        page.tab.fill("#workers", "1")
+        page.tab.press("#workers", "Tab")
+        page.until("document.getElementById('outdated').hidden")
+
     def test_it_speaks_german(self, browser, server, pictures):
         german = Page(browser, server, pictures, locale="de-DE")
         german.wait_for(".project")
@@ -513,6 +561,19 @@ class TestFromUploadToDownload:
         page.tab.click("[aria-label='Delete one']")
         page.until("document.querySelectorAll('.project').length === 3")
         assert len(list(server.projects.glob("*/project.json"))) == 3
+
+    def test_whom_you_keep_is_listed_and_forgotten_after_a_question(self, page, server):
+        assert "Eileen" in page.tab.inner_text("#known-list")
+        assert "1 photo" in page.tab.inner_text("#known-list")
+        page.photograph("9-known")
+        page.tab.once("dialog", lambda dialog: dialog.dismiss())
+        page.tab.click("[aria-label='Forget Eileen']")
+        folder = server.projects.parent / "people"
+        assert (folder / "Eileen" / "person.json").is_file()
+        page.tab.once("dialog", lambda dialog: dialog.accept())
+        page.tab.click("[aria-label='Forget Eileen']")
+        page.until("!document.getElementById('known-list').textContent.includes('Eileen')")
+        assert not (folder / "Eileen").exists()
 
     def test_appearances_are_taken_apart_and_joined_again(self, page, twice):
         page.tab.set_input_files("#clip-file", twice)

@@ -7,13 +7,24 @@ import shutil
 import stat
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from iconface_video.configs import load_preset
 from iconface_video.errors import OutputError, UsageError
+from iconface_video.personalize.library import FOLDER_VARIABLE
+from iconface_video.video.display_light import shown_rgb as frame_to_rgb
+from iconface_video.video.probe import probe
+from iconface_video.video.reader import VideoReader
+from iconface_video.web import project as project_module
+from iconface_video.web.engine import Engine
 from iconface_video.web.projects import Projects
+from iconface_video.web.serving import ServeSettings
+from tests.conftest import ffmpeg
 from tests.pipelines.conftest import Sharpener
+from tests.pipelines.test_fields import FIELDS, interlaced
 from tests.web.conftest import NoModels, added, files_under, put_clip, serving, wait_until_idle
 
 
@@ -26,6 +37,21 @@ class Counting(NoModels):
 
     def restorer(self, settings):
         return self.model
+
+
+class Seeing(Counting):
+    """The same, with the real detector and identity encoder."""
+
+    def __init__(self, real: Engine) -> None:
+        super().__init__()
+        self.real = real
+
+    @property
+    def embed(self):
+        return self.real.embed
+
+    def read_reference(self, path):
+        return self.real.read_reference(path)
 
 
 class Gate(Sharpener):
@@ -42,6 +68,15 @@ class Gate(Sharpener):
             self.is_there.set()
             self.may_go_on.wait(120)
         return super().restore(*given)
+
+
+@pytest.fixture(scope="module")
+def tape_clip(tmp_path_factory) -> Path:
+    """The first second of the sample."""
+    path = tmp_path_factory.mktemp("clip") / "tape.mp4"
+    tape = Path(__file__).parents[2] / "samples" / "tape.mp4"
+    ffmpeg("-i", tape, "-t", "1", "-c:v", "libx264", "-crf", "14", "-preset", "veryfast", "-c:a", "aac", path)
+    return path
 
 
 @pytest.fixture(autouse=True)
@@ -294,7 +329,7 @@ class TestNoStaleTruth:
             changed, takes_model = said()
             assert (changed[0], takes_model) == ("preset", True)
             (result,) = client.get(project).json()["results"]
-            assert result["settings"]["preset"] == "default"
+            assert result["settings"]["preset"] == "family"
             assert download(client, project, result) == video
 
     def test_a_preview_of_other_people_is_not_shown(self, folder, face_clip, quick_survey):
@@ -331,6 +366,211 @@ class TestPartsAndExport:
             assert part.status_code == 206
             assert part.content == client.get(film).content[10:20]
             assert client.get(film, headers={"range": "bytes=99999999-"}).status_code == 416
+
+
+class TestPeopleYouKeep:
+    """With the real detector and identity encoder: the portrait's own photo, kept from one clip, is recognised in the next."""
+
+    @pytest.fixture
+    def library(self, tmp_path, monkeypatch) -> Path:
+        place = tmp_path / "people"
+        monkeypatch.setenv(FOLDER_VARIABLE, str(place))
+        return place
+
+    def test_from_one_video_to_the_next(self, library, folder, face_clip, astronaut_png):
+        engine = Engine()
+        with serving(folder, engine=Seeing(engine)) as client:
+            project = added(client, face_clip)
+            assert client.get("/api/known").json()["people"] == []
+            assert "needs a name" in client.post(f"{project}/people/0/keep", json={}).json()["error"]
+            client.put(f"{project}/people/0/photos?name=a.png", content=astronaut_png.read_bytes())
+            client.patch(f"{project}/people/0", json={"name": "Eileen"})
+            answer = client.post(f"{project}/people/0/keep", json={})
+            assert answer.status_code == 201, answer.text
+            (person,) = answer.json()["people"]
+            assert (person["is_kept"], person["recognised"], answer.json()["notes"]) == (True, None, [])
+            (kept,) = client.get("/api/known").json()["people"]
+            assert kept == {"name": "Eileen", "photos": 1, "learnt": 0, "trouble": ""}
+            assert stat.S_IMODE(library.stat().st_mode) == 0o700
+
+            second = added(client, face_clip, "other.mp4")
+            (person,) = client.get(second).json()["people"]
+            assert person["recognised"]["name"] == "Eileen"
+            assert 0.54 <= person["recognised"]["score"] <= 1
+            result = restored(client, second)
+            assert any("person 1 is Eileen: recognised" in note for note in result["notes"])
+            state = client.patch(f"{second}/people/0", json={"recognise": False}).json()
+            assert (state["people"][0]["recognised"], state["people"][0]["recognise"]) == (None, False)
+            assert state["results"][0]["changed"] == ["known"]
+            assert not any("recognised" in note for note in restored(client, second)["notes"])
+
+            assert client.post("/api/known/forget", json={"name": "Nobody"}).status_code == 400
+            assert client.post("/api/known/forget", json={"name": "eileen"}).json()["people"] == []
+            assert not (library / "Eileen").exists()
+            assert client.get(project).json()["people"][0]["is_kept"] is False
+
+    def test_on_this_machine_alone(self, library, folder, face_clip, quick_survey):
+        with serving(folder, ServeSettings(host="0.0.0.0")) as client:
+            project = added(client, face_clip)
+            assert client.get("/api/known").status_code == 403
+            assert client.post("/api/known/forget", json={"name": "Eileen"}).status_code == 403
+            assert client.post(f"{project}/people/0/keep", json={}).status_code == 403
+
+    def test_another_page_cannot_forget_anybody(self, client):
+        headers = {"origin": "https://evil.example"}
+        assert client.post("/api/known/forget", json={"name": "Eileen"}, headers=headers).status_code == 403
+
+    def test_who_is_learnt_is_a_setting(self, client, surveyed):
+        assert client.get(surveyed).json()["options"]["personalize"] == "auto"
+        assert client.patch(surveyed, json={"personalize": "off"}).json()["options"]["personalize"] == "off"
+        assert client.patch(surveyed, json={"personalize": "yes"}).status_code == 400
+
+
+class TestVersions:
+    def test_one_result_against_another(self, folder, face_clip, quick_survey):
+        with serving(folder, engine=Counting()) as client:
+            project = added(client, face_clip)
+            first = restored(client, project)["id"]
+            client.patch(project, json={"strength": 0.0, "begin": 0.5, "mask": "square"})
+            second = restored(client, project)["id"]
+            path = f"{project}/results/{second}/against"
+            assert client.get(f"{path}/{first}").status_code == 404
+            assert client.post(path, json={"other": first}).status_code == 202
+            state = wait_until_idle(client, project)
+            assert state["job"]["status"] == "done", state["job"]
+            assert [(item["id"], item["against"]) for item in state["results"]] == [(second, [first]), (first, [])]
+            film = folder / project.rpartition("/")[2] / "results" / second / f"against-{first}.mp4"
+            assert client.get(f"{path}/{first}").content == film.read_bytes()
+            own = film.with_name("film.mp4")
+            assert probe(film).frame_count_declared == probe(own).frame_count_declared == 18
+            # Right: the video as it was, as on the left of its own film; left: the first result, at the same moments.
+            (versions, views) = (
+                [frame_to_rgb(frame).astype(int) for frame in VideoReader(path).frames()] for path in (film, own)
+            )
+            middle = versions[0].shape[1] // 2
+            for number, both in enumerate(versions):
+                for half in (both[:, :middle], both[:, middle:]):
+                    away = [abs(half - view[:, :middle]).mean() for view in views]
+                    assert away.index(min(away)) == number
+                assert abs(both[:, :middle] - both[:, middle:]).max() > 60
+            client.delete(f"{project}/results/{first}")
+            assert not film.exists()
+
+    def test_what_cannot_be_compared_is_refused(self, folder, face_clip, quick_survey):
+        with serving(folder, engine=Counting()) as client:
+            project = added(client, face_clip)
+            client.patch(project, json={"end": 0.5})
+            first = restored(client, project)["id"]
+            client.patch(project, json={"begin": 1.0, "end": None})
+            second = restored(client, project)["id"]
+            for other, said in ((first, "different parts"), (second, "the same result"), ("x", "no such result"), (7, "text")):
+                answer = client.post(f"{project}/results/{second}/against", json={"other": other})
+                assert answer.status_code == 400
+                assert said in answer.json()["error"]
+
+
+class TestPresetByLooking:
+    """Kinds are told by the real look at the picture."""
+
+    def test_a_new_video_is_looked_at_once(self, folder, tape_clip, monkeypatch, known_survey):
+        looked = []
+        real = project_module.choose_settings
+        monkeypatch.setattr(project_module, "choose_settings", lambda *a, **b: looked.append(a) or real(*a, **b))
+
+        def found(path, *, settings, **_):
+            surveys.append(settings.survey)
+            return replace(known_survey, info=replace(known_survey.info, path=path))
+
+        surveys: list[object] = []
+        monkeypatch.setattr("iconface_video.web.work.survey", found)
+        with serving(folder, engine=Counting()) as client:
+            project = added(client, tape_clip)
+            state = client.get(project).json()
+            assert (state["options"]["preset"], state["looked"]["name"], state["looked"]["kind"]) == (
+                "family",
+                "family",
+                "tape",
+            )
+            assert state["looked"]["looks_like"].startswith("a tape: ")
+            assert surveys == [load_preset("family").settings().survey]
+            assert "preset family, as the recording looks like a tape" in client.get(f"{project}/log").text
+            state = client.patch(project, json={"preset": "default"}).json()
+            assert state["options"]["preset"] == "default"
+            state = wait_until_idle(client, project)
+            assert (state["looked"]["name"], state["options"]["preset"]) == ("family", "default")
+            client.patch(project, json={"harder": True})
+            assert wait_until_idle(client, project)["options"]["preset"] == "default"
+        with serving(folder, engine=Counting()) as client:
+            assert client.get(project).json()["looked"] == state["looked"]
+        assert len(looked) == 1
+
+    def test_the_result_says_it(self, folder, face_clip, quick_survey):
+        with serving(folder, engine=Counting()) as client:
+            project = added(client, face_clip)
+            chosen = client.get(project).json()["looked"]
+            assert any(chosen["looks_like"] in note for note in restored(client, project)["notes"])
+            client.patch(project, json={"preset": "film"})
+            wait_until_idle(client, project)
+            assert not any(chosen["looks_like"] in note for note in restored(client, project)["notes"])
+
+
+class TestMoreSettings:
+    def test_what_is_used_is_told_and_wrong_ones_are_refused(self, client, surveyed):
+        before = client.get(surveyed).json()
+        assert before["clip"]["is_interlaced"] is False
+        shown = {name: before["options"][name] for name in ("fields", "scale", "device", "workers")}
+        assert shown == {"fields": "keep", "scale": 1.0, "device": "auto", "workers": None}
+        after = client.patch(surveyed, json={"scale": 2, "device": "cpu", "workers": 2}).json()
+        assert after["estimate"]["bytes"] > 1.2 * before["estimate"]["bytes"]
+        assert (after["options"]["scale"], after["options"]["device"], after["options"]["workers"]) == (2, "cpu", 2)
+        wrong = [
+            {"scale": 5},
+            {"scale": True},
+            {"fields": "none"},
+            {"device": "cuda:77"},
+            {"device": "cpu,cpu"},
+            {"workers": 0},
+        ]
+        for wish in wrong:
+            answer = client.patch(surveyed, json=wish)
+            assert answer.status_code == 400, wish
+            assert next(iter(wish)) in answer.json()["error"]
+        assert client.get(surveyed).json()["options"] == after["options"]
+        assert {"auto", "cpu"} <= set(client.get("/api/about").json()["devices"])
+
+    def test_a_larger_picture_is_a_result_of_its_own(self, folder, face_clip, quick_survey):
+        with serving(folder, engine=Counting()) as client:
+            project = added(client, face_clip)
+            first = restored(client, project)
+            (old,) = client.patch(project, json={"scale": 1.5}).json()["results"]
+            assert (old["changed"], old["takes_model"]) == (["scale"], True)
+            large = restored(client, project)
+            assert (first["settings"]["scale"], large["settings"]["scale"]) == (1.0, 1.5)
+            clip = client.get(project).json()["clip"]
+            (made,) = (folder / project.rpartition("/")[2] / "results" / large["id"] / "out").iterdir()
+            assert probe(made).display_size[1] == pytest.approx(1.5 * clip["height"], abs=2)
+            assert client.get(f"{project}/results/{large['id']}/film.mp4").status_code == 200
+
+    def test_fields_of_an_interlaced_clip(self, folder, astronaut_png, tmp_path):
+        encoder = ("-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-q:v", "2", "-g", "6", "-pix_fmt", "yuv420p", "-top", "1")
+        clip = interlaced(astronaut_png, tmp_path / "top.mpg", "tff", *encoder, size="320:256")
+        with serving(folder, engine=Counting()) as client:
+            project = added(client, clip, "top.mpg")
+            state = client.get(project).json()
+            assert state["clip"]["is_interlaced"] is True
+            first, last = (client.get(f"{project}/frame?seconds={seconds}").content for seconds in (0, 0.5))
+            rates = {}
+            for wish in ("keep", "weave", "double"):
+                client.patch(project, json={"fields": wish})
+                assert wait_until_idle(client, project)["options"]["fields"] == wish
+                result = restored(client, project)
+                number = project.rpartition("/")[2]
+                (made,) = (folder / number / "results" / result["id"] / "out").iterdir()
+                film = probe(folder / number / "results" / result["id"] / "film.mp4")
+                rates[wish] = (probe(made).field_order == "progressive", film.frame_count_declared)
+                assert client.get(f"{project}/frame?seconds=0").status_code == 200
+            assert rates == {"keep": (False, FIELDS), "weave": (False, FIELDS // 2), "double": (True, FIELDS)}
+            assert first != last
 
 
 class TestByPath:

@@ -162,7 +162,8 @@ def pipeline(
     as_json: JsonFlag = False,
 ) -> None:
     """Measure whole passes over a clip beside the ffmpeg program's own transcode of it: a run without the model, the
-    survey, and a run. The ratios mean the same on a fast and on a slow machine.
+    survey, a run, and another strength written from the faces that a run has kept. The ratios mean the same on a fast and on a
+    slow machine.
 
     Example: iconface-video bench pipeline samples/tape.mp4 --seconds 5
     """
@@ -184,7 +185,8 @@ def _show(found: ClipBench, as_json: bool) -> None:
         ratio = found.ratios.get(rate.what)
         beside = "" if ratio is None else f", {ratio:.2f} times the ffmpeg program's time"
         cpu = f", {rate.cpu_seconds:.2f} s of processor time"
-        rows.append((rate.what, f"{rate.median:.1f} {rate.unit}/s ({rate.slowest:.1f} to {rate.fastest:.1f}){cpu}{beside}"))
+        speed = f"{rate.median:.1f} {rate.unit}/s ({rate.slowest:.1f} to {rate.fastest:.1f}), {rate.seconds:.2f} s"
+        rows.append((rate.what, f"{speed}{cpu}{beside}"))
     print_rows(rows)
 
 

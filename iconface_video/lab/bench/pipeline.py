@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 
 import cv2
@@ -59,10 +59,13 @@ FFMPEG = "ffmpeg transcode"
 WITHOUT_MODEL = "run, strength 0"
 SURVEY = "survey"
 RUN = "run"
+AGAIN = "re-render, other strength"
+"""From the faces that a run has kept, without the model, as the page does it."""
 
 
 def bench_pipeline(clip: Path, settings: RunSettings | None = None, seconds: float | None = None, rounds: int = 3) -> ClipBench:
-    """Whole passes over the first `seconds` of a clip: ffmpeg's transcode, a run without the model, the survey, a run.
+    """Whole passes over the first `seconds` of a clip: ffmpeg's transcode, a run without the model, the survey, a run, another
+    strength from what a run has kept.
 
     The model is loaded before the clock starts. Raises what `restore_video` raises.
     """
@@ -84,6 +87,17 @@ def bench_pipeline(clip: Path, settings: RunSettings | None = None, seconds: flo
         jobs[WITHOUT_MODEL] = ("frames", whole(untouched))
         jobs[SURVEY] = ("frames", lambda: survey(clip, settings=settings, end=end, embed=embed).frame_count)
         jobs[RUN] = ("frames", whole(settings))
+        work, strengths = Path(folder) / "work", cycle((0.5, 0.6))  # the same again would find its output whole
+
+        def again() -> int:
+            render = replace(settings.render, strength=next(strengths))
+            return restore_video(
+                clip, out, settings=replace(settings, render=render), end=end, force=True, work=work, keep_work=True,
+                model=model, embed=embed,
+            ).frames  # fmt: skip
+
+        again()
+        jobs[AGAIN] = ("frames", again)
         rates = measure(jobs, rounds, warm_up=0)
     return ClipBench(str(clip), _picture(info), frames, Machine.here(), tuple(rates))
 

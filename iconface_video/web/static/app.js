@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { $ } from "./dom.js";
 import { sentence } from "./format.js";
 import { JobBar, isActive } from "./job.js";
+import { Known } from "./known.js";
 import { List } from "./list.js";
 import { choose, language, t, translate } from "./messages.js";
 import { ProjectView } from "./project.js";
@@ -37,6 +38,7 @@ function act(promise) {
 
 const bar = new JobBar($("job"), () => act(api.post(api.project(openId(), "/cancel"))));
 const project = new ProjectView({ act, take, fail, clear });
+const known = new Known({ fail, clear });
 const list = new List({ fail, clear, changed: poll, opened: (id) => { location.hash = id; } });
 
 // A new state of the open project, or of the list.
@@ -46,7 +48,6 @@ function take(next) {
   const isProject = "options" in next;
   if (isProject ? next.id !== openId() : openId()) return; // somebody has gone elsewhere meanwhile
   const before = isProject && state && state.id === next.id ? state.job : null;
-  state = next;
   $("locked").hidden = true;
   $("list-view").hidden = isProject;
   $("project-view").hidden = $("to-list").hidden = !isProject;
@@ -61,7 +62,9 @@ function take(next) {
   } else {
     bar.show(null, "", false);
     list.show(next);
+    if (!state || "options" in state) known.load(); // somebody has come to the list
   }
+  state = next;
   clearTimeout(timer);
   const isBusy = isProject ? isActive(next.job) : next.line.length > 0;
   timer = setTimeout(poll, isBusy ? (isProject ? POLL_BUSY_MS : POLL_LIST_MS) : POLL_IDLE_MS);
@@ -107,6 +110,7 @@ async function start() {
   }
   $("version").textContent = t("Version {version}.", { version: about.version });
   list.begin(about);
+  known.begin(about);
   project.begin(about);
   if (about.is_locked) lock();
   else await poll();

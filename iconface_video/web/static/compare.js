@@ -52,6 +52,12 @@ export class Compare {
   press(button, on) { button.setAttribute("aria-pressed", String(on)); }
   isPressed(button) { return button.getAttribute("aria-pressed") === "true"; }
 
+  // What stands on the left, and on the right.
+  setTags(before, after) {
+    this.root.querySelector(".tag.before").textContent = before;
+    this.root.querySelector(".tag.after").textContent = after;
+  }
+
   hide() {
     this.root.hidden = true;
     this.source = null;

@@ -6,11 +6,13 @@ import { capital, duration, percent } from "./format.js";
 import { counted, t } from "./messages.js";
 
 const ORDER = {
-  survey: ["survey", "estimate"],
+  survey: ["kind", "survey", "estimate"],
   preview: ["load", "anchors", "restore", "compare"],
-  run: ["load", "anchors", "restore", "render", "compare"],
+  run: ["load", "anchors", "learn", "restore", "render", "compare"],
   sides: ["render"],
+  versions: ["compare"],
 };
+const SOMETIMES = ["kind", "learn"];
 const NOTIFY = "iconface-notify";
 
 export function titleOf(kind) {
@@ -19,15 +21,18 @@ export function titleOf(kind) {
     preview: t("Making the preview"),
     run: t("Restoring the video"),
     sides: t("Making the film of both"),
+    versions: t("Putting two results beside each other"),
   }[kind];
 }
 
 function stageName(stage) {
   return {
     load: t("loading the model"),
+    kind: t("looking at the recording"),
     survey: t("finding faces"),
     estimate: t("measuring this computer"),
     anchors: t("learning who is who"),
+    learn: t("learning people from their photos"),
     restore: t("restoring faces"),
     render: t("writing the video"),
     compare: t("preparing the comparison"),
@@ -42,6 +47,7 @@ function endOf(job) {
     preview: t("The preview is there."),
     run: t("The video is restored."),
     sides: t("The film of both is there."),
+    versions: t("The two results are shown."),
   }[job.kind];
 }
 
@@ -51,7 +57,7 @@ export function howFar(job) {
   if (job.status === "waiting") return job.ahead ? counted(job.ahead, "Waiting: {n} job comes first", "Waiting: {n} jobs come first") : t("Waiting");
   const stage = capital(stageName(job.stage) || t("starting"));
   if (!job.done && !job.total) return `${stage}\u2026`;
-  const unit = { faces: t("faces"), frames: t("frames"), people: t("people") }[job.unit] || job.unit;
+  const unit = { faces: t("faces"), frames: t("frames"), people: t("people"), steps: t("steps") }[job.unit] || job.unit;
   return job.total
     ? t("{stage}: {done} of {total} {unit}", { stage, done: job.done, total: job.total, unit })
     : t("{stage}: {done} {unit}", { stage, done: job.done, unit });
@@ -103,7 +109,10 @@ export class JobBar {
   }
 
   showStages(job) {
-    const order = ORDER[job.kind];
+    if (this.jobShown !== job.id) this.met = new Set();
+    this.jobShown = job.id;
+    this.met.add(job.stage);
+    const order = ORDER[job.kind].filter((stage) => !SOMETIMES.includes(stage) || this.met.has(stage));
     const now = order.indexOf(job.stage);
     $("job-stages").hidden = order.length < 2;
     $("job-stages").replaceChildren(...order.map((stage, index) => {

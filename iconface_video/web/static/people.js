@@ -15,7 +15,8 @@ export class People {
     this.opened = new Set(); // people whose further settings are unfolded
   }
 
-  show(state, busy) {
+  // isHere: the page is on the program's own computer.
+  show(state, busy, isHere) {
     const { people, clip, id } = state;
     this.id = id;
     this.lead.textContent = people.length
@@ -28,7 +29,7 @@ export class People {
       this.cards = people.map((person) => new Card(this, person, clip));
       keepingFocus(this.list, () => this.list.replaceChildren(...this.cards.map((card) => card.root)), this.lead);
     }
-    people.forEach((person, index) => this.cards[index].update(person, people, busy));
+    people.forEach((person, index) => this.cards[index].update(person, people, busy, isHere));
   }
 }
 
@@ -46,7 +47,8 @@ class Card {
     this.path = api.project(owner.id, `/people/${person.index}`);
     this.root = document.getElementById("person-template").content.firstElementChild.cloneNode(true);
     const find = (selector) => this.root.querySelector(selector);
-    for (const part of ["name", "skip", "photos", "drop", "refusal", "strength", "only", "same", "more", "moments", "apart"]) {
+    for (const part of ["name", "skip", "photos", "drop", "refusal", "strength", "only", "same", "more", "moments", "apart", "keep",
+      "kept", "recognise"]) {
       this[part] = find(`.${part}`);
     }
     const n = person.index + 1, face = find(".face");
@@ -66,6 +68,10 @@ class Card {
     this.strength.addEventListener("input", () => this.showStrength(this.strength.value / 100));
     this.strength.addEventListener("change", () => this.change({ strength: this.strength.value / 100 }));
     this.only.addEventListener("click", () => this.owner.act(api.post(api.project(owner.id, "/people"), { people: [person.index] })));
+    this.keep.addEventListener("click", () => this.keepPerson());
+    this.recognise.dataset.key = `recognise-${person.index}`;
+    this.keep.dataset.key = `keep-${person.index}`;
+    this.recognise.addEventListener("change", () => this.change({ recognise: this.recognise.checked }));
     this.same.addEventListener("change", () => this.same.value !== "" && this.move(null, Number(this.same.value)));
     this.more.open = owner.opened.has(person.index);
     this.more.addEventListener("toggle", () => owner.opened[this.more.open ? "add" : "delete"](person.index));
@@ -119,7 +125,7 @@ class Card {
     this.owner.act(api.post(`${this.path}/move`, { tracks, to }));
   }
 
-  update(person, people, busy) {
+  update(person, people, busy, isHere) {
     this.busy = busy;
     if (document.activeElement !== this.name) this.name.value = person.name;
     this.skip.checked = person.skip;
@@ -138,6 +144,36 @@ class Card {
       if (!control.classList.contains("timeline")) control.disabled = busy;
     }
     this.showApart();
+    this.showKept(person, busy, isHere);
+  }
+
+  showKept(person, busy, isHere) {
+    const found = person.recognised;
+    if (found) this.lastRecognised = found;
+    const line = this.recognise.closest("label"), last = this.lastRecognised;
+    line.hidden = !found && person.recognise;
+    this.recognise.checked = person.recognise;
+    line.querySelector(".recognised-text").textContent = last
+      ? t("This is {name}, whom you keep (likeness {value})", { name: last.name, value: last.score.toFixed(2) })
+      : t("May be somebody whom you keep");
+    this.keep.hidden = !isHere;
+    this.keep.disabled = busy || !person.name || !person.photos.length;
+    this.keep.title = this.keep.disabled ? t("Needs a name and a photo") : "";
+    this.kept.hidden = !this.said && !(person.is_kept && person.photos.length);
+    this.kept.textContent = this.said || t("{name} is kept, and recognised in other videos.", { name: person.name });
+  }
+
+  async keepPerson() {
+    this.refuse("");
+    this.keep.disabled = true;
+    try {
+      const state = await api.post(`${this.path}/keep`);
+      this.said = state.notes.map(sentence).join(" ");
+      this.owner.take(state);
+    } catch (error) {
+      this.refuse(sentence(error.message));
+      this.keep.disabled = false;
+    }
   }
 
   showStrength(share) {

@@ -12,8 +12,11 @@ import { Results } from "./results.js";
 
 const FRAME_DELAY_MS = 120;
 const CODECS = { h264: "H.264", hevc: "HEVC (H.265)", prores: "ProRes", ffv1: "FFV1" };
-const CONTROLS = ["look-again", "harder", "everybody", "preset", "strength", "mask", "codec", "container", "crf", "preview-frame",
-  "preview-stretch", "begin-here", "end-here", "part-whole", "run", "make-sides", "delete-result", "again"];
+const SCALES = [1, 1.5, 2, 3, 4];
+const CONTROLS = ["look-again", "harder", "everybody", "preset", "strength", "mask", "codec", "container", "crf", "scale", "fields",
+  "personalize", "device", "workers", "preview-frame",
+  "preview-stretch", "begin-here", "end-here", "part-whole", "run", "make-sides", "delete-result", "again", "against",
+  "take-settings"];
 
 export class ProjectView {
   constructor({ act, take, fail, clear }) {
@@ -32,6 +35,7 @@ export class ProjectView {
     $("preset").replaceChildren(...about.presets.map((item) => new Option(t(capital(item.name)), item.name)));
     $("codec").replaceChildren(...about.codecs.map((name) => new Option(CODECS[name] || name, name)));
     $("container").replaceChildren(...about.containers.map((suffix) => new Option(suffix ? suffix.slice(1).toUpperCase() : t("As the video's"), suffix)));
+    $("device").replaceChildren(...about.devices.map((name) => new Option(deviceName(name), name)));
   }
 
   get path() {
@@ -67,7 +71,11 @@ export class ProjectView {
     $("preset").addEventListener("change", () => this.patch({ preset: $("preset").value, strength: null, mask: null }));
     $("strength").addEventListener("input", () => this.showStrength());
     $("strength").addEventListener("change", () => this.patch({ strength: Number($("strength").value) / 100 }));
-    for (const name of ["mask", "codec", "container"]) $(name).addEventListener("change", () => this.patch({ [name]: $(name).value }));
+    for (const name of ["mask", "codec", "container", "fields", "device", "personalize"]) {
+      $(name).addEventListener("change", () => this.patch({ [name]: $(name).value }));
+    }
+    $("scale").addEventListener("change", () => this.patch({ scale: Number($("scale").value) }));
+    $("workers").addEventListener("change", () => this.patch({ workers: Number($("workers").value) || null }));
     $("crf").addEventListener("change", () => $("crf").value !== "" && this.patch({ crf: Number($("crf").value) }));
     $("moment").addEventListener("input", () => {
       this.preview.hide();
@@ -92,7 +100,7 @@ export class ProjectView {
     for (const id of CONTROLS) $(id).disabled = busy;
     this.showClip(state, surveyed, busy);
     if (!surveyed) return;
-    this.people.show(state, busy);
+    this.people.show(state, busy, this.about.is_loopback);
     $("everybody").hidden = !state.people.some((person) => person.skip);
     $("harder").textContent = state.options.harder ? t("Look as usual again") : t("Look harder for small or dim faces");
     $("harder").classList.toggle("primary", !state.people.length && !state.options.harder);
@@ -139,13 +147,20 @@ export class ProjectView {
     $("moment").step = clip.rate ? 1 / clip.rate : 0.04;
   }
 
-  showSettings({ options }) {
+  showSettings({ options, clip, looked }) {
     const known = this.about.presets.find((item) => item.name === options.preset);
     $("preset").value = options.preset;
+    $("preset-why").hidden = !looked;
+    if (looked) $("preset-why").textContent = whyPreset(looked, options.preset);
     $("preset-about").textContent = known ? t(known.description) : "";
     if (document.activeElement !== $("strength")) $("strength").value = Math.round(options.strength * 100);
-    for (const name of ["mask", "codec", "container"]) $(name).value = options[name];
+    for (const name of ["mask", "codec", "container", "fields", "device", "personalize"]) $(name).value = options[name];
     if (document.activeElement !== $("crf")) $("crf").value = options.crf;
+    if (document.activeElement !== $("workers")) $("workers").value = options.workers || 1;
+    $("fields-field").hidden = !clip.is_interlaced;
+    const scales = SCALES.includes(options.scale) ? SCALES : [...SCALES, options.scale].sort();
+    $("scale").replaceChildren(...scales.map((scale) => new Option(sizeAt(clip, scale), scale)));
+    $("scale").value = options.scale;
     this.showStrength();
   }
 
@@ -222,7 +237,25 @@ export class ProjectView {
 
   ended(job) {
     this.showLog();
-    const place = { preview: "look", run: "result" }[job.kind];
+    const place = { preview: "look", run: "result", versions: "result" }[job.kind];
     if (job.status === "done" && place) $(place).scrollIntoView({ block: "start" });
   }
+}
+
+// What the program says of the recording is in English.
+function whyPreset(looked, used) {
+  const values = { what: looked.looks_like, name: t(capital(looked.name)) };
+  if (looked.name !== used) return t("The recording looks like {what}. {name} would suit it.", values);
+  return looked.kind === "unknown"
+    ? t("What kind of recording it is, is {what}; so {name} was taken. You can choose another.", values)
+    : t("The recording looks like {what}; so {name} was taken. You can choose another.", values);
+}
+
+function deviceName(name) {
+  return { auto: t("The fastest there is"), cpu: t("The processor") }[name] || name;
+}
+
+// About: the program makes sizes even.
+function sizeAt({ width, height }, scale) {
+  return `${Math.round(width * scale)} \u00d7 ${Math.round(height * scale)}`;
 }

@@ -7,12 +7,14 @@ import { bytes, duration, percent, time, when } from "./format.js";
 import { counted, t } from "./messages.js";
 
 export class Results {
-  constructor({ act, fail }) {
+  constructor({ act, fail, patch }) {
     Object.assign(this, { act, fail });
     this.compare = new Compare($("result-compare"), t("Result, before and after"));
     this.compare.onFail = () => fail(new Error(t("the browser cannot play this film; download the result instead")));
-    this.newest = this.chosen = this.shown = this.listed = "";
+    this.newest = this.chosen = this.shown = this.listed = this.against = "";
     $("make-sides").addEventListener("click", () => act(api.post(`${this.path}/sides`)));
+    $("against").addEventListener("change", () => this.choose($("against").value));
+    $("take-settings").addEventListener("click", () => patch(settingsOf(this.found.settings)));
     $("delete-result").addEventListener("click", () => {
       if (confirm(t("Delete this result? This cannot be taken back."))) act(api.remove(this.path));
     });
@@ -38,6 +40,36 @@ export class Results {
     this.showResult(found.find((item) => item.id === this.chosen));
   }
 
+  // Another result beside this one (""): the video as it was. Its film is made once.
+  choose(other) {
+    this.against = other;
+    if (other && !this.found.against.includes(other)) this.act(api.post(`${this.path}/against`, { other }));
+    else this.showResult(this.found);
+  }
+
+  showAgainst(found) {
+    const others = this.state.results.filter((item) => item.id !== found.id);
+    if (!others.some((item) => item.id === this.against)) this.against = "";
+    $("against-field").hidden = !others.length;
+    const identity = JSON.stringify([found.id, others.map((item) => item.id)]);
+    if (identity !== this.othersShown) {
+      this.othersShown = identity;
+      $("against").replaceChildren(new Option(t("The video as it was"), ""), ...others.map((item) => new Option(titleOf(item), item.id)));
+    }
+    if (document.activeElement !== $("against")) $("against").value = this.against;
+    $("take-settings").hidden = !found.changed.some((name) => name === "part" || SETTINGS.includes(name));
+  }
+
+  showFilm(found) {
+    const other = found.against.includes(this.against) ? this.state.results.find((item) => item.id === this.against) : null;
+    const film = other ? `${this.path}/against/${other.id}` : `${this.path}/film.mp4`;
+    if (this.shown === film) return;
+    this.shown = film;
+    this.compare.setTags(other ? unlike(other, found) : t("Before"), other ? unlike(found, other) : t("After"));
+    const isSamePart = !other || JSON.stringify(other.settings.part) === JSON.stringify(found.settings.part);
+    this.compare.showFilm(film, isSamePart ? found.close_ups : [], this.state.clip.has_sound);
+  }
+
   // What pressing it would do.
   showButton(result) {
     const isSame = result && !result.changed.length;
@@ -58,7 +90,7 @@ export class Results {
           this.chosen = item.id;
           this.show(this.state);
         });
-        return make("label", { class: "check" }, dot, make("span", {}, `${when(item.made)}: ${madeWith(item)}`));
+        return make("label", { class: "check" }, dot, make("span", {}, titleOf(item)));
       }));
     });
   }
@@ -80,31 +112,51 @@ export class Results {
       : "";
     $("make-sides").hidden = found.has_sides;
     $("download-sides").hidden = !found.has_sides;
-    if (this.shown === found.id) return;
-    this.shown = found.id;
+    this.found = found;
+    this.showAgainst(found);
+    this.showFilm(found);
     $("download").href = `${this.path}/download`;
     $("download").download = found.name;
     $("download-sides").href = `${this.path}/sides.mp4`;
     $("result-file").textContent = `${found.name}, ${bytes(found.bytes)}`;
     $("result-notes").replaceChildren(...found.notes.map((note) => make("li", {}, note)));
-    this.compare.showFilm(`${this.path}/film.mp4`, found.close_ups, this.state.clip.has_sound);
   }
 }
 
+const SETTINGS = ["preset", "harder", "strength", "mask", "codec", "crf", "container", "fields", "scale", "personalize"];
+
+function settingsOf(settings) {
+  const values = Object.fromEntries(SETTINGS.map((name) => [name, settings[name]]));
+  return { ...values, begin: settings.part[0], end: settings.part[1] };
+}
+
+const titleOf = (item) => `${when(item.made)}: ${madeWith(item)}`;
+
+// What sets a result apart from another one, in few words: it stands over the picture.
+function unlike(item, other) {
+  const others = partsOf(other);
+  return partsOf(item).filter((text) => !others.includes(text)).join(", ") || when(item.made);
+}
+
 function madeWith(item) {
-  const { strength, preset, codec, part } = item.settings;
+  return [...partsOf(item), counted(item.faces_restored, "{n} face", "{n} faces"), bytes(item.bytes)].join(", ");
+}
+
+function partsOf(item) {
+  const { strength, preset, mask, codec, part, scale, fields } = item.settings;
   const isPart = part[0] !== null || part[1] !== null;
   return [
-    t("strength {value}", { value: percent(strength) }), preset, codec,
+    t("strength {value}", { value: percent(strength) }), preset, mask === "square" ? t("Square") : "", codec,
+    scale === 1 ? "" : `\u00d7 ${scale}`, fields === "keep" ? "" : fields,
     isPart ? t("{from} to {to}", { from: time(part[0] || 0), to: part[1] === null ? "\u2026" : time(part[1]) }) : "",
-    counted(item.faces_restored, "{n} face", "{n} faces"), bytes(item.bytes),
-  ].filter(Boolean).join(", ");
+  ].filter(Boolean);
 }
 
 function nameOf(changed) {
   return {
     preset: t("the kind of recording"), harder: t("how hard faces are looked for"), part: t("the part"), people: t("the people"),
     photos: t("the photos"), strength: t("the strength"), strengths: t("the strength of single people"), mask: t("the shape of the blend"),
-    codec: t("the codec"), crf: t("the quality"), container: t("the kind of file"),
+    codec: t("the codec"), crf: t("the quality"), container: t("the kind of file"), fields: t("what becomes of the fields"),
+    scale: t("the size of the picture"), known: t("who is recognised"), personalize: t("who is learnt"),
   }[changed];
 }
