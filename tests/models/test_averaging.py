@@ -17,16 +17,16 @@ def moved(tmp_path):
     """The shipped model with one weight moved."""
     model = load_model("embedded", dtype="float32")
     with torch.no_grad():
-        model.autoencoder.decoder.head_out.bias.add_(1.0)
+        model.autoencoder.coarse.decoder.head_out.bias.add_(1.0)
     return save_model(model, tmp_path / "moved", storage_dtype=torch.float16)
 
 
 def test_shares_say_how_much_of_each(moved, tmp_path):
     average_models(["embedded", str(tmp_path / "moved")], tmp_path / "mean", [1, 3])
     one, mean = (load_model(source, dtype="float32").state_dict() for source in ("embedded", tmp_path / "mean"))
-    name = "autoencoder.decoder.head_out.bias"
+    name = "autoencoder.coarse.decoder.head_out.bias"
     torch.testing.assert_close(mean[name], one[name] + 0.75, atol=2e-3, rtol=0)
-    torch.testing.assert_close(mean["autoencoder.encoder.stem.weight"], one["autoencoder.encoder.stem.weight"])
+    torch.testing.assert_close(mean["autoencoder.coarse.encoder.stem.weight"], one["autoencoder.encoder.stem.weight"])
 
 
 def test_strangers_and_wrong_shares_are_refused(tmp_path):
