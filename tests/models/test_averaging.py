@@ -26,7 +26,7 @@ def test_shares_say_how_much_of_each(moved, tmp_path):
     one, mean = (load_model(source, dtype="float32").state_dict() for source in ("embedded", tmp_path / "mean"))
     name = "autoencoder.coarse.decoder.head_out.bias"
     torch.testing.assert_close(mean[name], one[name] + 0.75, atol=2e-3, rtol=0)
-    torch.testing.assert_close(mean["autoencoder.coarse.encoder.stem.weight"], one["autoencoder.encoder.stem.weight"])
+    torch.testing.assert_close(mean["autoencoder.coarse.encoder.stem.weight"], one["autoencoder.coarse.encoder.stem.weight"])
 
 
 def test_strangers_and_wrong_shares_are_refused(tmp_path):
