@@ -79,7 +79,7 @@ def make_anchor(
     """
     found = aggregate(embeddings, settings.temperature)
     most = settings.max_references
-    if landmarks is None or settings.reference_pool <= most or len(pictures) <= most:
+    if landmarks is None or not most or settings.reference_pool <= most or len(pictures) <= most:
         return IdentityAnchor(found.direction, found.reliability, found.weights, tuple(pictures[:most]), origin)
     norms = np.linalg.norm(np.asarray(embeddings, np.float64), axis=1)
     kept = varied(landmarks, norms.tolist(), settings.reference_pool)

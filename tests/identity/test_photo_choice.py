@@ -82,5 +82,6 @@ def test_an_anchor_shows_all_where_there_is_nothing_to_choose():
     first = make_anchor(rows, pictures, AnchorSettings(reference_pool=0), "user", points)
     assert [int(picture[0, 0, 0]) for picture in first.references] == [0, 1, 2]
     assert shown_photos(track, first) is None
+    assert make_anchor(rows, pictures, AnchorSettings(max_references=0), "user", points).references == ()
     assert shown_photos(track, make_anchor(rows, pictures, AnchorSettings(), "user")) is None
     assert shown_photos(track, make_anchor(rows[:3], pictures[:3], AnchorSettings(), "user", points[:3])) is None

@@ -168,6 +168,11 @@ def test_a_skipped_person_stays_as_it_is_and_the_report_says_so(two_people, fold
     assert sorted(alone) == [False, True]
 
 
+def by_person(model: Sharpener) -> dict[bytes, str]:
+    """Direction -> origin of the anchors that the model was given: one person's comes once for each choice of its pictures."""
+    return {anchor.direction.tobytes(): anchor.origin for anchor in model.anchors}
+
+
 def test_a_photo_of_one_person_changes_only_that_persons_crops(two_people, folder, tmp_path, portrait, green):
     plain = run(two_people, tmp_path / "plain.mkv", folder)
     cv2.imwrite(str(folder / "greta.jpg"), green[..., ::-1])
@@ -175,7 +180,7 @@ def test_a_photo_of_one_person_changes_only_that_persons_crops(two_people, folde
     model = Sharpener()
     helped = run(two_people, tmp_path / "helped.mkv", folder, model=model)
     tracks = {item["person"]: item["tracks"] for item in yaml.safe_load((folder / "people.yaml").read_text())["people"]}
-    assert sorted(anchor.origin for anchor in model.anchors) == ["track", "user"]
+    assert sorted(by_person(model).values()) == ["track", "user"]
     assert any("1 reference photo for Two (similarity " in note for note in helped.notes)
     before, after = stored_crops(plain.work), stored_crops(helped.work)
     assert before.keys() == after.keys()
@@ -191,7 +196,7 @@ def test_a_merge_makes_one_anchor_and_a_split_makes_two(two_people, folder, tmp_
     edit(folder, merge)
     model = Sharpener()
     report = run(two_people, tmp_path / "merged.mkv", folder, model=model)
-    assert (report.people, len(model.anchors)) == (1, 1)
+    assert (report.people, len(by_person(model))) == (1, 1)
     assert any("is seen twice at the same time" in note for note in report.notes)
 
     def split(people, values):
@@ -201,7 +206,7 @@ def test_a_merge_makes_one_anchor_and_a_split_makes_two(two_people, folder, tmp_
     edit(folder, split)
     model = Sharpener()
     report = run(two_people, tmp_path / "split.mkv", folder, model=model)
-    assert (report.people, len(model.anchors)) == (3, 3)
+    assert (report.people, len(by_person(model))) == (3, 3)
 
 
 def test_a_stretch_is_restored_with_the_whole_clips_people(two_people, folder, tmp_path):
