@@ -13,6 +13,7 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,9 +22,9 @@ from numpy.typing import ArrayLike
 
 from iconface_video.errors import StoreError
 from iconface_video.files import checksum, write_whole
-from iconface_video.identity.photo_choice import varied
+from iconface_video.identity.photo_choice import farthest_first, varied
 from iconface_video.settings import AnchorSettings
-from iconface_video.types import EMBEDDING_SIZE, Float32, IdentityAnchor, UInt8
+from iconface_video.types import EMBEDDING_SIZE, Float32, Float64, IdentityAnchor, UInt8
 
 MIN_QUALITY = 0.1
 """Faces below this quality say nothing about who it is (`faces.quality`)."""
@@ -79,7 +80,7 @@ def make_anchor(
     """
     found = aggregate(embeddings, settings.temperature)
     most = settings.max_references
-    if landmarks is None or not most or settings.reference_pool <= most or len(pictures) <= most:
+    if landmarks is None or not 0 < most < min(settings.reference_pool, len(pictures)):
         return IdentityAnchor(found.direction, found.reliability, found.weights, tuple(pictures[:most]), origin)
     norms = np.linalg.norm(np.asarray(embeddings, np.float64), axis=1)
     kept = varied(landmarks, norms.tolist(), settings.reference_pool)
@@ -139,15 +140,12 @@ def choose_crops(candidates: Sequence[CropCandidate], count: int, min_quality: f
         return []
     floor = 0.5 * max(item.quality for item in pool)
     pool = sorted((item for item in pool if item.quality >= floor), key=lambda item: (-item.quality, item.pts, item.group))
-    chosen = [pool.pop(0)]
-    nearest = [_distance(item, chosen[0]) for item in pool]
-    while pool and len(chosen) < count:
-        best = max(range(len(pool)), key=lambda i: pool[i].quality * nearest[i])
-        if nearest[best] <= 0:
-            break
-        chosen.append(pool.pop(best))
-        nearest.pop(best)
-        nearest = [min(old, _distance(item, chosen[-1])) for old, item in zip(nearest, pool)]
+
+    def distances_to(row: int) -> Float64:
+        return np.array([_distance(item, pool[row]) for item in pool])
+
+    order = takewhile(lambda found: found[1] > 0, farthest_first([item.quality for item in pool], distances_to))
+    chosen = [pool[row] for row, _ in islice(order, count)]
     return sorted(chosen, key=lambda item: -item.quality)
 
 

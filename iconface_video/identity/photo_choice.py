@@ -6,7 +6,8 @@ frame is shown which photos depends on the finished track alone, so segments tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -19,7 +20,7 @@ WORTH_A_CHANGE = 0.8
 """Photos change where others are nearer by this much: each change is a small jump of the restored face."""
 
 
-def shape_distances(faces: Float32, photos: Float32) -> Float64:
+def shape_distances(faces: Float32 | Float64, photos: Float32 | Float64) -> Float64:
     """(n, 5, 2) and (R, 5, 2) landmarks in any pixels -> (n, R): how far a photo's points lie from a face's once moved, turned and
     scaled onto them, mean, as a share of the face's own extent (the points' rms distance from their middle)."""
     here, there = _centred(faces), _centred(photos)
@@ -28,7 +29,7 @@ def shape_distances(faces: Float32, photos: Float32) -> Float64:
     return np.asarray(np.abs(moved - here[:, None]).mean(2), np.float64)
 
 
-def _centred(points: Float32) -> np.ndarray:
+def _centred(points: Float32 | Float64) -> np.ndarray:
     """(n, 5, 2) -> (n, 5) complex, middle 0 and squares adding up to 1; points that all coincide stay 0."""
     flat = points[..., 0].astype(np.float64) + 1j * points[..., 1]
     flat = flat - flat.mean(1, keepdims=True)
@@ -65,13 +66,22 @@ def varied(landmarks: Float32, sureness: Sequence[float], count: int) -> list[in
 
     landmarks: (n, 5, 2).  sureness: n embedding norms.  Returns at most `count` rows, in the order in which they were taken.
     """
-    if not len(landmarks):
-        return []
-    weights = np.asarray(sureness, np.float64)
     apart = shape_distances(landmarks, landmarks)
-    kept = [int(np.argmax(weights))]
-    while len(kept) < min(count, len(weights)):
-        worth = weights * apart[:, kept].min(1)
-        worth[kept] = -1
-        kept.append(int(np.argmax(worth)))
-    return kept
+    return [row for row, _ in islice(farthest_first(sureness, lambda row: apart[:, row]), count)]
+
+
+def farthest_first(worth: Sequence[float], distances_to: Callable[[int], Float64]) -> Iterator[tuple[int, float]]:
+    """All rows: the worthiest, then always the one whose worth times its distance to the nearest row before it is greatest; the
+    first of equals.
+
+    distances_to: row -> (n,) distances of all rows to it.  Yields (row, that distance; infinite for the first).
+    """
+    weights = np.asarray(worth, np.float64)
+    left = np.ones(len(weights), bool)
+    nearest = np.full(len(weights), np.inf)
+    while left.any():
+        score = weights * nearest if np.isfinite(nearest[left]).all() else weights
+        row = int(np.argmax(np.where(left, score, -np.inf)))
+        yield row, float(nearest[row])
+        left[row] = False
+        nearest = np.minimum(nearest, distances_to(row))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from iconface_video.errors import UsageError
 from iconface_video.faces.identity_encoder import IdentityEncoder, arcface_from_ffhq
@@ -21,7 +21,7 @@ from iconface_video.models.context import ReferenceContext
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.traits import add_noise
 from iconface_video.personalize.difference import Factors, kept_factors
-from iconface_video.personalize.learning import GRADIENT_CLIP, Batch, Learner
+from iconface_video.personalize.learning import Batch, Learner
 from iconface_video.personalize.settings import PersonalizeSettings
 from iconface_video.types import Float32, UInt8
 
@@ -63,12 +63,12 @@ class FullSizeLearner(Learner):
         torch.manual_seed(self.settings.seed)  # peft draws the factors from torch's own generator
         lora.add_lora(transformer, fitting_rank(self.model, self.settings.rank), targets=TARGETS)
         try:
-            self._weights = [weight for name, weight in transformer.base.named_parameters() if ".lora_" in name]
-            for weight in self._weights:
+            self.weights = [weight for name, weight in transformer.base.named_parameters() if ".lora_" in name]
+            for weight in self.weights:
                 weight.data = weight.data.float()
             transformer.base.enable_gradient_checkpointing()
             rate = _RATE_SHARE * self.settings.learning_rate
-            self._optimizer = torch.optim.AdamW(self._weights, lr=rate, weight_decay=0.0)
+            self.optimizer = torch.optim.AdamW(self.weights, lr=rate, weight_decay=0.0)
             yield
         finally:
             transformer.base.disable_gradient_checkpointing()
@@ -76,18 +76,9 @@ class FullSizeLearner(Learner):
             del transformer.base.peft_config
             transformer.base._hf_peft_config_loaded = False
 
-    def step(self, number: int) -> dict[str, float]:
-        """One step -> its losses by name."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = _RATE_SHARE * self.rate(number)
-        with self.model.precision():
-            parts = self._losses(self.batches.draw())
-        total = torch.stack(list(parts.values())).sum()
-        self._optimizer.zero_grad()
-        total.backward()
-        nn.utils.clip_grad_norm_(self._weights, GRADIENT_CLIP)
-        self._optimizer.step()
-        return {name: float(part.detach()) for name, part in parts.items()}
+    def rate(self, step: int) -> float:
+        """AdamW's."""
+        return _RATE_SHARE * super().rate(step)
 
     def learnt(self) -> dict[str, Factors]:
         state = lora.lora_state(self.model.transformer)
@@ -97,7 +88,7 @@ class FullSizeLearner(Learner):
             for name in modules
         }
 
-    def _losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
         model, device = self.model, self.model.device
         truth, source = batch.truth.to(device), batch.source.to(device)
         with torch.no_grad():

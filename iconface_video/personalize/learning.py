@@ -117,6 +117,9 @@ class Learner(ABC):
         self.encoder = encoder if is_here else copy.deepcopy(encoder).to(model.device)
         self.size = size or settings.size
         self.batches = Batches(photos, replace(settings, size=self.size), model.traits.max_references)
+        self.weights: list[nn.Parameter]
+        """What is learnt."""
+        self.optimizer: torch.optim.Optimizer
         self.anchor = torch.from_numpy(aggregate(embeddings).direction).to(model.device)
 
     def run(self, on_step: OnStep, should_stop: ShouldStop) -> dict[str, Factors]:
@@ -133,9 +136,22 @@ class Learner(ABC):
         """What holds while it learns."""
         return nullcontext()
 
-    @abstractmethod
     def step(self, number: int) -> dict[str, float]:
         """One step -> its losses by name."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate(number)
+        with self.model.precision():
+            parts = self.losses(self.batches.draw())
+        total = torch.stack(list(parts.values())).sum()
+        self.optimizer.zero_grad()
+        total.backward()
+        nn.utils.clip_grad_norm_(self.weights, GRADIENT_CLIP)
+        self.optimizer.step()
+        return {name: float(part.detach()) for name, part in parts.items()}
+
+    @abstractmethod
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Losses by name; their sum is what is made smaller."""
 
     @abstractmethod
     def learnt(self) -> dict[str, Factors]:
@@ -175,20 +191,9 @@ class PersonLearner(Learner):
     def learnt(self) -> dict[str, Factors]:
         return learnt_factors(self.differences)
 
-    def step(self, number: int) -> dict[str, float]:
-        """One step -> its losses by name."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate(number)
-        batch = self.batches.draw()
-        with self.model.precision(), parametrize.cached():
-            restored, truth, source = self._restored(batch)
-            parts = self._losses(restored, truth, source)
-        total = torch.stack(list(parts.values())).sum()
-        self.optimizer.zero_grad()
-        total.backward()
-        nn.utils.clip_grad_norm_(self.weights, GRADIENT_CLIP)
-        self.optimizer.step()
-        return {name: float(part.detach()) for name, part in parts.items()}
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        with parametrize.cached():
+            return self._losses(*self._restored(batch))
 
     def _restored(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """(restored, truth, source), each (B, 3, S, S): one step of the model's own sampler, at a noise level that it visits."""

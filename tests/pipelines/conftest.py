@@ -52,25 +52,16 @@ def portrait() -> np.ndarray:
     return astronaut()
 
 
+def reading_raw(pix_fmt: str, width: int, height: int) -> list[str]:
+    """The beginning of a command of ffmpeg's that takes pictures from standard input."""
+    form = ["-f", "rawvideo", "-pix_fmt", pix_fmt, "-s", f"{width}x{height}", "-r", str(RATE)]
+    return ["ffmpeg", "-v", "error", "-y", *form, "-i", "-"]
+
+
 def write_clip(path: Path, pictures: list[np.ndarray], *, audio: bool = True) -> Path:
     """RGB pictures -> H.264 with a sine tone."""
     height, width = pictures[0].shape[:2]
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-y",
-        "-f",
-        "rawvideo",
-        "-pix_fmt",
-        "rgb24",
-        "-s",
-        f"{width}x{height}",
-        "-r",
-        str(RATE),
-        "-i",
-        "-",
-    ]
+    command = reading_raw("rgb24", width, height)
     if audio:
         command += ["-f", "lavfi", "-i", f"sine=frequency=440:duration={len(pictures) / RATE}", "-c:a", "aac", "-shortest"]
     command += ["-c:v", "libx264", "-preset", "ultrafast", "-crf", "12", "-pix_fmt", "yuv420p", "-threads", "1", str(path)]

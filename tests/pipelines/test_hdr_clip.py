@@ -17,7 +17,7 @@ from iconface_video.settings import RenderSettings
 from iconface_video.video.color import to_rgb_float
 from iconface_video.video.display_light import display_light
 from iconface_video.video.reader import VideoReader
-from tests.pipelines.conftest import HEIGHT, RATE, WIDTH, Sharpener, grey_embed
+from tests.pipelines.conftest import HEIGHT, WIDTH, Sharpener, grey_embed, reading_raw
 
 FRAMES = 10
 TAGS = {
@@ -50,22 +50,7 @@ def write(path: Path, pictures: list[np.ndarray], kind: str) -> Path:
         f"scale=out_color_matrix={matrix.removesuffix('nc')}:out_range=tv:flags=accurate_rnd+full_chroma_int,format={pix_fmt}"
     )
     tags = ["-color_primaries", primaries, "-color_trc", transfer, "-colorspace", matrix, "-color_range", "tv"]
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-y",
-        "-f",
-        "rawvideo",
-        "-pix_fmt",
-        "rgb48le",
-        "-s",
-        f"{WIDTH}x{HEIGHT}",
-        "-r",
-        str(RATE),
-        "-i",
-        "-",
-    ]
+    command = reading_raw("rgb48le", WIDTH, HEIGHT)
     subprocess.run([*command, "-vf", to_yuv, "-c:v", "ffv1", *tags, str(path)], input=data, check=True)
     return path
 

@@ -25,12 +25,13 @@ from iconface_video.lab.evaluate.face_learnt import LearntRows
 from iconface_video.lab.evaluate.face_metrics import DETECTOR_SIZE
 from iconface_video.lab.evaluate.face_protocol import EvaluationBatch, FaceProtocol
 from iconface_video.lab.evaluate.face_settings import SHOWN_TO_COMPARE, FaceEvaluation, LearntKind, ReferenceKind
+from iconface_video.lab.evaluate.identity_metrics import detected_landmarks
 from iconface_video.models.checkpoints import load_model
 from iconface_video.models.context import ReferenceContext
 from iconface_video.models.load_options import pick_device
 from iconface_video.models.model import IConFaceModel
 from iconface_video.restore.noise import NoiseKey, fixed_noise
-from iconface_video.types import Float32, Progress, TrackKey, UInt8
+from iconface_video.types import Float32, Float64, Progress, TrackKey, UInt8
 
 ONNX_SIZE = 512
 """px: what CodeFormer, GFPGAN, RestoreFormer and their like take, where the file does not say."""
@@ -250,7 +251,9 @@ class FaceModelRows:
             shown = batch.references[kind]
             contexts[kind] = [self.model.prepare_references(pictures, self._settings.size) for pictures in shown]
             raw[kind] = [embed_crops(self._encoder, pictures) for pictures in shown]
-        return PreparedBatch(batch, contexts, raw)
+        is_chosen = any(item.pool for item in self._settings.references)
+        landmarks = [detected_landmarks(self._detector, photos) for photos in batch.references["right"] if is_chosen]
+        return PreparedBatch(batch, contexts, raw, landmarks)
 
     def restore(self, sources: UInt8, prepared: PreparedBatch, references: ReferenceKind | LearntKind) -> UInt8:
         """(B, S, S, 3) -> the same shape."""
@@ -258,16 +261,13 @@ class FaceModelRows:
             assert self.learnt is not None
             return self.learnt.restore(sources, prepared.batch, references)
         count, first = references.count, prepared.batch.first
-        points = [self._landmarks(source) for source in sources] if references.pool else [None] * len(sources)
         seen: list[ReferenceContext | None] = [None] * len(sources)
         if count:
             raw = [item[: references.photos] for item in prepared.raw[references.kind]]
-            shown = [pictures[: references.photos] for pictures in prepared.batch.references[references.kind]]
-            orders = (
-                [self._chosen(*each, count) for each in zip(points, shown, raw)]
-                if references.pool
-                else [[*range(count)]] * len(raw)
-            )
+            orders = [[*range(count)]] * len(raw)
+            if references.pool:
+                faces = detected_landmarks(self._detector, list(sources))
+                orders = [_nearest(*each, count) for each in zip(faces, prepared.landmarks, raw)]
             whole = prepared.contexts[references.kind]
             seen = [None if item is None else item[order] for item, order in zip(whole, orders)]
         else:
@@ -276,19 +276,6 @@ class FaceModelRows:
         keys = [NoiseKey(self._settings.seed, TrackKey(0, 0, first + k), 0) for k in range(len(sources))]
         noise = np.stack([fixed_noise(key, self._shape) for key in keys])
         return self.model.restore_crops(sources, anchors, seen, noise, self._settings.steps)
-
-    def _chosen(self, face: Float32 | None, photos: list[UInt8], raw: Float32, count: int) -> list[int]:
-        """Which of a person's photos a face is shown, as in a run: the nearest by five landmarks, the surest where there are none."""
-        found = [self._landmarks(photo) for photo in photos]
-        known = [points for points in found if points is not None]
-        if face is None or len(known) < len(photos):
-            return best_first(raw)[:count]
-        return np.argsort(shape_distances(face[None], np.stack(known))[0], kind="stable")[:count].tolist()
-
-    def _landmarks(self, picture: UInt8) -> Float32 | None:
-        """(5, 2) px of the best face that the detector finds in a crop."""
-        found = self._detector.detect(picture)
-        return np.asarray(found[0].landmarks, np.float32) if found else None
 
     @cached_property
     def _detector(self) -> CenterFace:
@@ -303,3 +290,16 @@ class PreparedBatch:
     contexts: dict[str, list[ReferenceContext | None]]
     raw: dict[str, list[Float32]]
     """Raw embeddings (R, 512) of each face's references."""
+    landmarks: list[Float64]
+    """(R, 5, 2) px in each photo of the person, NaN where no face was found; empty where no row chooses among photos."""
+
+
+def _nearest(face: Float64, photos: Float64, raw: Float32, count: int) -> list[int]:
+    """Which of a person's photos a face is shown, as in a run: the nearest by five landmarks, the surest where some are not known.
+
+    face: (5, 2).  photos: (R, 5, 2), of which the first len(raw) count.  raw: their embeddings.
+    """
+    known = photos[: len(raw)]
+    if not (np.isfinite(face).all() and np.isfinite(known).all()):
+        return best_first(raw)[:count]
+    return np.argsort(shape_distances(face[None], known)[0], kind="stable")[:count].tolist()

@@ -7,13 +7,15 @@ between afterwards (`lab.train.restorer`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from iconface_video.faces.pixels import to_tensor
-from iconface_video.lab.train.data import FaceBatch, FaceMixer, stream
+from iconface_video.lab.train.data import FaceBatch, FaceMixer
+from iconface_video.lab.train.loading import stream
 from iconface_video.lab.train.trainer import Task
 from iconface_video.lab.train.validation import ValidationSet, validate_columns
 from iconface_video.learn.losses import charbonnier
@@ -57,7 +59,7 @@ class AutoencoderTask(Task):
         return faster_parts(self.model)
 
     def batches(self, seed: int, start_step: int) -> Iterator[FaceBatch]:
-        return stream(self.mixer, seed, start_step, self.workers)
+        return stream(partial(self.mixer.batch, seed), start_step, self.workers)
 
     def loss(self, batch: FaceBatch, step: int) -> tuple[Tensor, dict[str, float]]:
         references = to_tensor(batch.references, self.device) if batch.references.shape[1] else None

@@ -6,8 +6,6 @@ A set is a folder of pictures in the FFHQ frame with an ``index.csv`` beside the
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -20,6 +18,7 @@ from iconface_video.degrade import degrade, sample_strength
 from iconface_video.degrade.filmed import degraded_clip_pair, moved
 from iconface_video.degrade.picture import BUCKETS
 from iconface_video.errors import InputError, UsageError
+from iconface_video.lab.train.loading import index_rows, read_indexed
 from iconface_video.settings import Count, CountOrZero, NonNegative, Share, Validated
 
 UInt8 = NDArray[np.uint8]
@@ -120,29 +119,23 @@ class FaceSet:
         return faces
 
     def _read_folder(self, folder: Path, settings: FaceSettings, split: str) -> None:
-        index = folder / "index.csv"
-        if not index.is_file():
-            raise InputError(f"{index}: not found. A training folder needs an index.csv with file, split and identity.")
-        with index.open(newline="", encoding="utf-8") as rows:
-            for row in csv.DictReader(rows):
-                if row["split"] != split or float(row.get("sharpness") or 99) < settings.min_sharpness:
-                    continue
-                if float(row.get("inside") or 1) < settings.min_inside:
-                    continue
-                self._read_picture(folder / row["file"], row["identity"], settings)
+        for row in index_rows(folder, split):
+            if float(row.get("sharpness") or 99) < settings.min_sharpness:
+                continue
+            if float(row.get("inside") or 1) < settings.min_inside:
+                continue
+            self._read_picture(folder / row["file"], row["identity"], settings)
 
     def _read_picture(self, path: Path, identity: str, settings: FaceSettings) -> None:
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise InputError(f"{path}: not a readable picture, although the index names it")
+        picture = read_indexed(path)
         side = picture.shape[0]
         if side < settings.min_side:
             return
         if side > settings.max_side:
-            picture = cv2.resize(picture, (settings.max_side,) * 2, interpolation=cv2.INTER_AREA)
+            picture = np.asarray(cv2.resize(picture, (settings.max_side,) * 2, interpolation=cv2.INTER_AREA), np.uint8)
         if identity:
             self.people.setdefault(identity, []).append(len(self.images))
-        self.images.append(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8))
+        self.images.append(picture)
         self.identities.append(identity)
         self.files.append(str(path))
 
@@ -336,20 +329,3 @@ class FaceMixer:
         if rng.random() < 0.25:  # a track's own best frames are references too, and they are rarely perfect
             picture = degrade(picture, float(rng.uniform(0, 4)), rng)
         return grey(picture) if is_grey else picture
-
-
-def stream(mixer: FaceMixer, seed: int, start_step: int, workers: int) -> Iterator[FaceBatch]:
-    """Batches from `start_step` on, made by worker processes (0: in this one)."""
-    from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-
-    class Steps(IterableDataset):
-        def __iter__(self) -> Iterator[FaceBatch]:
-            info = get_worker_info()
-            first, stride = (info.id, info.num_workers) if info else (0, 1)
-            step = start_step + first
-            while True:
-                yield mixer.batch(seed, step)
-                step += stride
-
-    loader = DataLoader(Steps(), batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
-    yield from loader

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -18,6 +17,7 @@ from iconface_video.faces.encoder_networks import CompactNet
 from iconface_video.faces.identity_encoder import EncoderSettings, IdentityEncoder
 from iconface_video.faces.pixels import to_tensor
 from iconface_video.lab.train.encoder_data import EncoderBatch, EncoderFaces, EncoderMixer, ValidationFaces, validate_encoder
+from iconface_video.lab.train.loading import stream
 from iconface_video.lab.train.teacher import TEACHER_SIZE, load_network
 from iconface_video.lab.train.trainer import Task
 from iconface_video.settings import Count, CountOrZero, NonNegative, Share, Validated
@@ -131,26 +131,13 @@ class EncoderTask(Task):
         return self.hinter is not None and step < self.settings.forced_share * self.settings.total_steps
 
     def batches(self, seed: int, start_step: int) -> Iterator[EncoderBatch]:
-        from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-
         make, is_forced, settings, hinted = self.mixer.batch, self.is_forced, self.settings, self.hinter is not None
 
         def at(step: int) -> EncoderBatch:
             forced = is_forced(step)
             return make(seed, step, (settings.clean if forced else settings.hinted) if hinted else 0, not forced)
 
-        class Steps(IterableDataset):
-            def __iter__(self) -> Iterator[EncoderBatch]:
-                info = get_worker_info()
-                first, stride = (info.id, info.num_workers) if info else (0, 1)
-                cv2.setNumThreads(1)
-                step = start_step + first
-                while True:
-                    yield at(step)
-                    step += stride
-
-        workers = self.settings.workers
-        yield from DataLoader(Steps(), batch_size=None, num_workers=workers, prefetch_factor=4 if workers else None)
+        return stream(at, start_step, settings.workers)
 
     def loss(self, batch: EncoderBatch, step: int) -> tuple[Tensor, dict[str, float]]:
         settings, device = self.settings, self.teacher.device

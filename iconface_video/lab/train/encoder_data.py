@@ -5,9 +5,8 @@ Figures of an identity encoder on people that it has never seen.
 
 from __future__ import annotations
 
-import csv
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,6 +27,7 @@ from iconface_video.faces.identity_encoder import (
 )
 from iconface_video.faces.pixels import to_tensor, to_uint8
 from iconface_video.lab.train.data import grey, relit
+from iconface_video.lab.train.loading import index_rows, read_indexed
 from iconface_video.lab.train.teacher import CHIP_SIZE, TEACHER_SIZE, chip_from_arcface112, load_teacher
 from iconface_video.types import Float32, Float64, UInt8
 
@@ -62,7 +62,7 @@ def load_faces(folders: list[Path], teacher: Path | None, split: Literal["train"
     pictures, names, vectors, sets = [], [], [], []
     for number, folder in enumerate(folders):
         stored = _stored(teacher, folder.name)
-        for row in _rows(folder, split):
+        for row in index_rows(folder, split):
             pictures.append(_framed(folder / row["file"]))
             names.append(row.get("identity") or "")
             vectors.append(stored.get(row["file"], np.zeros(TEACHER_SIZE, np.float32)))
@@ -77,19 +77,8 @@ def _stored(teacher: Path | None, name: str) -> dict[str, Float32]:
     return load_teacher(path) if path and path.is_file() else {}
 
 
-def _rows(folder: Path, split: str) -> Iterator[dict[str, str]]:
-    index = folder / "index.csv"
-    if not index.is_file():
-        raise InputError(f"{index}: not found; a training folder needs an index.csv with file, split and identity")
-    with index.open(newline="", encoding="utf-8") as handle:
-        yield from (row for row in csv.DictReader(handle) if row["split"] == split)
-
-
 def _framed(path: Path) -> UInt8:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise InputError(f"{path}: not a readable picture, although the index names it")
-    framed = arcface_from_ffhq(to_tensor([cv2.cvtColor(picture, cv2.COLOR_BGR2RGB).astype(np.uint8)]), MARGIN_PX)
+    framed = arcface_from_ffhq(to_tensor([read_indexed(path)]), MARGIN_PX)
     return to_uint8(framed[0])
 
 

@@ -6,10 +6,10 @@ nor its file is needed afterwards.
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +35,7 @@ from iconface_video.faces.landmark_network import (
 from iconface_video.faces.pixels import to_tensor
 from iconface_video.files import write_whole
 from iconface_video.lab.train.data import relit
+from iconface_video.lab.train.loading import index_rows, read_indexed, stream
 from iconface_video.lab.train.run_state import checkpoints
 from iconface_video.lab.train.trainer import Task, Trainer, TrainSettings
 from iconface_video.settings import Count, Share, Validated
@@ -90,7 +91,7 @@ def label_folder(folder: Path, teacher: MeshTeacher | None, path: Path) -> None:
     if teacher is None:
         raise InputError(f"{path}: not there, and no --teacher that could label {folder}")
     files = [row["file"] for row in _rows(folder)]
-    crops = [_read(folder / file) for file in files]
+    crops = [read_indexed(folder / file) for file in files]
     points = np.stack([teacher.landmarks(crop) for crop in crops])
     mirrored = np.stack([teacher.landmarks(np.ascontiguousarray(crop[:, ::-1])) for crop in crops])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +123,7 @@ class LabelledFaces:
             for row in rows:
                 if row["split"] == split and row["file"] in place:
                     pictures.append(
-                        cv2.resize(_read(folder / row["file"]), (KEPT_SIZE, KEPT_SIZE), interpolation=cv2.INTER_AREA)
+                        cv2.resize(read_indexed(folder / row["file"]), (KEPT_SIZE, KEPT_SIZE), interpolation=cv2.INTER_AREA)
                     )
                     points.append(both[0][place[row["file"]]])
                     mirrored.append(both[1][place[row["file"]]])
@@ -137,18 +138,7 @@ class LabelledFaces:
 
 def _rows(folder: Path) -> list[dict[str, str]]:
     """Of the index: photos that cover enough of their frame."""
-    index = folder / "index.csv"
-    if not index.is_file():
-        raise InputError(f"{index}: not found. A training folder needs an index.csv with file and split.")
-    with index.open(newline="", encoding="utf-8") as rows:
-        return [row for row in csv.DictReader(rows) if float(row.get("inside") or 1) >= 0.6]
-
-
-def _read(path: Path) -> UInt8:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise InputError(f"{path}: not a readable picture, although the index names it")
-    return np.asarray(picture[:, :, ::-1], np.uint8)
+    return [row for row in index_rows(folder) if float(row.get("inside") or 1) >= 0.6]
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,19 +197,7 @@ class LandmarkTask(Task):
         self.modules = {"landmarks": self.network}
 
     def batches(self, seed: int, start_step: int) -> Iterator[LandmarkBatch]:
-        from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-
-        make, first = self.mixer.batch, start_step
-
-        class Steps(IterableDataset):
-            def __iter__(self) -> Iterator[LandmarkBatch]:
-                info = get_worker_info()
-                step = first + (info.id if info else 0)
-                while True:
-                    yield make(seed, step)
-                    step += info.num_workers if info else 1
-
-        yield from DataLoader(Steps(), batch_size=None, num_workers=self.config.workers, prefetch_factor=4)
+        return stream(partial(self.mixer.batch, seed), start_step, self.config.workers)
 
     def loss(self, batch: LandmarkBatch, step: int) -> tuple[Tensor, dict[str, float]]:
         found = self.network(to_tensor(batch.windows, self.device)).float()

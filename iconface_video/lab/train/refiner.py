@@ -89,7 +89,8 @@ class RefinerTask(RestorerTask):
     def _reference_maps(self, pictures: Tensor, count: int) -> tuple[Tensor, ...]:
         """Patches (B `count`, 3, P, P) of references -> the refiner's maps of them, (B, `count`, C, h, w) each."""
         parts, places = self.encoded_by_turns(self.cascade.refiner.encode_references, pictures, count)
-        return tuple(torch.cat(maps)[places].unflatten(0, (-1, count)) for maps in zip(*(part.maps for part in parts)))
+        joined = parts[0].maps if places is None else (torch.cat(maps)[places] for maps in zip(*(part.maps for part in parts)))
+        return tuple(maps.unflatten(0, (-1, count)) for maps in joined)
 
     def _refined(self, before: Tensor, guide: Guide, maps: tuple[Tensor, ...] | None, state: Tensor) -> Decoded:
         return self.cascade.refine(before, guide, maps, None, state)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -20,7 +21,8 @@ from torch.profiler import record_function
 from iconface_video.faces.identity_encoder import IdentityEncoder, arcface_from_ffhq
 from iconface_video.faces.pixels import to_tensor
 from iconface_video.lab.train.autoencoder import faster_parts
-from iconface_video.lab.train.data import FaceBatch, FaceMixer, UInt8, stream
+from iconface_video.lab.train.data import FaceBatch, FaceMixer, UInt8
+from iconface_video.lab.train.loading import stream
 from iconface_video.lab.train.trainer import Losses, Task
 from iconface_video.lab.train.validation import ValidationSet, validate_columns
 from iconface_video.learn.loss_settings import LossSettings
@@ -139,7 +141,7 @@ class RestorerTask(Task):
                 helper.to(device)
 
     def batches(self, seed: int, start_step: int) -> Iterator[FaceBatch]:
-        return stream(self.mixer, seed, start_step, self.workers)
+        return stream(partial(self.mixer.batch, seed), start_step, self.workers)
 
     # ---- one step
 
@@ -316,25 +318,29 @@ class RestorerTask(Task):
         parts, places = self.encoded_by_turns(
             lambda seen: self.model.encode_references(seen, source.shape[-1], self.with_transformer), flat, count
         )
-        contexts = ReferenceContext.cat(parts)[places]
+        contexts = ReferenceContext.cat(parts)
+        if places is not None:
+            contexts = contexts[places]
         per_sample = [contexts[i * count : (i + 1) * count] for i in range(len(source))]
         return self.model.condition(source, anchor, per_sample)
 
-    def encoded_by_turns(self, encode: Callable[[Tensor], T], pictures: Tensor, count: int) -> tuple[list[T], list[int]]:
+    def encoded_by_turns(self, encode: Callable[[Tensor], T], pictures: Tensor, count: int) -> tuple[list[T], list[int] | None]:
         """Encode `count` references of each face in a row, with gradients for those alone whose turn it is.
 
-        Returns what `encode` made of both kinds, and where each reference stands in that.
+        Returns what `encode` made of both kinds, and where each reference stands in that; None: in its place, all are of one kind.
         """
         learning = self.weights.reference_gradients or count
         if not self.reference_gradient:
             learning = 0
+        if not 0 < learning < count:
+            with torch.set_grad_enabled(learning > 0 and torch.is_grad_enabled()):
+                return [encode(pictures)], None
         turns = [(n % count + self.turn) % count < learning for n in range(len(pictures))]
         order, parts = [], []
         for with_gradient in (True, False):
             chosen = [n for n, turn in enumerate(turns) if turn == with_gradient]
-            if chosen:
-                with torch.set_grad_enabled(with_gradient and torch.is_grad_enabled()):
-                    parts.append(encode(pictures[chosen]))
+            with torch.set_grad_enabled(with_gradient and torch.is_grad_enabled()):
+                parts.append(encode(pictures[chosen]))
             order += chosen
         return parts, sorted(range(len(order)), key=order.__getitem__)
 

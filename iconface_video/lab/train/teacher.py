@@ -8,10 +8,9 @@ The encoder's teacher: dlib's face network (CC0), run once over a set of FFHQ-fr
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib.util
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from iconface_video.errors import CheckpointError, InputError
 from iconface_video.faces.identity_encoder import template512_from_arcface112
 from iconface_video.files import write_whole
+from iconface_video.lab.train.loading import index_rows, read_indexed
 from iconface_video.types import Float32, Float64, UInt8
 
 CHIP_SIZE = 150
@@ -234,12 +234,12 @@ def embed_folder(folder: Path, out: Path, batch: int = 32, save_every: int = 50)
     `InputError` for a missing index or picture.
     """
     done = load_teacher(out) if out.exists() else {}
-    missing = [(file, path) for file, path in _pictures(folder) if file not in done]
+    missing = [(row["file"], folder / row["file"]) for row in index_rows(folder) if row["file"] not in done]
     teacher = Teacher() if missing else None
     for number, start in enumerate(range(0, len(missing), batch)):
         part = missing[start : start + batch]
         assert teacher is not None
-        vectors = teacher.embed([_read(path) for _, path in part])
+        vectors = teacher.embed([read_indexed(path) for _, path in part])
         done.update(zip((file for file, _ in part), vectors))
         if number % save_every == save_every - 1:
             _store(out, done)
@@ -252,22 +252,6 @@ def _store(out: Path, vectors: dict[str, Float32]) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     arrays = {"files": np.array(list(vectors)), "embeddings": np.stack(list(vectors.values()))}
     write_whole(out, lambda file: np.savez(file, allow_pickle=False, **arrays))
-
-
-def _pictures(folder: Path) -> Iterator[tuple[str, Path]]:
-    index = folder / "index.csv"
-    if not index.is_file():
-        raise InputError(f"{index}: not found; a data set is a folder of pictures with an index.csv (column 'file')")
-    with index.open(newline="", encoding="utf-8") as handle:
-        for row in csv.DictReader(handle):
-            yield row["file"], folder / row["file"]
-
-
-def _read(path: Path) -> UInt8:
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise InputError(f"{path}: listed in the index, but cannot be read as a picture")
-    return np.ascontiguousarray(picture[:, :, ::-1], dtype=np.uint8)
 
 
 def load_teacher(path: Path) -> dict[str, Float32]:
