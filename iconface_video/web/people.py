@@ -21,7 +21,7 @@ from iconface_video.settings import AnchorSettings
 from iconface_video.types import Float32, Survey, Track, UInt8
 from iconface_video.video.pictures import jpeg
 from iconface_video.web.photos import Photo
-from iconface_video.web.record import PersonRecord
+from iconface_video.web.record import PersonChoices, PersonRecord
 
 FACE_PX = 256
 MOST_PICTURES = 12
@@ -32,22 +32,12 @@ _NAME_LENGTH = 60
 
 
 @dataclass(eq=False)
-class Person:
-    """One person of the clip: the record's block, and what the survey tells of it."""
+class Person(PersonChoices):
+    """One person of the clip: the choices, and what the survey tells."""
 
-    index: int
-    """Stays the same whoever is joined or taken apart."""
-    tracks: list[int]
-    """Ids."""
-    name: str = ""
-    skip: bool = False
-    strength: float = 1.0
-    """Share of the whole strength."""
     photos: list[Photo] = field(default_factory=list)
     summary: PersonSummary | None = None
     direction: Float32 | None = None
-    recognise: bool = True
-    """Whether it may be somebody whom the user keeps."""
     recognised: KnownInClip | None = None
     is_kept: bool = False
     """Somebody is kept under this name."""
@@ -64,8 +54,7 @@ class Person:
         return max(self.moments.values(), key=lambda moment: moment.quality)
 
     def record(self) -> PersonRecord:
-        photos = [photo.record() for photo in self.photos]
-        return PersonRecord(self.index, list(self.tracks), self.name, self.skip, self.strength, photos, self.recognise)
+        return PersonRecord(**self.choices(), photos=[photo.record() for photo in self.photos])
 
     def to_dict(self) -> dict[str, Any]:
         """For the page."""
@@ -215,9 +204,5 @@ def people_record(people: Sequence[Person]) -> list[PersonRecord]:
 def people_of(records: Sequence[PersonRecord], photos: Mapping[str, Photo]) -> list[Person]:
     """From the record. photos: by id; those that cannot be read any more are missing."""
     return [
-        Person(
-            item.index, list(item.tracks), item.name, item.skip, item.strength,
-            [photos[photo.id] for photo in item.photos if photo.id in photos], recognise=item.recognise,
-        )
-        for item in records
-    ]  # fmt: skip
+        Person(**item.choices(), photos=[photos[photo.id] for photo in item.photos if photo.id in photos]) for item in records
+    ]

@@ -14,7 +14,8 @@ PROJECTS/ID/log.txt         what was done when
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from copy import copy
+from dataclasses import asdict, dataclass, field, fields, replace
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -160,9 +161,9 @@ class PhotoRecord:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass
-class PersonRecord:
-    """One person: tracks of the survey, and what the user decided."""
+@dataclass(eq=False)
+class PersonChoices:
+    """One person: tracks of the survey, and what the user decided but for the photos."""
 
     index: int
     """Stays the same whoever is joined or taken apart."""
@@ -172,9 +173,19 @@ class PersonRecord:
     skip: bool = False
     strength: float = 1.0
     """Share of the whole strength."""
-    photos: list[PhotoRecord] = field(default_factory=list)
     recognise: bool = True
     """Whether it may be somebody whom the user keeps."""
+
+    def choices(self) -> dict[str, Any]:
+        """By name, to make the same choices of."""
+        return {item.name: copy(getattr(self, item.name)) for item in fields(PersonChoices)}
+
+
+@dataclass
+class PersonRecord(PersonChoices):
+    """As the project's file holds it."""
+
+    photos: list[PhotoRecord] = field(default_factory=list)
 
 
 @dataclass
