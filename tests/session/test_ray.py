@@ -26,6 +26,7 @@ ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
 from iconface_video.session.engines import ray_engine  # noqa: E402
 from iconface_video.session.engines.engine import LocalEngine  # noqa: E402
 from iconface_video.session.engines.job import WorkerSetup, load_restorer  # noqa: E402
+from iconface_video.session.engines.ray_actor import SegmentActor  # noqa: E402
 from iconface_video.session.engines.ray_engine import RayEngine, connect, placement  # noqa: E402
 from tests.session.blind_actor import BlindActor  # noqa: E402
 
@@ -64,6 +65,10 @@ def cluster(tmp_path_factory):
             made.shutdown()
 
 
+def folders_of_runs():
+    return {Path(path) for path in glob(f"{tempfile.gettempdir()}/iconface-video-ray-*")}
+
+
 def restore(engine, work, check=lambda: None):
     segments, events = [], []
     try:
@@ -76,10 +81,10 @@ def restore(engine, work, check=lambda: None):
 def test_two_nodes_make_what_one_process_makes_and_need_no_shared_files(cluster, found, made_locally, crops, monkeypatch):
     monkeypatch.setattr(ray_engine, "CHUNK_BYTES", 10_000)  # the clip goes over in several
     _, expected, locally = made_locally
-    work = found.work(crops)
+    work, before = found.work(crops), folders_of_runs()
     engine = RayEngine(WorkerSetup(SETTINGS, load=slow(0.05)), cluster.address, kind=BlindActor)
     assert engine.model.crop_sizes == (64,)
-    left = {Path(path) for path in glob(f"{tempfile.gettempdir()}/iconface-video-ray-*")}
+    left = folders_of_runs() - before
     counts, segments, events = restore(engine, work)
     assert crops_of(work) == locally
     assert sorted(segments) == list(range(SEGMENTS))
@@ -90,6 +95,17 @@ def test_two_nodes_make_what_one_process_makes_and_need_no_shared_files(cluster,
     assert left
     assert not any(folder.exists() for folder in left)
     assert not ray.is_initialized()
+
+
+def test_a_worker_that_is_killed_while_it_loads_has_left_nothing(tmp_path, monkeypatch):
+    """It cannot tidy up, and no other worker comes after it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    actor = SegmentActor(WorkerSetup(SETTINGS, load=stand_in), "made-up")
+    assert folders_of_runs() == set()
+    actor.load()
+    assert folders_of_runs() == {tmp_path / "iconface-video-ray-made-up"}
+    actor.leave()
+    assert folders_of_runs() == set()
 
 
 def test_a_batch_on_a_cluster_writes_what_one_process_writes(cluster, face_clip, tmp_path):  # noqa: F811

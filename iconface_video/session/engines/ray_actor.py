@@ -40,7 +40,6 @@ class SegmentActor:
         """run: name of the driver's run."""
         self._shared = Path(tempfile.gettempdir()) / f"{_PREFIX}{run}"
         self._crops = self._shared / uuid.uuid4().hex
-        self._crops.mkdir(parents=True)
         for folder in self._shared.parent.glob(_PREFIX + "*"):
             with contextlib.suppress(OSError):
                 if time.time() - folder.stat().st_mtime > _FORGOTTEN_SECONDS:
@@ -49,11 +48,15 @@ class SegmentActor:
         self._thread = ThreadPoolExecutor(1)  # torch counts its threads for each thread that uses it: let it be one
 
     def load(self) -> tuple[ModelFacts, str, str]:
-        """Facts of the model, the machine's name, and what names its temporary files: workers that say the same share them."""
+        """Facts of the model, the machine's name, and what names its temporary files: workers that say the same share them.
+
+        Nothing is put on the disk before the model is there: a worker that is killed while it loads cannot tidy up.
+        """
+        facts = self._thread.submit(self._worker.load).result()
         mark = self._shared / "here"
-        mark.mkdir(exist_ok=True)
+        mark.mkdir(parents=True, exist_ok=True)
         found = mark.stat()
-        return self._thread.submit(self._worker.load).result(), socket.gethostname(), f"{found.st_ino}-{found.st_mtime_ns}"
+        return facts, socket.gethostname(), f"{found.st_ino}-{found.st_mtime_ns}"
 
     def find(self, input: Path, identity: str) -> Path | None:
         """Where the input lies on this machine: at the same path as in the driver's, or a copy that was taken. identity: its
@@ -94,9 +97,9 @@ class SegmentActor:
             found: RestoreJob = pickle.loads(ray.get(job[0]))
             return replace(found, input=input, crops=self._crops)
 
+        shutil.rmtree(self._crops, ignore_errors=True)
+        self._crops.mkdir(parents=True)
         self._shared.touch()
-        shutil.rmtree(self._crops)
-        self._crops.mkdir()
         self._count(0)
         done = self._thread.submit(self._worker.restore, name, read, index, self._count).result()
         return done, {path.name: checksum(path) for path in segment_paths(self._crops, index)}

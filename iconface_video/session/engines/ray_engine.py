@@ -81,7 +81,10 @@ class RayEngine(Pool):
         yield job, [ray.put(pickle.dumps(job))]
 
     def end(self, workers: Sequence[Worker]) -> None:
-        """The last one on a machine tidies up there."""
+        """The last one on a machine tidies up there, and nobody comes up behind it: those that still load are ended first."""
+        loading = [actor for actor in self._actors if actor in workers and not actor.machine]
+        super().end(loading)
+        workers = [worker for worker in workers if worker not in loading]
         staying = {actor.machine for actor in self._actors if actor not in workers}
         leaving = {actor.machine: actor for actor in self._actors if actor.machine not in {"", *staying}}
         promises = [actor.leave() for actor in leaving.values()]
