@@ -337,6 +337,9 @@ class RestoreSettings(LoadSettings):
     crop_size: int | None = setting(
         None, low=64, high=1024, help="Crop size in px (multiple of 16); by the face's size when not given."
     )
+    neighbours: int = setting(
+        3, low=0, high=3, is_later=True, help="Frames on each side of a face that are looked at beside it; 0: each frame alone."
+    )
     crop_scale: float | None = setting(
         None, low=1.0, high=2.5, help="How much wider than the FFHQ frame faces are cut; the model's own when not given."
     )

@@ -7,6 +7,8 @@ frames before. So the picture is moved smoothly over a few frames, these go thro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +50,34 @@ def degraded_clip_pair(
     first, second = list(degrade_frames(frames, effects, ClipFormat(side, side), seed))[-3:-1]
     here, there = (compose(scaling(size / side), invert(place)) for place in path[-3:-1])
     return cut_crop(first, here, size), cut_crop(second, compose(move, there), size)
+
+
+def damaged_sequence(
+    pictures: Sequence[UInt8], effects: Sequence[ClipEffect], screen: float, rng: np.random.Generator
+) -> tuple[list[UInt8], list[UInt8]]:
+    """Neighbouring crops of one face, moved through a picture that is damaged as a whole and cut out again.
+
+    pictures: (S, S, 3) RGB each.  screen: side of that picture as a multiple of the face's.  Returns damaged and clean crops.
+    """
+    size = pictures[0].shape[0]
+    face = min(LARGEST_PX / screen, size * float(np.exp(rng.uniform(*np.log(SEEN_SHARE)))))
+    side = 2 * round(face * screen / 2)
+    middle = compose([[1, 0, (side - face) / 2], [0, 1, (side - face) / 2]], scaling(face / size))
+    path = [compose(place, middle) for place in _path(rng, side, len(pictures))]
+    frames = (_placed(picture, place, side) for picture, place in zip(pictures, path))
+    damaged = degrade_frames(frames, effects, ClipFormat(side, side), int(rng.integers(2**31)))
+    return [cut_crop(frame, invert(place), size) for frame, place in zip(damaged, path)], list(pictures)
+
+
+def _placed(picture: UInt8, place: Float64, side: int) -> UInt8:
+    """A face in a picture of `side` px, mirrored beyond its own edges."""
+    shrunk = float(np.hypot(*place[:, 0]))
+    if shrunk < 1:  # a warp alone would skip pixels
+        small = max(8, round(len(picture) * shrunk))
+        place = compose(place, scaling(len(picture) / small))
+        picture = np.asarray(cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA), np.uint8)
+    warped = cv2.warpAffine(picture, place, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(warped, np.uint8)
 
 
 def moved(picture: UInt8, move: NDArray[np.floating]) -> UInt8:

@@ -16,6 +16,7 @@ import torch
 from iconface_video.models.autoencoder import LatentAutoencoder
 from iconface_video.models.checkpoints import checkpoint_traits, load_model
 from iconface_video.models.context import ReferenceContext
+from iconface_video.models.frame_fusion import FrameFusion, fuse, load_frame_fusion
 from iconface_video.models.load_options import pick_device, pick_dtype
 from iconface_video.models.memory_plan import Architecture, Fit, architecture_of, fit, restore_needs
 from iconface_video.models.model import IConFaceModel
@@ -128,11 +129,17 @@ class IConFaceRestorer:
         settings: RestoreSettings,
         start: IConFaceRestorer | None = None,
         notes: tuple[str, ...] = (),
+        fusion: FrameFusion | None = None,
     ) -> None:
-        """start: whose result a restoration starts from, with `start_sigma` of noise.  notes: about how it was loaded."""
+        """start: whose result a restoration starts from, with `start_sigma` of noise.  notes: about how it was loaded.
+
+        fusion: brings a face's neighbouring frames together first; None: each frame is looked at alone.
+        """
         self._model = model
         self._settings = settings
         self._start = start
+        self._fusion = fusion
+        self.neighbours = settings.neighbours if fusion else 0
         self.name = settings.model
         self.crop_sizes = tuple(sorted(model.traits.crop_sizes))
         self.framing = Framing(settings.crop_scale or model.traits.crop_scale, model.traits.border)
@@ -196,6 +203,12 @@ class IConFaceRestorer:
             starts=self._starts(crops, contexts),
         )
 
+    def fuse(self, window: Sequence[UInt8]) -> UInt8:
+        """See `LooksAround.fuse`."""
+        if self._fusion is None:
+            raise ValueError("a restorer without a frame fusion network looks at no neighbours")
+        return fuse(self._fusion, window)
+
     def _starts(self, crops: UInt8, contexts: Sequence[TrackContext]) -> UInt8 | None:
         """The other model's results; its noise is the same for every face: it depends on nothing but seed and size."""
         if self._start is None:
@@ -225,4 +238,5 @@ def load_face_model(settings: RestoreSettings) -> IConFaceRestorer:
     model = load_model(
         settings.model, settings.device, options=settings if fitting is None else fitting.options, lora_form="fused"
     )
-    return IConFaceRestorer(model, settings, start, () if fitting is None else (fitting.note,))
+    fusion = load_frame_fusion(device=model.device) if settings.neighbours else None
+    return IConFaceRestorer(model, settings, start, () if fitting is None else (fitting.note,), fusion)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from iconface_video.types import Float32, IdentityAnchor, UInt8
 
 
 class FaceModel(Protocol):
-    """A restorer of aligned face crops, with its sampler settings fixed.
+    """A restorer of aligned face crops, with its sampler settings fixed. It may be a `LooksAround`, too.
 
     The same (crop, context, noise) gives the same result whatever else is in the batch, as long as the batch's shape is the
     same.
@@ -38,6 +38,26 @@ class FaceModel(Protocol):
     def restore(self, crops: UInt8, contexts: Sequence[Any], noise: Float32) -> UInt8:
         """crops: (B, S, S, 3) RGB.  contexts: B of `prepare`.  noise: (B, C, H, W) unit Gaussian.  Returns (B, S, S, 3)."""
         ...
+
+
+@runtime_checkable
+class LooksAround(Protocol):
+    """A model that sees a face's neighbouring frames beside it."""
+
+    neighbours: int
+    """On each side; 0: none are wanted."""
+
+    def fuse(self, window: Sequence[UInt8]) -> UInt8:
+        """(S, S, 3) the face with what its neighbours know of it, which is then restored in its place.
+
+        window: 2 * neighbours + 1 crops (S, S, 3) RGB in order; the middle one's own object stands for those that are missing.
+        """
+        ...
+
+
+def neighbours_of(model: object) -> int:
+    """How many frames on each side of a face the model wants to see."""
+    return model.neighbours if isinstance(model, LooksAround) else 0
 
 
 @dataclass(frozen=True)

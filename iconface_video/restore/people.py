@@ -69,6 +69,7 @@ class PersonalRestorer:
         self._has_one_size = isinstance(model.autoencoder, CascadeAutoencoder) or model.traits.prediction != "image"
         self.name, self.crop_sizes = restorer.name, restorer.crop_sizes
         self.framing, self.notes, self.identity = restorer.framing, restorer.notes, restorer.identity
+        self.neighbours, self.fuse = restorer.neighbours, restorer.fuse
 
     def noise_shape(self, size: int) -> Shape:
         return self._restorer.noise_shape(size)

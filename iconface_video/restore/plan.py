@@ -18,6 +18,7 @@ from scipy.ndimage import binary_closing, binary_opening, median_filter
 from iconface_video.errors import Cancelled
 from iconface_video.faces.align import TEMPLATE_SIZE
 from iconface_video.faces.quality import pose
+from iconface_video.restore.window import REACH_ROWS
 from iconface_video.settings import RestoreSettings, default_of
 from iconface_video.types import Float32, Segment, Survey, Track, TrackKey
 
@@ -120,14 +121,14 @@ class RestorePlan:
             counts[item.crop_size] = counts.get(item.crop_size, 0) + item.crops
         return counts
 
-    def rows_in(self, first_pts: int, last_pts: int) -> dict[int, list[tuple[TrackPlan, int]]]:
-        """PTS -> the (track, row) pairs to restore in that frame, for the frames of a range."""
+    def rows_in(self, first_pts: int, last_pts: int, with_left_alone: bool = False) -> dict[int, list[tuple[TrackPlan, int]]]:
+        """PTS -> the (track, row) pairs to restore in that frame, for the frames of a range; also of faces that are left alone, if wanted."""
         found: dict[int, list[tuple[TrackPlan, int]]] = {}
         for item in self.tracks:
             pts = item.track.pts
             begin, end = np.searchsorted(pts, [first_pts, last_pts + 1])
             for row in range(int(begin), int(end)):
-                if item.selection.keep[row]:
+                if item.selection.keep[row] or with_left_alone:
                     found.setdefault(int(pts[row]), []).append((item, row))
         return found
 
@@ -139,14 +140,28 @@ class RestorePlan:
             count += int(item.selection.keep[begin:end].sum())
         return count
 
-    def handle_start(self, segment: Segment) -> int:
-        """PTS from which a segment has to be decoded: its first, or a few frames before it inside a track."""
+    def handle_start(self, segment: Segment, neighbours: int = 0) -> int:
+        """PTS from which a segment has to be decoded: its first, or a few frames before it inside a track.
+
+        neighbours: on each side of a face that the model looks at. Theirs are looked up from where a standstill may have begun,
+        and whether the first of them repeat what was before from a block further back.
+        """
         start = segment.first_pts
         for item in self.tracks:
             row = int(np.searchsorted(item.track.pts, segment.first_pts))
             if row < len(item.track):
-                start = min(start, int(item.track.pts[row - row % REPEAT_BLOCK]))
+                begun = row - row % REPEAT_BLOCK
+                start = min(start, int(item.track.pts[max(0, begun - (2 * REACH_ROWS if neighbours else 0))]))
         return start
+
+    def handle_end(self, segment: Segment, neighbours: int = 0) -> int:
+        """PTS of the last frame that a segment needs: its own last, or a few frames after it inside a track."""
+        end = segment.last_pts
+        for item in self.tracks if neighbours else ():
+            row = int(np.searchsorted(item.track.pts, segment.last_pts, side="right")) - 1
+            if row >= 0 and item.track.pts[row] >= segment.first_pts:
+                end = max(end, int(item.track.pts[min(row + REACH_ROWS, len(item.track) - 1)]))
+        return end
 
 
 def make_plan(survey: Survey, settings: RestoreSettings, crop_sizes: Sequence[int], scale: float = 1.0) -> RestorePlan:

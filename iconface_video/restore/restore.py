@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,9 +14,10 @@ from iconface_video.faces.align import crop_from_frame
 from iconface_video.identity.photo_choice import shown_photos
 from iconface_video.restore.crop_store import SegmentWriter, StoredCrop
 from iconface_video.restore.framing import canonical_from_crop, crop_box, cut_from_frame, framing_of
-from iconface_video.restore.model import FaceModel, run_batch
+from iconface_video.restore.model import FaceModel, LooksAround, neighbours_of, run_batch
 from iconface_video.restore.noise import PROGRESSIVE_WINDOW, TrackNoise
 from iconface_video.restore.plan import REPEAT_BLOCK, RestorePlan, TrackPlan
+from iconface_video.restore.window import REACH_ROWS, TrackWindow
 from iconface_video.settings import RestoreSettings
 from iconface_video.types import Float64, Frame, IdentityAnchor, Segment, Track, UInt8, VideoInfo
 
@@ -62,6 +63,10 @@ class _DuplicateFrames:
     crop_from_frame: Float64
     is_stored: bool
     """Restored within this segment."""
+    origin: int
+    """Row where the picture came first, also in an earlier block."""
+    window_row: int
+    """Row whose neighbours are looked at: the origin, as long as it is near."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +77,8 @@ class _Job:
     row: int
     noise_row: int
     """Row whose noise and references it gets: its own, or that of the frame where a standstill began."""
+    window_row: int
+    """Row whose neighbours are looked at."""
     image: UInt8
     crop_from_frame: Float64
 
@@ -90,10 +97,10 @@ class RestoreCounts:
 
 
 class SegmentRestorer:
-    """Push the segment's frames in order, from `RestorePlan.handle_start` on; then `finish`.
+    """Push the segment's frames in order, from `RestorePlan.handle_start` to `handle_end`; then `finish`.
 
-    A segment's crops depend on nothing that happened in other segments: frames before its first are only looked at for
-    where a standstill began.
+    A segment's crops depend on nothing that happened in other segments: frames outside of it are only looked at for where a
+    standstill began, and as neighbours of its own.
     """
 
     def __init__(
@@ -115,8 +122,12 @@ class SegmentRestorer:
         self._framing = framing_of(model)
         self._batch = settings.batch
         self._writer = writer
-        self._rows = plan.rows_in(plan.handle_start(segment), segment.last_pts)
+        self._neighbours = neighbours_of(model)
+        handle = plan.handle_start(segment, self._neighbours), plan.handle_end(segment, self._neighbours)
+        self._rows = plan.rows_in(*handle, with_left_alone=self._neighbours > 0)
         self._standing: dict[int, _DuplicateFrames] = {}
+        self._windows: dict[int, TrackWindow] = {}
+        self._unready: dict[int, deque[_Job]] = {}
         self._waiting: dict[int, list[_Job]] = {}
         self._repeats: list[tuple[TrackPlan, int, int, Float64]] = []
         self.counts = RestoreCounts()
@@ -126,7 +137,9 @@ class SegmentRestorer:
         faces = self._rows.pop(frame.pts, [])
         for plan, row in faces:
             self._take(frame, plan, row)
-        self.counts.frames += bool(faces) and frame.pts >= self._segment.first_pts
+            self._release(plan)
+        in_segment = self._segment.first_pts <= frame.pts <= self._segment.last_pts
+        self.counts.frames += in_segment and any(plan.selection.keep[row] for plan, row in faces)
         for size, jobs in self._waiting.items():
             while len(jobs) >= self._batch:
                 check()
@@ -135,6 +148,9 @@ class SegmentRestorer:
 
     def finish(self, check: Callable[[], None] = lambda: None) -> RestoreCounts:
         """Run what still waits, write the segment to its end."""
+        for waiting in self._unready.values():
+            while waiting:  # the video ended before the track did
+                self._look_around(waiting.popleft())
         for size, jobs in self._waiting.items():
             if jobs:
                 check()
@@ -152,36 +168,64 @@ class SegmentRestorer:
 
     def _take(self, frame: Frame, plan: TrackPlan, row: int) -> None:
         """Queue the face for the model, or note that it repeats an earlier one."""
-        in_segment = frame.pts >= self._segment.first_pts
+        to_restore = self._segment.first_pts <= frame.pts <= self._segment.last_pts and bool(plan.selection.keep[row])
         before = self._standing.get(plan.track.track_id)
-        repeats = (
-            before is not None and before.block == row // REPEAT_BLOCK and _same(_samples(frame, before.box), before.samples)
-        )
-        if repeats:
-            assert before is not None
-            if not in_segment:
+        shows_same = before is not None and _same(_samples(frame, before.box), before.samples)
+        if before is not None and before.block == row // REPEAT_BLOCK and shows_same:
+            self._see(plan, row, None)
+            if not to_restore:
                 return
             if before.is_stored:
                 self._repeats.append((plan, row, before.pts, before.crop_from_frame))
                 self.counts.repeated += 1
                 return
-            # It began before this segment: restore it here as it was restored there.
+            # It began where nothing is restored: restore it here as it was, or would have been, restored there.
             noise_row = int(np.searchsorted(plan.track.pts, before.pts))
-            self._queue(frame, plan, row, noise_row, before.crop_from_frame)
+            crop = self._cut(frame, plan, before.crop_from_frame)
+            self._queue(_Job(plan, row, noise_row, before.window_row, crop, before.crop_from_frame))
             before.pts, before.is_stored = frame.pts, True
             return
         matrix = crop_from_frame(self._framing.parameters(plan.track.parameters[row]), plan.crop_size, self._info)
         box = crop_box(frame, matrix, plan.crop_size)
+        origin = before.origin if before is not None and shows_same else row
+        window_row = origin if row - origin <= REACH_ROWS else row
         self._standing[plan.track.track_id] = _DuplicateFrames(
-            frame.pts, row // REPEAT_BLOCK, box, _samples(frame, box), matrix, in_segment
+            frame.pts, row // REPEAT_BLOCK, box, _samples(frame, box), matrix, to_restore, origin, window_row
         )
-        if in_segment:
-            self._queue(frame, plan, row, row, matrix)
+        if to_restore or (self._neighbours and not shows_same):
+            crop = self._cut(frame, plan, matrix)
+            self._see(plan, row, None if shows_same else crop)
+            if to_restore:
+                self._queue(_Job(plan, row, row, window_row, crop, matrix))
+        else:
+            self._see(plan, row, None)
 
-    def _queue(self, frame: Frame, plan: TrackPlan, row: int, noise_row: int, matrix: Float64) -> None:
-        image = cut_from_frame(frame, matrix, plan.crop_size)
-        image = self._framing.with_border(image, matrix, (frame.width, frame.height))
-        self._waiting.setdefault(plan.crop_size, []).append(_Job(plan, row, noise_row, image, matrix))
+    def _cut(self, frame: Frame, plan: TrackPlan, matrix: Float64) -> UInt8:
+        crop = cut_from_frame(frame, matrix, plan.crop_size)
+        return self._framing.with_border(crop, matrix, (frame.width, frame.height))
+
+    def _see(self, plan: TrackPlan, row: int, crop: UInt8 | None) -> None:
+        """crop: None where it shows what the row before did."""
+        if self._neighbours:
+            window = self._windows.setdefault(plan.track.track_id, TrackWindow(self._neighbours, len(plan.track)))
+            window.push(row, crop)
+
+    def _queue(self, job: _Job) -> None:
+        """For the model at once, or once the face's neighbours have been seen."""
+        if self._neighbours:
+            self._unready.setdefault(job.plan.track.track_id, deque()).append(job)
+        else:
+            self._waiting.setdefault(job.plan.crop_size, []).append(job)
+
+    def _release(self, plan: TrackPlan) -> None:
+        waiting = self._unready.get(plan.track.track_id)
+        while waiting and self._windows[plan.track.track_id].is_ready(waiting[0].window_row):
+            self._look_around(waiting.popleft())
+
+    def _look_around(self, job: _Job) -> None:
+        assert isinstance(self._model, LooksAround)
+        window = self._windows[job.plan.track.track_id].around(job.window_row, job.image)
+        self._waiting.setdefault(job.plan.crop_size, []).append(replace(job, image=self._model.fuse(window)))
 
     def _run(self, size: int, jobs: list[_Job]) -> None:
         crops = np.stack([job.image for job in jobs])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from iconface_video.restore.crop_store import SegmentWriter
-from iconface_video.restore.model import FaceModel
+from iconface_video.restore.model import FaceModel, neighbours_of
 from iconface_video.restore.noise import TrackNoise
 from iconface_video.restore.plan import RestorePlan
 from iconface_video.restore.restore import ContextCache, SegmentRestorer
@@ -128,10 +128,11 @@ def _restore_stretch(
     report: Callable[[Progress], None],
     check: Callable[[], None],
 ) -> None:
-    """Neighbouring segments from one stream; where a segment's handle reaches back, two are at work at once."""
-    base = context.info.time_base
-    starts = [context.plan.handle_start(segment) for segment in segments]
-    first, end = Timestamp(min(starts), base), Timestamp(segments[-1].last_pts + 1, base)
+    """Neighbouring segments from one stream; where handles overlap, several are at work at once."""
+    base, neighbours = context.info.time_base, neighbours_of(context.model)
+    starts = [context.plan.handle_start(segment, neighbours) for segment in segments]
+    ends = {segment.index: context.plan.handle_end(segment, neighbours) for segment in segments}
+    first, end = Timestamp(min(starts), base), Timestamp(max(ends.values()) + 1, base)
     contexts = ContextCache(context.model, context.anchors)
     noise = TrackNoise(context.settings.noise, context.settings.seed)
     upcoming = deque(zip(starts, segments))
@@ -156,12 +157,12 @@ def _restore_stretch(
 
         for frame in stream:
             check()
-            while active and frame.pts > active[0][0].last_pts:
+            while active and frame.pts > ends[active[0][0].index]:
                 close_oldest()
             while upcoming and upcoming[0][0] <= frame.pts:
                 open_next()
             for segment, restorer in active:
-                if frame.pts <= segment.last_pts:
+                if frame.pts <= ends[segment.index]:
                     restorer.push(frame, check)
             in_work = sum(restorer.counts.restored + restorer.counts.repeated for _, restorer in active)
             report(Progress("restore", counts.restored + counts.repeated + in_work, total, unit="faces"))

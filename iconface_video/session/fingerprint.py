@@ -127,12 +127,16 @@ INPUT = default_of(RestoreSettings, "start_from")
 
 
 def hash_weights(settings: RestoreSettings) -> str:
-    """Of the model, the base that it refers to, and the model that a restoration starts from. Raises CheckpointError."""
+    """Of the model, the base that it refers to, the model that a restoration starts from, and the network that brings neighbouring
+    frames together. Raises CheckpointError."""
     from iconface_video.models.checkpoints import find_checkpoint
+    from iconface_video.models.frame_fusion import WEIGHTS
 
     found = [_hash_model(find_checkpoint(settings.model))]
     if settings.start_sigma < 1 and settings.start_from != INPUT:
         found.append(_hash_model(find_checkpoint(settings.start_from)))
+    if settings.neighbours:
+        found.append(hash_file(WEIGHTS))
     return found[0] if len(found) == 1 else hashlib.sha256("/".join(found).encode()).hexdigest()
 
 

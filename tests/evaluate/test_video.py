@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -180,17 +180,10 @@ def test_words_become_settings():
     assert len(whole) == 4 * len(NOISES)
 
 
-def test_per_frame_is_one_frame_for_models_that_look_at_several():
-    @dataclass(frozen=True)
-    class SeveralFrames(RestoreSettings):
-        window: int = 7
-
+def test_per_frame_looks_at_one_frame():
     variant = parse_variant("per-frame")
-    assert variant.settings(RunSettings()).restore == replace(RestoreSettings(), noise="independent")
-    several = variant.settings(replace(RunSettings(), restore=SeveralFrames()))
-    assert (several.restore.window, several.restore.noise) == (1, "independent")
-    with pytest.raises(UsageError, match="no setting 'window'"):
-        parse_variant("window=1")
+    assert variant.settings(RunSettings()).restore == replace(RestoreSettings(), noise="independent", neighbours=0)
+    assert parse_variant("alone").settings(RunSettings()).restore == replace(RestoreSettings(), neighbours=0)
 
 
 @pytest.mark.parametrize(

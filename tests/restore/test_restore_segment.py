@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ import pytest
 
 from iconface_video.restore.crop_store import SegmentCrops, SegmentWriter, StoredCrop
 from iconface_video.restore.framing import canonical_from_crop
-from iconface_video.restore.model import run_batch
+from iconface_video.restore.model import neighbours_of, run_batch
 from iconface_video.restore.noise import TrackNoise
 from iconface_video.restore.plan import RestorePlan, make_plan
 from iconface_video.restore.restore import ContextCache, SegmentRestorer
@@ -53,6 +54,17 @@ class StandIn:
         self.batches.append(len(crops))
         shift = np.array(contexts, np.float32)[:, None, None, None]
         return np.clip(crops + 9 * noise.transpose(0, 2, 3, 1) + shift, 0, 255).astype(np.uint8)
+
+
+class LookingStandIn(StandIn):
+    """Every frame of the window leaves its own trace in the result."""
+
+    neighbours = 3
+
+    def fuse(self, window):
+        assert len(window) == 7
+        weights = np.array([0.05, 0.08, 0.13, 0.4, 0.12, 0.12, 0.1], np.float32)
+        return np.tensordot(weights, np.stack(window).astype(np.float32), 1).astype(np.uint8)
 
 
 def make_frames(count: int, repeat: int = 1) -> list[Frame]:
@@ -110,7 +122,8 @@ def restore(folder: Path, plan: RestorePlan, segments, frames, settings, model=N
         noise = TrackNoise(settings.noise, settings.seed)
         restorer = SegmentRestorer(plan, segment, INFO, model, ContextCache(model, anchors()), noise, settings, writer)
         for frame in frames:
-            if plan.handle_start(segment) <= frame.pts <= segment.last_pts:
+            looks = neighbours_of(model)
+            if plan.handle_start(segment, looks) <= frame.pts <= plan.handle_end(segment, looks):
                 restorer.push(frame)
         restorer.finish()
     return sorted((crop for s in segments for crop in SegmentCrops(folder, s.index)), key=lambda c: (c.pts, c.track_id))
@@ -135,6 +148,45 @@ def test_cut_anywhere_gives_the_same_crops_bit_for_bit(tmp_path, noise, repeat):
             assert (one.pts, one.track_id) == (other.pts, other.track_id)
             np.testing.assert_array_equal(one.image, other.image)
             np.testing.assert_array_equal(one.crop_from_frame, other.crop_from_frame)
+
+
+@pytest.mark.parametrize("repeat", [1, 2, 3, 13])
+@pytest.mark.parametrize("left_alone", [(), (4, 9), (14, 22)])
+def test_cut_anywhere_a_face_sees_the_same_neighbours(tmp_path, repeat, left_alone):
+    """Also where some frames of a track are left alone, and where the picture stands still."""
+    settings, model = RestoreSettings(), LookingStandIn()
+    plan = make_plan(make_survey(), settings, StandIn.crop_sizes)
+    if left_alone:
+        plan.tracks[0].selection.keep[slice(*left_alone)] = False
+    frames = make_frames(COUNT, repeat)
+    expected = restore(tmp_path / "whole", plan, whole(), frames, settings, model)
+    alone = restore(tmp_path / "alone", plan, whole(), frames, settings, StandIn())
+    assert any(not np.array_equal(one.image, other.image) for one, other in zip(expected, alone, strict=True))
+    for cut in (1, 7, 8, 13, 22, 31):
+        parts = [Segment(1, cut * TICK, (COUNT - 1) * TICK), Segment(0, 0, cut * TICK - 1)]
+        found = restore(tmp_path / str(cut), plan, parts, frames, settings, model)
+        for one, other in zip(found, expected, strict=True):
+            assert (one.pts, one.track_id) == (other.pts, other.track_id)
+            np.testing.assert_array_equal(one.image, other.image)
+
+
+def test_neighbours_are_the_nearest_that_show_something_new(tmp_path):
+    """The first frame of each picture looks at three other pictures on each side, not at its own repeats."""
+    settings, seen = RestoreSettings(), []
+
+    class Noting(LookingStandIn):
+        def fuse(self, window):
+            seen.append(window)
+            return window[3]
+
+    plan = make_plan(make_survey(), settings, StandIn.crop_sizes)
+    restore(tmp_path, plan, whole(), make_frames(COUNT, 2), settings, Noting())
+    middle = [window for window in seen if all(picture is not window[3] for k, picture in enumerate(window) if k != 3)]
+    assert len(middle) > 10
+    for window in middle:
+        assert all(not np.array_equal(a, b) for a, b in pairwise(window))
+    ends = [window for window in seen if window[0] is window[3]]  # a track's first frames have nobody before them
+    assert ends
 
 
 def test_every_model_call_has_the_planned_shape(tmp_path):

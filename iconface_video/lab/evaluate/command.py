@@ -174,7 +174,7 @@ class VideoOptions:
     variant: tuple[str, ...] = setting(
         (),
         form=OptionForm(("--variant",), "WORDS"),
-        help="A way to restore: words joined by '+': default, a noise model, raw, no-filter, per-frame, or SETTING=VALUE. "
+        help="A way to restore: words joined by '+': default, a noise model, raw, no-filter, alone, per-frame, or SETTING=VALUE. "
         "May be given more than once; what is asked is asked of the first.",
     )
     grid: bool = setting(False, help="All noise models, each with and without temporal filter and smoothing.")

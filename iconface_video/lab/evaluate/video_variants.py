@@ -1,8 +1,8 @@
 """Variants of a restoration that a report compares: words for what differs from the settings of the run.
 
 A variant is written as words joined by "+": a noise model, ``raw`` (crop windows from raw landmarks), ``no-filter`` (no
-temporal filter), ``per-frame`` (independent noise, raw, no filter, and a window of one frame where the model's settings have a window of
-several), or NAME=VALUE for any setting of a run.
+temporal filter), ``alone`` (no neighbouring frames are looked at), ``per-frame`` (independent noise, raw, no filter, alone),
+or NAME=VALUE for any setting of a run.
 
 Crops of several versions side by side, as a small H.264 clip to look at.
 
@@ -36,15 +36,14 @@ _WORDS: dict[str, dict[str, dict[str, Any]]] = {
     "default": {},
     "raw": {"survey": {"smoothing": 0.0}},
     "no-filter": {"render": {"temporal_filter": False}},
+    "alone": {"restore": {"neighbours": 0}},
     "per-frame": {
-        "restore": {"noise": "independent", "window": 1},
+        "restore": {"noise": "independent", "neighbours": 0},
         "survey": {"smoothing": 0.0},
         "render": {"temporal_filter": False},
     },
     **{noise: {"restore": {"noise": noise}} for noise in NOISES},
 }
-_WHERE_THERE = frozenset({("restore", "window")})
-"""Settings that a word names for models that look at several frames at once; for settings without it one frame is all there is."""
 PER_FRAME, INDEPENDENT, RAW = "per-frame", "independent", "raw"
 """What the aims are compared with."""
 USUAL = ("default", *NOISES, "no-filter", RAW, PER_FRAME)
@@ -73,8 +72,7 @@ class Variant:
         for section, values in self.changes.items():
             old = getattr(base, section)
             whole = {item.name: getattr(old, item.name) for item in fields(old)}
-            asked = {name: value for name, value in values.items() if name in whole or (section, name) not in _WHERE_THERE}
-            changed[section] = from_mapping(type(old), {**whole, **asked}, f"variant '{self.name}'")
+            changed[section] = from_mapping(type(old), {**whole, **values}, f"variant '{self.name}'")
         return replace(base, **changed)
 
 

@@ -144,3 +144,26 @@ def landmarks(
     train_landmarks(named, out, _log, minutes)
     if export:
         typer.echo(str(export_landmarks(out, export)))
+
+
+def fusion(
+    config: Annotated[Path, typer.Option("--config", help="Training config (YAML), see configs/training/.")],
+    out: Annotated[Path, typer.Option("--out", help="Run folder: config, curve, checkpoints.")],
+    data: DataOption,
+    clips: Annotated[Path, typer.Option("--clips", help="Folder of crops of people talking, with an index.csv.")],
+    pool: Annotated[Path, typer.Option("--pool", help="Folder where damaged windows are kept (about 6 MB a clip).")],
+    minutes: MinutesOption = 0,
+    export: Annotated[Path | None, typer.Option("--export", help="Write the averaged weights to this file at the end.")] = None,
+) -> None:
+    """Train the network that brings neighbouring frames together; an interrupted run goes on from its last checkpoint.
+
+    Example: iconface-video train fusion --config configs/training/frame-fusion.yaml --data faces/ --clips talking/ --pool windows/ --out runs/fusion
+    """
+    from iconface_video.lab.train.config import read_config
+    from iconface_video.lab.train.fusion import FusionConfig, export_fusion, train_fusion
+
+    settings = read_config(FusionConfig, config)
+    named = replace(settings, folders=tuple(map(str, data)), clips=str(clips), pool=str(pool))
+    train_fusion(named, out, _log, minutes)
+    if export:
+        typer.echo(str(export_fusion(out, export)))
