@@ -52,7 +52,7 @@ def write_run_page(
         f"{report.input.name}: faces restored" if report.faces_restored else f"{report.input.name}: no face restored",
         command,
         settings.restore.seed,
-        _settings(settings, facts),
+        _settings(settings),
         summary=_summary(report),
         figures=_figures(report),
         settings_title="Settings and versions",
@@ -90,7 +90,7 @@ def _figures(report: RunReport) -> dict[str, Any]:
     return {**{name: values[name] for name in names}, **{f"seconds_{name}": value for name, value in report.seconds.items()}}
 
 
-def _settings(settings: RunSettings, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(settings: RunSettings) -> dict[str, Any]:
     """Flat, by section; the seed is the report's own."""
     flat = {f"{section}.{name}": value for section, values in asdict(settings).items() for name, value in values.items()}
     flat.pop("restore.seed", None)
