@@ -22,9 +22,11 @@ from iconface_video.restore.framing import Framing, framing_of
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.noise import NoiseKey, fixed_noise
 from iconface_video.session.clip import OnProgress
-from iconface_video.session.networks import load_embedder, load_restorer
+from iconface_video.session.engines.job import load_restorer
+from iconface_video.session.networks import load_embedder
 from iconface_video.settings import RunSettings
 from iconface_video.types import Float32, Float64, IdentityAnchor, TrackKey, UInt8
+from iconface_video.video.enlarge import enlarged_picture
 from iconface_video.video.pictures import read_picture
 
 Picture = UInt8 | Path | str
@@ -72,23 +74,16 @@ def restore_faces(
     embed = embed or load_embedder()
     found = _whole_picture(picture) if aligned else _found_faces(picture, detector)
     if not found:
-        return RestoredPhoto(_enlarged(picture, settings.render.scale), 0)
-    model = model or load_restorer(settings)
+        return RestoredPhoto(enlarged_picture(picture, settings.render.scale), 0)
+    model = model or load_restorer(settings.restore)
     crops = [cut_crop(picture, crop_from_display(parameters, TEMPLATE_SIZE), TEMPLATE_SIZE) for parameters in found]
     photos = _photos(references, detector, embed, settings)
     anchors, shown = _anchors(crops, photos, embed, settings)
     model, notes = _knowing_people(model, anchors, shown, photos, embed(crops), settings, on_progress)
-    out: Float32 = (_enlarged(picture, settings.render.scale) / np.float32(255)).astype(np.float32)
+    out: Float32 = (enlarged_picture(picture, settings.render.scale) / np.float32(255)).astype(np.float32)
     for number, (parameters, anchor) in enumerate(zip(found, anchors)):
         out = _restore_one(out, picture, parameters, anchor, model, settings, number, aligned)
     return RestoredPhoto((out * 255).round().clip(0, 255).astype(np.uint8), len(found), notes)
-
-
-def _enlarged(picture: UInt8, scale: float) -> UInt8:
-    if scale == 1:
-        return picture
-    size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LANCZOS4), np.uint8)
 
 
 def _knowing_people(

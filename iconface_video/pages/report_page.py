@@ -23,18 +23,6 @@ MOST_TRACKS = 300
 _ANCHORS = {"user": "your photos", "track": "own clearest frames", "self": "the face itself", "": "none"}
 
 
-def check_page(path: Path, force: bool) -> None:
-    """Raises OutputError where the page cannot stand; to be asked before the work begins."""
-    if path.is_dir():
-        raise OutputError(f"{path}: this is a folder. Name a file that ends in .html.")
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise OutputError(f"{path}: a report is a page, its name ends in .html.")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it or name another page.")
-    if path.exists() and not force:
-        raise OutputError(f"{path}: exists already. Use `force` to replace it, or name another page.")
-
-
 def write_run_page(
     path: Path,
     info: VideoInfo,

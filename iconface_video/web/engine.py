@@ -13,7 +13,8 @@ from iconface_video.pipelines.estimate import SpeedMemory
 from iconface_video.restore.model import FaceModel
 from iconface_video.session.checks import check_settings
 from iconface_video.session.engines.engine import engine_kind, make_engine, split_devices
-from iconface_video.session.networks import EMBEDDED, Networks, load_embedder, load_restorer
+from iconface_video.session.engines.job import load_restorer
+from iconface_video.session.networks import EMBEDDED, Networks, load_embedder
 from iconface_video.settings import AnchorSettings, RunSettings, SurveySettings
 from iconface_video.web.known import KnownPeople
 
@@ -62,7 +63,7 @@ class Engine:
         with self._loading:
             if self._restorer is None or self._restorer[0] != settings.restore:
                 self._restorer = None  # two large models need not be held at once
-                self._restorer = settings.restore, load_restorer(settings)
+                self._restorer = settings.restore, load_restorer(settings.restore)
             return self._restorer[1]
 
     def networks(self, settings: RunSettings) -> Networks:

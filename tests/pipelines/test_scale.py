@@ -145,6 +145,7 @@ def test_a_photo_is_enlarged_with_its_faces(portrait, settings):
     assert np.abs(shrunk - small.image).mean() < 3
     none = restore_faces(np.full((64, 64, 3), 90, np.uint8), settings=replace(settings, render=TWICE), embed=grey_embed)
     assert none.image.shape == (128, 128, 3)
+    assert (none.image == 90).all()
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0])
