@@ -90,11 +90,24 @@ def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def _expects_an_error(test: ast.AST) -> bool:
-    """Whether it says `raises`, or asks for an exit code that is not 0."""
+    """Whether it says `raises`, or asks for an exit code that is not 0 or an HTTP status that refuses."""
     return any(
         (isinstance(node, ast.Attribute) and node.attr == "raises")
         or (isinstance(node, ast.Name) and node.id in ("raises", "refused"))
+        or (isinstance(node, ast.Compare) and _asks_for_a_failure(node))
         for node in ast.walk(test)
+    )
+
+
+def _asks_for_a_failure(compared: ast.Compare) -> bool:
+    sides = [compared.left, *compared.comparators]
+    names = {ast.unparse(side.func if isinstance(side, ast.Call) else side).rsplit(".", 1)[-1] for side in sides}
+    numbers = [side.value for side in sides if isinstance(side, ast.Constant) and type(side.value) is int]
+    if not numbers or not isinstance(compared.ops[0], (ast.Eq, ast.NotEq)):
+        return False
+    is_failure = (numbers[0] != 0) == isinstance(compared.ops[0], ast.Eq)
+    return (bool(names & {"exit_code", "returncode", "main"}) and is_failure) or (
+        "status_code" in names and isinstance(compared.ops[0], ast.Eq) and numbers[0] >= 400
     )
 
 

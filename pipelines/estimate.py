@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import platformdirs
 
-from iconface_video.errors import ReferencePhotoError
 from iconface_video.files import write_whole
-from iconface_video.identity.references import photos_in, read_photo, why_none
+from iconface_video.identity.references import photos_of, read_photo
 from iconface_video.models.hub import model_index
 from iconface_video.render.render import Renderer
 from iconface_video.restore.crop_store import estimate_bytes
@@ -101,8 +100,7 @@ def dry_run(request: ClipRequest) -> DryRun:
         for photo in references.photos:
             read_photo(photo)
         for name, folder in references.people:
-            if not photos_in(folder):
-                raise ReferencePhotoError(f"{folder}: no usable reference photo of '{name}': {why_none(folder)}")
+            photos_of(name, folder)
         people: tuple[str, ...] = ()
         if references.file is not None:
             made_from = Provenance(settings, settings, references, Networks()).people(clip)

@@ -80,10 +80,21 @@ def restore_faces(
     photos = _photos(references, detector, embed, settings)
     anchors, shown = _anchors(crops, photos, embed, settings)
     model, notes = _knowing_people(model, anchors, shown, photos, embed(crops), settings, on_progress)
+    faces = [_Face(number, *face) for number, face in enumerate(zip(found, anchors))]
     out: Float32 = (enlarged_picture(picture, settings.render.scale) / np.float32(255)).astype(np.float32)
-    for number, (parameters, anchor) in enumerate(zip(found, anchors)):
-        out = _restore_one(out, picture, parameters, anchor, model, settings, number, aligned)
-    return RestoredPhoto((out * 255).round().clip(0, 255).astype(np.uint8), len(found), notes)
+    for face in faces:
+        out = _restore_one(out, picture, face, model, settings, aligned)
+    return RestoredPhoto((out * 255).round().clip(0, 255).astype(np.uint8), len(faces), notes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Face:
+    """One face of the picture, and who it is."""
+
+    number: int
+    parameters: Float64
+    """(4,) as of a track (`faces.align`)."""
+    anchor: IdentityAnchor
 
 
 def _knowing_people(
@@ -165,25 +176,23 @@ def _anchors(
 def _restore_one(
     out: Float32,
     picture: UInt8,
-    parameters: Float64,
-    anchor: IdentityAnchor,
+    face: _Face,
     model: FaceModel,
     settings: RunSettings,
-    number: int,
     aligned: bool,
 ) -> Float32:
     """Add one face's change to the picture (h, w, 3), 0..1."""
     extent = out.shape[1], out.shape[0]
     larger = extent[0] / picture.shape[1], extent[1] / picture.shape[0]
-    face_px = max(larger) * TEMPLATE_SIZE / float(np.exp(parameters[0]))  # side of the crop in px of what comes out
+    face_px = max(larger) * TEMPLATE_SIZE / float(np.exp(face.parameters[0]))  # side of the crop in px of what comes out
     sizes = model.crop_sizes
     size = settings.restore.crop_size or next((s for s in sizes if s >= face_px), sizes[-1])
     framing = Framing() if aligned else framing_of(model)
-    matrix = crop_from_display(framing.parameters(parameters), size)
+    matrix = crop_from_display(framing.parameters(face.parameters), size)
     crop = framing.with_border(cut_crop(picture, matrix, size), matrix, (picture.shape[1], picture.shape[0]))
-    key = NoiseKey(settings.restore.seed, TrackKey(0, 0, number), 0)
+    key = NoiseKey(settings.restore.seed, TrackKey(0, 0, face.number), 0)
     noise = fixed_noise(key, model.noise_shape(size))[None]
-    restored = model.restore(crop[None], [model.prepare(anchor, size)], noise)[0]
+    restored = model.restore(crop[None], [model.prepare(face.anchor, size)], noise)[0]
     residual = (restored.astype(np.float32) - crop.astype(np.float32)) / 255
     if settings.render.color_match:
         residual = match_color(residual)

@@ -20,6 +20,7 @@ import torch
 
 from iconface_video.models.context import ReferenceContext
 from iconface_video.models.model import IConFaceModel
+from iconface_video.models.sampler import Sampling
 from iconface_video.types import EMBEDDING_SIZE
 
 Job = Callable[[], int]
@@ -182,7 +183,7 @@ def bench_model(
     kept = model.prepare_references(photos, size)
 
     def restore(context: ReferenceContext | None) -> None:
-        model.restore_crops(crops, anchors, [context] * batch, noise, steps)
+        model.restore_crops(crops, anchors, [context] * batch, noise, Sampling(steps))
 
     ways: dict[str, Callable[[], None]] = {"cached": lambda: restore(kept), "without": lambda: restore(None)}
     if kept is not None and kept.cache is not None:
