@@ -17,8 +17,8 @@ from iconface_video.files import write_whole
 from iconface_video.lock import working_in, writing
 from iconface_video.pages.html import Slide, check_page, clock, compare_page, data_url
 from iconface_video.pages.tables import check_folder
-from iconface_video.render.compare import CompareSettings, Composer, MomentPicker, Pair, Pairing
 from iconface_video.render.fit import Canvas, Fitter, cropped, make_canvas, painted
+from iconface_video.render.side_by_side import CompareSettings, Composer, MomentPicker, Pair, Pairing
 from iconface_video.session.clip import Clip, DisplayPictures, OnProgress, ShouldStop, Watch
 from iconface_video.session.fingerprint import read_restoration_marks
 from iconface_video.settings import EncodeSettings, ReadSettings, SurveySettings

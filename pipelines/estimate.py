@@ -22,7 +22,7 @@ import platformdirs
 from iconface_video.files import write_whole
 from iconface_video.identity.references import photos_of, read_photo
 from iconface_video.models.hub import model_index
-from iconface_video.render.render import Renderer
+from iconface_video.render.renderer import Renderer
 from iconface_video.restore.crop_store import estimate_bytes
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import make_plan
@@ -37,7 +37,7 @@ from iconface_video.session.people_folder import check_people
 from iconface_video.session.provenance import Provenance
 from iconface_video.session.work import WorkFolder, work_folder_of
 from iconface_video.settings import RestoreSettings, RunSettings
-from iconface_video.tracking.survey import run_survey
+from iconface_video.tracking.surveyor import run_survey
 from iconface_video.types import EMBEDDING_SIZE, Frame, IdentityAnchor, Survey, Timestamp
 from iconface_video.video.enlarge import Enlarger
 from iconface_video.video.output_plan import OutputPlan, estimate_output_bytes

@@ -85,9 +85,9 @@ def batch(
       iconface-video batch tapes -o restored --recursive --dry-run
     """
     from iconface_video.cli.batch_table import make_batch_display, print_summary
-    from iconface_video.identity.people import ReferenceChoice
+    from iconface_video.identity.grouping import ReferenceChoice
     from iconface_video.pipelines.batch import BatchOptions, restore_batch
-    from iconface_video.session.batch import BatchRow, count_below
+    from iconface_video.session.clip_batch import BatchRow, count_below
     from iconface_video.video.probe import probe
 
     def stretch(path: Path) -> tuple[Fraction | None, Fraction | None]:

@@ -13,7 +13,7 @@ from iconface_video.pages.html import clock
 from iconface_video.pages.plots import Row, Sheet
 from iconface_video.pages.tables import Cell, Note, Report, Table, Value, one_file_page
 from iconface_video.session.fingerprint import library_versions
-from iconface_video.session.report import FaceObserver, Pairs, RunReport, TrackFigures
+from iconface_video.session.run_report import FaceObserver, Pairs, RunReport, TrackFigures
 from iconface_video.settings import RunSettings
 from iconface_video.types import VideoInfo
 

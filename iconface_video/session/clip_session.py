@@ -28,8 +28,8 @@ from iconface_video.session.fingerprint import fingerprint, hash_file, missing_m
 from iconface_video.session.memory import MemoryPlan, Need, check_space, plan_memory
 from iconface_video.session.networks import Networks
 from iconface_video.session.rendering import Rendering, RenderWork
-from iconface_video.session.report import FaceObserver, RunReport
 from iconface_video.session.restoring import Restored, expected_time, restored_with, write_store_header
+from iconface_video.session.run_report import FaceObserver, RunReport
 from iconface_video.session.work import WorkFolder, kept_header, left_output, work_folder_of
 from iconface_video.video.output_plan import OutputPlan, estimate_output_bytes
 from iconface_video.video.output_size import enlarged, line_scale, plan_enlarged

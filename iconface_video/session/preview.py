@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from iconface_video.render.render import CropLookup, Renderer, with_shares
+from iconface_video.render.renderer import CropLookup, Renderer, with_shares
 from iconface_video.restore.crop_store import CropStore, estimate_bytes
 from iconface_video.restore.model import FaceModel
 from iconface_video.restore.plan import make_plan

@@ -11,7 +11,7 @@ import pytest
 from iconface_video.pipelines.batch import BatchOptions, restore_batch
 from iconface_video.pipelines.people import find_people
 from iconface_video.pipelines.restore import ReferenceChoice
-from iconface_video.session.batch import RECORD
+from iconface_video.session.clip_batch import RECORD
 from iconface_video.settings import EncodeSettings, RenderSettings
 from tests.pipelines.conftest import Sharpener, audio_md5, grey_embed
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from iconface_video.errors import InputError, OutputError, ReferencePhotoError, StoreError, UsageError
-from iconface_video.identity.people import ReferenceChoice
+from iconface_video.identity.grouping import ReferenceChoice
 from iconface_video.pages.html import check_page
 from iconface_video.pages.tables import check_folder
 from iconface_video.pipelines.compare import CompareRequest, compare_videos

@@ -12,7 +12,7 @@ from iconface_video.pipelines.image import restore_faces
 from iconface_video.pipelines.render import render_store
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.session.fingerprint import read_restoration_marks
-from iconface_video.session.report import FaceObserver
+from iconface_video.session.run_report import FaceObserver
 from iconface_video.settings import EncodeSettings, ReadSettings, RenderSettings
 from iconface_video.video.enlarge import Enlarger
 from iconface_video.video.output_size import enlarged

@@ -10,8 +10,8 @@ import pytest
 from iconface_video.errors import CheckpointError, InputError, OutputError, StoreError, UsageError
 from iconface_video.lock import working_in
 from iconface_video.restore.crop_store import STORE_FILE, read_header
-from iconface_video.session.batch import find_inputs
 from iconface_video.session.checks import check_settings
+from iconface_video.session.clip_batch import find_inputs
 from iconface_video.session.people_folder import SavedPeople
 from iconface_video.settings import EngineSettings, RestoreSettings, RunSettings
 

@@ -19,8 +19,8 @@ from iconface_video.lab.train.config import RestorerConfig, ValidationSettings, 
 from iconface_video.lab.train.data import FaceSettings, MixSettings
 from iconface_video.lab.train.encoder_and_full_size import load_start
 from iconface_video.lab.train.full_size import Trainables
-from iconface_video.lab.train.pipeline import export_restorer, train_restorer
 from iconface_video.lab.train.trainer import TrainSettings
+from iconface_video.lab.train.training import export_restorer, train_restorer
 from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.models.checkpoints import load_model, read_index
 from iconface_video.models.convert import BaseChoice, LoraChoice, Prompts, convert_lora

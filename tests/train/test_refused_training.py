@@ -15,7 +15,7 @@ from iconface_video.cli.main import main
 from iconface_video.degrade import degrade
 from iconface_video.degrade.presets import effects_named
 from iconface_video.errors import CheckpointError, InputError, UsageError
-from iconface_video.lab.train import pipeline
+from iconface_video.lab.train import training
 from iconface_video.lab.train.data import MixSettings
 from iconface_video.lab.train.landmarks import LabelledFaces, MeshTeacher
 from iconface_video.lab.train.loading import index_rows, read_indexed
@@ -89,20 +89,20 @@ def test_a_folder_without_an_index(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", '{"stage": "two"}', "[1]"], ids=["empty", "nothing", "a word", "a list"])
 def test_a_marker_that_does_not_say_how_far_the_run_came(text: str, tmp_path: Path) -> None:
-    (tmp_path / pipeline.MARKER).write_text(text)
+    (tmp_path / training.MARKER).write_text(text)
     with pytest.raises(InputError, match=r'not readable \(.*\); write the stage to go on with into it: \{"stage": 1\}'):
-        pipeline._stage_reached(tmp_path, 2)
+        training._stage_reached(tmp_path, 2)
 
 
 def test_a_run_that_came_further_than_its_config(tmp_path: Path) -> None:
-    (tmp_path / pipeline.MARKER).write_text('{"stage": 3}')
+    (tmp_path / training.MARKER).write_text('{"stage": 3}')
     with pytest.raises(UsageError, match="its run has reached stage 3, the config has 2; name another run folder"):
-        pipeline._stage_reached(tmp_path, 2)
+        training._stage_reached(tmp_path, 2)
 
 
 def test_weights_to_freeze_that_no_model_has() -> None:
     with pytest.raises(UsageError, match="frozen: no weight's name begins with 'decoder'"):
-        pipeline._freeze(nn.Linear(2, 2), ("weight", "decoder"))
+        training._freeze(nn.Linear(2, 2), ("weight", "decoder"))
 
 
 @pytest.mark.parametrize(

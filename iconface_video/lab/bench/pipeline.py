@@ -22,7 +22,7 @@ from iconface_video.lab.bench.stages import Job, Machine, Rate, ffmpeg_transcode
 from iconface_video.lab.bench.training_step import StepTimes, measure_steps
 from iconface_video.lab.train.config import RestorerConfig, ValidationSettings
 from iconface_video.lab.train.data import FaceSet
-from iconface_video.lab.train.pipeline import make_trainer
+from iconface_video.lab.train.training import make_trainer
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.pipelines.survey import survey
 from iconface_video.render.paste import FacePatch, paste
@@ -30,7 +30,7 @@ from iconface_video.restore.framing import cut_from_frame
 from iconface_video.session.engines.job import load_restorer
 from iconface_video.session.networks import load_embedder
 from iconface_video.settings import RunSettings
-from iconface_video.tracking.survey import detection_picture
+from iconface_video.tracking.surveyor import detection_picture
 from iconface_video.types import Float64, Frame, Survey, UInt8, VideoInfo
 from iconface_video.video.output_plan import plan_output
 from iconface_video.video.reader import VideoReader

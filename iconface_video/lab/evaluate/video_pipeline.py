@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-from iconface_video.degrade.files import degrade_clip
+from iconface_video.degrade.damaged_files import degrade_clip
 from iconface_video.degrade.presets import effects_named
 from iconface_video.errors import InputError, UsageError
 from iconface_video.faces.detector import make_detector

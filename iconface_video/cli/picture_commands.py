@@ -185,7 +185,7 @@ def degrade(options: Damage) -> None:
 
     Example: iconface-video degrade clip.mp4 -o clip-vhs.mp4 --preset vhs
     """
-    from iconface_video.degrade.files import degrade_clip, degrade_pictures
+    from iconface_video.degrade.damaged_files import degrade_clip, degrade_pictures
     from iconface_video.degrade.presets import effects_named
 
     if options.source.is_dir():
