@@ -63,7 +63,7 @@ class BatchOptions:
     fresh: bool = False
     recursive: bool = False
     """Folders below the folders that are given, too."""
-    obey_people: bool = False
+    apply_people: bool = False
     """Take the people.yaml that `find_people` wrote beside a video, where there is one."""
     pages: bool = False
     """Write a page about each file beside its output."""
@@ -183,7 +183,7 @@ class _Work:
         file = folder_of(job.input) / FILE
         return (
             replace(self._options.references, file=file)
-            if self._options.obey_people and file.is_file()
+            if self._options.apply_people and file.is_file()
             else self._options.references
         )
 

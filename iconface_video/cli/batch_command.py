@@ -45,10 +45,10 @@ class BatchWork:
     keep_work: bool = setting(False, help="Keep the restored faces, so that `render` can use them again.")
     fresh: bool = setting(False, help="Start over: forget what unfinished runs left behind.")
     recursive: bool = setting(False, form=OptionForm(("--recursive", "-R")), help="Also take the videos in folders below.")
-    obey_people: bool = setting(
+    apply_people: bool = setting(
         False,
         form=OptionForm(("--people",)),
-        help="Obey the people.yaml that `people` wrote in NAME.people beside a video, where there is one.",
+        help="Apply the people.yaml that `people` wrote in NAME.people beside a video, where there is one.",
     )
     report: bool = setting(False, help="Also write a page about each file: NAME.report.html beside its output.")
     dry_run: bool = setting(False, help="Check files and options, say what would be written and what is finished, stop.")
@@ -102,7 +102,7 @@ def batch(
         work.keep_work,
         work.fresh,
         work.recursive,
-        work.obey_people,
+        work.apply_people,
         work.report,
     )
     for folder in (

@@ -55,7 +55,7 @@ def reuse_freed_memory() -> bool:
 
 INTERRUPTED = 130
 OFFLINE = "HF_HUB_OFFLINE"
-"""What the Hugging Face hub's library obeys (and `models.download`)."""
+"""What the Hugging Face hub's library goes by (and `models.download`)."""
 SPIN_COUNT = "10000"
 """Turns that an OpenMP thread waits busily; the library's own 300,000 stop a two-core machine that does something else, too."""
 

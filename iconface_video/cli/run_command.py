@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from iconface_video.session.run_report import RunReport
 
 SECTIONS = ("render", "encode", "restore", "anchors", "survey", "read", "engine")
-"""Of the settings that a run obeys."""
+"""Of the settings that a run takes."""
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ class ClipFaces:
             return None
         made_from = self.provenance.people(self.clip)
         saved = SavedPeople.read(references.file).about(self.clip, made_from)
-        chosen, said = saved.obeyed(made_from, lambda: self.find_faces(Clip(self.clip.reader)))
+        chosen, said = saved.applied(made_from, lambda: self.find_faces(Clip(self.clip.reader)))
         check_names([name for name, _ in references.people], chosen)
         self._say(*said)
         return chosen
