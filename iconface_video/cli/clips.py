@@ -1,9 +1,4 @@
-"""`iconface-video probe`.
-
-`iconface-video people`.
-
-`iconface-video image`.
-"""
+"""`iconface-video probe`, `people FILE` and `image`: commands that look at a file, and the one for photos."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""`iconface-video compare`.
-
-`iconface-video render`.
-
-`iconface-video degrade`: damage a clip or a folder of pictures, to make paired data.
-"""
+"""`iconface-video compare`, `render` and `degrade` (a clip or a folder of pictures, to make paired data)."""
 
 from __future__ import annotations
 

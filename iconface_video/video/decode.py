@@ -1,6 +1,5 @@
-"""Packets in, pictures out: one file's film decoded in presentation order, with repaired times, surviving damage.
-
-A bounded queue between a producer (decoding) and its consumer, with the producer in a thread of its own.
+"""Packets in, pictures out: one file's film decoded in presentation order, with repaired times, surviving damage; and a bounded queue
+that decodes ahead in a thread of its own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""`iconface-video bench`.
-
-`iconface-video bench training`.
-"""
+"""`iconface-video bench model|personalize|stages|pipeline|training`."""
 
 from __future__ import annotations
 

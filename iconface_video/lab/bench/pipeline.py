@@ -1,6 +1,5 @@
-"""Measuring recipes: each stage alone, and whole passes beside FFmpeg's own transcode of the same clip.
-
-Measuring recipe: where the processor time of a training step goes, for any stage of a restorer's config.
+"""Measuring recipes: each stage alone, whole passes beside FFmpeg's own transcode of the same clip, and where the processor time of a
+training step goes.
 """
 
 from __future__ import annotations

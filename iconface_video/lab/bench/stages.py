@@ -1,6 +1,5 @@
-"""How fast each stage is alone, on the frames of one clip, and how fast whole passes are beside FFmpeg's own transcode.
-
-How fast a model restores, and what caching its references saves.
+"""How fast each stage is alone, on the frames of one clip, whole passes beside FFmpeg's own transcode, and a model with and without
+the cache of its references.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""What the restorer is compared with: the input itself, unsharp masking, and any ONNX restorer.
-
-The rows of the tables: every way of restoring a batch of faces, baselines and the model with each kind of references.
+"""The rows of the tables: every way of restoring a batch of faces. Baselines (the input itself, unsharp masking, any ONNX restorer)
+and the model with each kind of references.
 """
 
 from __future__ import annotations
