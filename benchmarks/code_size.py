@@ -3,7 +3,8 @@
     python benchmarks/code_size.py [CHECKOUT ...]
 
 Counted are Python files that git knows. Lines are all lines of a file. What `restore_video` reaches is every module of the project
-that its own module imports, anywhere in a file, and what those import in turn.
+that its own module imports, anywhere in a file, and what those import in turn; of a package's front, what it loads, not the names
+that it lists for type checkers.
 """
 
 from __future__ import annotations
@@ -118,9 +119,18 @@ def _reached(start: str, trees: dict[str, ast.Module]) -> set[str]:
         if name in found or name not in trees:
             continue
         found.add(name)
-        waiting += _imports(trees[name])
+        waiting += _imports(_loaded(trees[name]))
         waiting += [name.rsplit(".", count)[0] for count in range(1, name.count(".") + 1)]  # packages run their __init__
     return found
+
+
+def _loaded(tree: ast.Module) -> ast.Module:
+    """Without what a front that hands out its names one by one (`__getattr__`) lists for type checkers alone."""
+    is_front = any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body)
+    if not is_front:
+        return tree
+    kept = [node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
+    return ast.Module(kept, [])
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
