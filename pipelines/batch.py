@@ -18,7 +18,7 @@ from iconface_video.identity.references import Embed
 from iconface_video.lock import working_in
 from iconface_video.pipelines.choosing import ChosenSettings, choose_settings
 from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
-from iconface_video.restore.model import FaceModel
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.session.checks import check_settings
 from iconface_video.session.chosen_preset import ChosenPreset
 from iconface_video.session.clip import OnProgress, ShouldStop, Watch

@@ -24,7 +24,7 @@ from iconface_video.identity.references import photos_of, read_photo
 from iconface_video.models.hub import model_index
 from iconface_video.render.renderer import Renderer
 from iconface_video.restore.crop_store import estimate_bytes
-from iconface_video.restore.model import FaceModel
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.restore.plan import make_plan
 from iconface_video.session.checks import check_settings
 from iconface_video.session.clip import Clip
@@ -46,7 +46,7 @@ from iconface_video.video.reader import VideoReader
 from iconface_video.video.writer import VideoWriter
 
 if TYPE_CHECKING:
-    from iconface_video.personalize.settings import PersonalizeSettings
+    from iconface_video.personalize.recipe import PersonalizeSettings
 
 _PIECES, _PIECE_FRAMES = 3, 12
 _MOST_SECONDS = 2.0
@@ -255,7 +255,7 @@ class SpeedMemory:
 
     def seconds_to_learn(self) -> float:
         """One person, from the photos."""
-        from iconface_video.personalize.settings import PersonalizeSettings
+        from iconface_video.personalize.recipe import PersonalizeSettings
 
         recipe = PersonalizeSettings()
         key = f"{self._key}/learn/{fingerprint(recipe=recipe)[:8]}"

@@ -18,8 +18,8 @@ from iconface_video.identity.anchors import make_anchor, self_anchor
 from iconface_video.identity.references import Embed, ReferencePhoto, find_faces, load_photo, photo_detector
 from iconface_video.render.match import match_color
 from iconface_video.render.paste import crop_mask, warp_back
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.restore.framing import Framing, framing_of
-from iconface_video.restore.model import FaceModel
 from iconface_video.restore.noise import NoiseKey, fixed_noise
 from iconface_video.session.clip import OnProgress
 from iconface_video.session.engines.job import load_restorer
@@ -114,7 +114,7 @@ def _knowing_people(
     if wish == "off" or shown is None:
         return model, ()
     from iconface_video.personalize.photos import photo_faces
-    from iconface_video.personalize.settings import PersonalizeSettings
+    from iconface_video.personalize.recipe import PersonalizeSettings
     from iconface_video.restore.iconface import IConFaceRestorer
     from iconface_video.restore.people import FaceOfPicture, PersonToLearn, anchor_key, learn_people, with_people
     from iconface_video.session.learning_people import choose_to_learn

@@ -8,7 +8,7 @@ from pathlib import Path
 from iconface_video.identity.grouping import ReferenceChoice
 from iconface_video.identity.references import Embed
 from iconface_video.pipelines.choosing import Choice, choose_settings
-from iconface_video.restore.model import FaceModel
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.session.clip import OnProgress, ShouldStop, Watch
 from iconface_video.session.clip_session import ClipRequest, ClipSession
 from iconface_video.session.engines.engine import Engine

@@ -31,7 +31,7 @@ from iconface_video.identity.anchors import aggregate
 from iconface_video.identity.grouping import mean_direction
 from iconface_video.identity.references import Embed, ReferencePhoto
 from iconface_video.personalize.photos import PhotoFace
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 from iconface_video.settings import nearest
 from iconface_video.types import Float32
 

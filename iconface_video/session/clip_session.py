@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from iconface_video.errors import OutputError
 from iconface_video.lock import writing
 from iconface_video.restore.crop_store import estimate_bytes
-from iconface_video.restore.model import FaceModel, ModelFacts
+from iconface_video.restore.face_model import FaceModel, ModelFacts
 from iconface_video.restore.plan import RestorePlan, make_plan
 from iconface_video.restore.timeline import SegmentDone, TimelineCounts
 from iconface_video.session.chosen_preset import keep_choice
@@ -210,7 +210,7 @@ class ClipSession(ClipFaces):
         restore = self.settings.restore
         if restore.personalize == "off" or all(anchor.origin != "user" for anchor in self.anchors().values()):
             return None
-        from iconface_video.personalize.settings import PersonalizeSettings
+        from iconface_video.personalize.recipe import PersonalizeSettings
         from iconface_video.restore.iconface import IConFaceRestorer, load_face_model
         from iconface_video.restore.people import learn_people
         from iconface_video.session.learning_people import people_to_learn

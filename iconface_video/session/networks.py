@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from iconface_video.errors import StoreError
 from iconface_video.identity.references import Embed
-from iconface_video.restore.model import FaceModel
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.session.checks import check_settings
 from iconface_video.session.engines.engine import Check, Engine, engine_kind, make_engine
 from iconface_video.session.engines.job import load_restorer

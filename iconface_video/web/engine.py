@@ -10,7 +10,7 @@ from iconface_video.errors import ReferencePhotoError, UsageError
 from iconface_video.faces.detector import Detector
 from iconface_video.identity.references import Embed, ReferencePhoto, find_faces, load_photo, photo_detector, read_photo
 from iconface_video.pipelines.estimate import SpeedMemory
-from iconface_video.restore.model import FaceModel
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.session.checks import check_settings
 from iconface_video.session.engines.engine import engine_kind, make_engine, split_devices
 from iconface_video.session.engines.job import load_restorer

@@ -108,7 +108,7 @@ def personalize(options: PersonOptions, as_json: JsonFlag = False) -> None:
     from iconface_video.lab.bench.personal import bench_person
     from iconface_video.models.checkpoints import load_model
     from iconface_video.models.load_options import pick_device
-    from iconface_video.personalize.settings import PersonalizeSettings
+    from iconface_video.personalize.recipe import PersonalizeSettings
 
     found = bench_person(load_model(options.source, pick_device(options.device)), PersonalizeSettings(), options.rounds)
     if as_json:
