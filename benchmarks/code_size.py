@@ -3,7 +3,8 @@
     python benchmarks/code_size.py [CHECKOUT ...]
 
 Counted are Python files that git knows. Lines are all lines of a file. What `restore_video` reaches is every module of the project
-that its own module imports, anywhere in a file, and what those import in turn.
+that its own module imports, anywhere in a file, and what those import in turn; of a package's front, what it loads, not the names
+that it lists for type checkers.
 """
 
 from __future__ import annotations
@@ -90,11 +91,24 @@ def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 
 def _expects_an_error(test: ast.AST) -> bool:
-    """Whether it says `raises`, or asks for an exit code that is not 0."""
+    """Whether it says `raises`, or asks for an exit code that is not 0 or an HTTP status that refuses."""
     return any(
         (isinstance(node, ast.Attribute) and node.attr == "raises")
         or (isinstance(node, ast.Name) and node.id in ("raises", "refused"))
+        or (isinstance(node, ast.Compare) and _asks_for_a_failure(node))
         for node in ast.walk(test)
+    )
+
+
+def _asks_for_a_failure(compared: ast.Compare) -> bool:
+    sides = [compared.left, *compared.comparators]
+    names = {ast.unparse(side.func if isinstance(side, ast.Call) else side).rsplit(".", 1)[-1] for side in sides}
+    numbers = [side.value for side in sides if isinstance(side, ast.Constant) and type(side.value) is int]
+    if not numbers or not isinstance(compared.ops[0], (ast.Eq, ast.NotEq)):
+        return False
+    is_failure = (numbers[0] != 0) == isinstance(compared.ops[0], ast.Eq)
+    return (bool(names & {"exit_code", "returncode", "main"}) and is_failure) or (
+        "status_code" in names and isinstance(compared.ops[0], ast.Eq) and numbers[0] >= 400
     )
 
 
@@ -105,9 +119,18 @@ def _reached(start: str, trees: dict[str, ast.Module]) -> set[str]:
         if name in found or name not in trees:
             continue
         found.add(name)
-        waiting += _imports(trees[name])
+        waiting += _imports(_loaded(trees[name]))
         waiting += [name.rsplit(".", count)[0] for count in range(1, name.count(".") + 1)]  # packages run their __init__
     return found
+
+
+def _loaded(tree: ast.Module) -> ast.Module:
+    """Without what a front that hands out its names one by one (`__getattr__`) lists for type checkers alone."""
+    is_front = any(isinstance(node, ast.FunctionDef) and node.name == "__getattr__" for node in tree.body)
+    if not is_front:
+        return tree
+    kept = [node for node in tree.body if not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")]
+    return ast.Module(kept, [])
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:

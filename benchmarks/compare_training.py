@@ -140,7 +140,7 @@ def drive(options: argparse.Namespace) -> None:
     # By the checkout, not by trying: another one that is installed for editing would lend its modules.
     if (options.other / "iconface_video" / "lab").is_dir():
         from iconface_video.lab.train.config import RestorerConfig, read_config
-        from iconface_video.lab.train.pipeline import train_restorer
+        from iconface_video.lab.train.training import train_restorer
     else:
         from iconface_video.pipelines.train import train_restorer  # type: ignore[no-redef, import-not-found]
         from iconface_video.train.config import RestorerConfig, read_config  # type: ignore[no-redef, import-not-found]

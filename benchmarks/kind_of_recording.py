@@ -19,7 +19,7 @@ import av
 import cv2
 import numpy as np
 
-from iconface_video.degrade.clip import ClipFormat, degrade_frames
+from iconface_video.degrade.clip_effects import ClipFormat, degrade_frames
 from iconface_video.degrade.presets import PRESETS
 from iconface_video.types import UInt8
 from iconface_video.video.kind import KINDS, judge

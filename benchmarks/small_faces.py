@@ -25,11 +25,11 @@ import av
 import cv2
 import numpy as np
 
-from iconface_video.degrade.clip import ClipFormat, degrade_frames
+from iconface_video.degrade.clip_effects import ClipFormat, degrade_frames
 from iconface_video.degrade.presets import PRESETS
 from iconface_video.faces.detector import overlap
 from iconface_video.settings import SurveySettings
-from iconface_video.tracking.survey import run_survey
+from iconface_video.tracking.surveyor import run_survey
 from iconface_video.types import Survey, Timestamp, Track, UInt8
 from iconface_video.video.reader import VideoReader
 

@@ -14,7 +14,7 @@ import av
 import cv2
 import numpy as np
 
-from iconface_video.degrade.clip import ClipFormat, degrade_frames
+from iconface_video.degrade.clip_effects import ClipFormat, degrade_frames
 from iconface_video.degrade.presets import PRESETS
 
 SIZE, FRAMES, SHOWN = (720, 540), 24, 15

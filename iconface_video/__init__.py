@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from iconface_video.identity.people import ReferenceChoice
+    from iconface_video.identity.grouping import ReferenceChoice
     from iconface_video.models.checkpoints import load_model
     from iconface_video.pipelines.batch import BatchOptions, restore_batch
     from iconface_video.pipelines.compare import CompareRequest, compare_videos
@@ -62,7 +62,7 @@ _HOMES = {
     "ClipSession": "iconface_video.session.clip_session",
     "CompareRequest": "iconface_video.pipelines.compare",
     "FoundPeople": "iconface_video.pipelines.people",
-    "ReferenceChoice": "iconface_video.identity.people",
+    "ReferenceChoice": "iconface_video.identity.grouping",
     "RunSettings": "iconface_video.settings",
     "compare_videos": "iconface_video.pipelines.compare",
     "find_people": "iconface_video.pipelines.people",

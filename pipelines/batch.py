@@ -13,22 +13,32 @@ from typing import Any
 
 from iconface_video.configs import SettingsChoice
 from iconface_video.errors import InputError, OutputError
-from iconface_video.identity.people import ReferenceChoice
+from iconface_video.identity.grouping import ReferenceChoice
 from iconface_video.identity.references import Embed
 from iconface_video.lock import working_in
 from iconface_video.pipelines.choosing import ChosenSettings, choose_settings
 from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
-from iconface_video.restore.model import FaceModel
-from iconface_video.session.batch import Batch, BatchJob, BatchRecord, BatchRow, Decision, decide, find_inputs, name_jobs, stems
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.session.checks import check_settings
 from iconface_video.session.chosen_preset import ChosenPreset
 from iconface_video.session.clip import OnProgress, ShouldStop, Watch
+from iconface_video.session.clip_batch import (
+    Batch,
+    BatchJob,
+    BatchRecord,
+    BatchRow,
+    Decision,
+    decide,
+    find_inputs,
+    name_jobs,
+    stems,
+)
 from iconface_video.session.clip_session import ClipRequest, ClipSession
 from iconface_video.session.fingerprint import hash_file, read_restoration_marks
 from iconface_video.session.networks import Networks
 from iconface_video.session.people_folder import FILE, folder_of
 from iconface_video.session.provenance import Provenance
-from iconface_video.session.report import RunReport
+from iconface_video.session.run_report import RunReport
 from iconface_video.settings import RunSettings
 from iconface_video.video.output_size import plan_enlarged
 from iconface_video.video.probe import probe
@@ -53,7 +63,7 @@ class BatchOptions:
     fresh: bool = False
     recursive: bool = False
     """Folders below the folders that are given, too."""
-    obey_people: bool = False
+    apply_people: bool = False
     """Take the people.yaml that `find_people` wrote beside a video, where there is one."""
     pages: bool = False
     """Write a page about each file beside its output."""
@@ -173,7 +183,7 @@ class _Work:
         file = folder_of(job.input) / FILE
         return (
             replace(self._options.references, file=file)
-            if self._options.obey_people and file.is_file()
+            if self._options.apply_people and file.is_file()
             else self._options.references
         )
 

@@ -1,4 +1,4 @@
-"""Which settings a run obeys: those that are given, or a preset with what differs from it; where no preset is named, the one that
+"""Which settings a run takes: those that are given, or a preset with what differs from it; where no preset is named, the one that
 suits the recording, which is looked at.
 """
 

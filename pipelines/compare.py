@@ -15,10 +15,10 @@ from iconface_video.errors import OutputError, UsageError
 from iconface_video.faces.detector import make_detector
 from iconface_video.files import write_whole
 from iconface_video.lock import working_in, writing
-from iconface_video.pages.html import Slide, clock, compare_page, data_url
+from iconface_video.pages.html import Slide, check_page, clock, compare_page, data_url
 from iconface_video.pages.tables import check_folder
-from iconface_video.render.compare import CompareSettings, Composer, MomentPicker, Pair, Pairing
 from iconface_video.render.fit import Canvas, Fitter, cropped, make_canvas, painted
+from iconface_video.render.side_by_side import CompareSettings, Composer, MomentPicker, Pair, Pairing
 from iconface_video.session.clip import Clip, DisplayPictures, OnProgress, ShouldStop, Watch
 from iconface_video.session.fingerprint import read_restoration_marks
 from iconface_video.settings import EncodeSettings, ReadSettings, SurveySettings
@@ -257,24 +257,16 @@ class _Page:
         self._is_file = path.suffix.lower() in (".html", ".htm")
         self._folder = path.parent if self._is_file else path
         self.path = path if self._is_file else path / PAGE
-        self._check(path, force)
-        if not self._is_file:
+        if self._is_file:
+            check_page(path, force)
+        else:
+            check_folder(path, force)
             for name in _FILMS:
                 _refuse_input(self._folder / name, view.a.path, "first")
                 _refuse_input(self._folder / name, view.b.path, "second")
         self._picker = MomentPicker(settings.moments, view.first, view.shown_seconds(), at)
         self._films: list[VideoWriter] = []
         self._stack = ExitStack()
-
-    def _check(self, path: Path, force: bool) -> None:
-        if not self._is_file:
-            check_folder(path, force)
-        elif path.is_dir():
-            raise OutputError(f"{path}: this is a folder. Name a file, or a folder whose name does not end in .html.")
-        elif not path.parent.is_dir():
-            raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it or name another page.")
-        elif path.exists() and not force:
-            raise OutputError(f"{path}: exists already. Use `force` to replace it, or name another page.")
 
     def alone(self) -> AbstractContextManager[None]:
         """Nobody else writes this page meanwhile."""

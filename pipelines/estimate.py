@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import platformdirs
 
-from iconface_video.errors import ReferencePhotoError
 from iconface_video.files import write_whole
-from iconface_video.identity.references import photos_in, read_photo, why_none
+from iconface_video.identity.references import photos_of, read_photo
 from iconface_video.models.hub import model_index
-from iconface_video.render.render import Renderer
+from iconface_video.render.renderer import Renderer
 from iconface_video.restore.crop_store import estimate_bytes
-from iconface_video.restore.model import FaceModel
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.restore.plan import make_plan
 from iconface_video.session.checks import check_settings
 from iconface_video.session.clip import Clip
@@ -38,7 +37,7 @@ from iconface_video.session.people_folder import check_people
 from iconface_video.session.provenance import Provenance
 from iconface_video.session.work import WorkFolder, work_folder_of
 from iconface_video.settings import RestoreSettings, RunSettings
-from iconface_video.tracking.survey import run_survey
+from iconface_video.tracking.surveyor import run_survey
 from iconface_video.types import EMBEDDING_SIZE, Frame, IdentityAnchor, Survey, Timestamp
 from iconface_video.video.enlarge import Enlarger
 from iconface_video.video.output_plan import OutputPlan, estimate_output_bytes
@@ -47,7 +46,7 @@ from iconface_video.video.reader import VideoReader
 from iconface_video.video.writer import VideoWriter
 
 if TYPE_CHECKING:
-    from iconface_video.personalize.settings import PersonalizeSettings
+    from iconface_video.personalize.recipe import PersonalizeSettings
 
 _PIECES, _PIECE_FRAMES = 3, 12
 _MOST_SECONDS = 2.0
@@ -101,8 +100,7 @@ def dry_run(request: ClipRequest) -> DryRun:
         for photo in references.photos:
             read_photo(photo)
         for name, folder in references.people:
-            if not photos_in(folder):
-                raise ReferencePhotoError(f"{folder}: no usable reference photo of '{name}': {why_none(folder)}")
+            photos_of(name, folder)
         people: tuple[str, ...] = ()
         if references.file is not None:
             made_from = Provenance(settings, settings, references, Networks()).people(clip)
@@ -257,7 +255,7 @@ class SpeedMemory:
 
     def seconds_to_learn(self) -> float:
         """One person, from the photos."""
-        from iconface_video.personalize.settings import PersonalizeSettings
+        from iconface_video.personalize.recipe import PersonalizeSettings
 
         recipe = PersonalizeSettings()
         key = f"{self._key}/learn/{fingerprint(recipe=recipe)[:8]}"

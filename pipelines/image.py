@@ -18,13 +18,15 @@ from iconface_video.identity.anchors import make_anchor, self_anchor
 from iconface_video.identity.references import Embed, ReferencePhoto, find_faces, load_photo, photo_detector
 from iconface_video.render.match import match_color
 from iconface_video.render.paste import crop_mask, warp_back
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.restore.framing import Framing, framing_of
-from iconface_video.restore.model import FaceModel
 from iconface_video.restore.noise import NoiseKey, fixed_noise
 from iconface_video.session.clip import OnProgress
-from iconface_video.session.networks import load_embedder, load_restorer
+from iconface_video.session.engines.job import load_restorer
+from iconface_video.session.networks import load_embedder
 from iconface_video.settings import RunSettings
 from iconface_video.types import Float32, Float64, IdentityAnchor, TrackKey, UInt8
+from iconface_video.video.enlarge import enlarged_picture
 from iconface_video.video.pictures import read_picture
 
 Picture = UInt8 | Path | str
@@ -72,23 +74,27 @@ def restore_faces(
     embed = embed or load_embedder()
     found = _whole_picture(picture) if aligned else _found_faces(picture, detector)
     if not found:
-        return RestoredPhoto(_enlarged(picture, settings.render.scale), 0)
-    model = model or load_restorer(settings)
+        return RestoredPhoto(enlarged_picture(picture, settings.render.scale), 0)
+    model = model or load_restorer(settings.restore)
     crops = [cut_crop(picture, crop_from_display(parameters, TEMPLATE_SIZE), TEMPLATE_SIZE) for parameters in found]
     photos = _photos(references, detector, embed, settings)
     anchors, shown = _anchors(crops, photos, embed, settings)
     model, notes = _knowing_people(model, anchors, shown, photos, embed(crops), settings, on_progress)
-    out: Float32 = (_enlarged(picture, settings.render.scale) / np.float32(255)).astype(np.float32)
-    for number, (parameters, anchor) in enumerate(zip(found, anchors)):
-        out = _restore_one(out, picture, parameters, anchor, model, settings, number, aligned)
-    return RestoredPhoto((out * 255).round().clip(0, 255).astype(np.uint8), len(found), notes)
+    faces = [_Face(number, *face) for number, face in enumerate(zip(found, anchors))]
+    out: Float32 = (enlarged_picture(picture, settings.render.scale) / np.float32(255)).astype(np.float32)
+    for face in faces:
+        out = _restore_one(out, picture, face, model, settings, aligned)
+    return RestoredPhoto((out * 255).round().clip(0, 255).astype(np.uint8), len(faces), notes)
 
 
-def _enlarged(picture: UInt8, scale: float) -> UInt8:
-    if scale == 1:
-        return picture
-    size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LANCZOS4), np.uint8)
+@dataclass(frozen=True, eq=False)
+class _Face:
+    """One face of the picture, and who it is."""
+
+    number: int
+    parameters: Float64
+    """(4,) as of a track (`faces.align`)."""
+    anchor: IdentityAnchor
 
 
 def _knowing_people(
@@ -108,7 +114,7 @@ def _knowing_people(
     if wish == "off" or shown is None:
         return model, ()
     from iconface_video.personalize.photos import photo_faces
-    from iconface_video.personalize.settings import PersonalizeSettings
+    from iconface_video.personalize.recipe import PersonalizeSettings
     from iconface_video.restore.iconface import IConFaceRestorer
     from iconface_video.restore.people import FaceOfPicture, PersonToLearn, anchor_key, learn_people, with_people
     from iconface_video.session.learning_people import choose_to_learn
@@ -170,25 +176,23 @@ def _anchors(
 def _restore_one(
     out: Float32,
     picture: UInt8,
-    parameters: Float64,
-    anchor: IdentityAnchor,
+    face: _Face,
     model: FaceModel,
     settings: RunSettings,
-    number: int,
     aligned: bool,
 ) -> Float32:
     """Add one face's change to the picture (h, w, 3), 0..1."""
     extent = out.shape[1], out.shape[0]
     larger = extent[0] / picture.shape[1], extent[1] / picture.shape[0]
-    face_px = max(larger) * TEMPLATE_SIZE / float(np.exp(parameters[0]))  # side of the crop in px of what comes out
+    face_px = max(larger) * TEMPLATE_SIZE / float(np.exp(face.parameters[0]))  # side of the crop in px of what comes out
     sizes = model.crop_sizes
     size = settings.restore.crop_size or next((s for s in sizes if s >= face_px), sizes[-1])
     framing = Framing() if aligned else framing_of(model)
-    matrix = crop_from_display(framing.parameters(parameters), size)
+    matrix = crop_from_display(framing.parameters(face.parameters), size)
     crop = framing.with_border(cut_crop(picture, matrix, size), matrix, (picture.shape[1], picture.shape[0]))
-    key = NoiseKey(settings.restore.seed, TrackKey(0, 0, number), 0)
+    key = NoiseKey(settings.restore.seed, TrackKey(0, 0, face.number), 0)
     noise = fixed_noise(key, model.noise_shape(size))[None]
-    restored = model.restore(crop[None], [model.prepare(anchor, size)], noise)[0]
+    restored = model.restore(crop[None], [model.prepare(face.anchor, size)], noise)[0]
     residual = (restored.astype(np.float32) - crop.astype(np.float32)) / 255
     if settings.render.color_match:
         residual = match_color(residual)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from iconface_video.pages.report_page import check_page, write_run_page
+from iconface_video.pages.html import check_page
+from iconface_video.pages.report_page import write_run_page
 from iconface_video.session.fingerprint import read_restoration_marks
-from iconface_video.session.report import FaceObserver, RunReport
+from iconface_video.session.run_report import FaceObserver, RunReport
 from iconface_video.settings import RunSettings
 from iconface_video.video.probe import probe
 

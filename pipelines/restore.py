@@ -5,15 +5,15 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
-from iconface_video.identity.people import ReferenceChoice
+from iconface_video.identity.grouping import ReferenceChoice
 from iconface_video.identity.references import Embed
 from iconface_video.pipelines.choosing import Choice, choose_settings
-from iconface_video.restore.model import FaceModel
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.session.clip import OnProgress, ShouldStop, Watch
 from iconface_video.session.clip_session import ClipRequest, ClipSession
 from iconface_video.session.engines.engine import Engine
 from iconface_video.session.networks import Networks
-from iconface_video.session.report import FaceObserver, RunReport
+from iconface_video.session.run_report import FaceObserver, RunReport
 
 __all__ = ["ReferenceChoice", "restore_video"]
 

@@ -45,10 +45,10 @@ class BatchWork:
     keep_work: bool = setting(False, help="Keep the restored faces, so that `render` can use them again.")
     fresh: bool = setting(False, help="Start over: forget what unfinished runs left behind.")
     recursive: bool = setting(False, form=OptionForm(("--recursive", "-R")), help="Also take the videos in folders below.")
-    obey_people: bool = setting(
+    apply_people: bool = setting(
         False,
         form=OptionForm(("--people",)),
-        help="Obey the people.yaml that `people` wrote in NAME.people beside a video, where there is one.",
+        help="Apply the people.yaml that `people` wrote in NAME.people beside a video, where there is one.",
     )
     report: bool = setting(False, help="Also write a page about each file: NAME.report.html beside its output.")
     dry_run: bool = setting(False, help="Check files and options, say what would be written and what is finished, stop.")
@@ -85,9 +85,9 @@ def batch(
       iconface-video batch tapes -o restored --recursive --dry-run
     """
     from iconface_video.cli.batch_table import make_batch_display, print_summary
-    from iconface_video.identity.people import ReferenceChoice
+    from iconface_video.identity.grouping import ReferenceChoice
     from iconface_video.pipelines.batch import BatchOptions, restore_batch
-    from iconface_video.session.batch import BatchRow, count_below
+    from iconface_video.session.clip_batch import BatchRow, count_below
     from iconface_video.video.probe import probe
 
     def stretch(path: Path) -> tuple[Fraction | None, Fraction | None]:
@@ -102,7 +102,7 @@ def batch(
         work.keep_work,
         work.fresh,
         work.recursive,
-        work.obey_people,
+        work.apply_people,
         work.report,
     )
     for folder in (

@@ -26,8 +26,8 @@ from iconface_video.cli.display import (
     rounded,
     spelled,
 )
-from iconface_video.session.batch import BatchJob, BatchRow
 from iconface_video.session.clip import OnProgress
+from iconface_video.session.clip_batch import BatchJob, BatchRow
 from iconface_video.types import Progress
 
 _STYLES = {

@@ -1,9 +1,4 @@
-"""`iconface-video probe`.
-
-`iconface-video people`.
-
-`iconface-video image`.
-"""
+"""`iconface-video probe`, `people FILE` and `image`: commands that look at a file, and the one for photos."""
 
 from __future__ import annotations
 
@@ -118,7 +113,7 @@ def people(
     """Show who is in a video, and let you say who is who.
 
     Writes a folder with people.html and people.png (pictures of everybody, with times) and people.yaml, in which you name,
-    merge, split and skip people and give them photos. `run --people` obeys that file. Run it again at any time: what you
+    merge, split and skip people and give them photos. `run --people` applies that file. Run it again at any time: what you
     wrote stays, and the pictures show it.
 
     Examples:

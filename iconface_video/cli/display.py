@@ -1,10 +1,8 @@
-"""How long it still takes in all: over the stages of a run, and over the files of a batch.
+"""What a person (or a program) sees while a job runs: a bar, plain lines, JSON lines, or nothing; with how long it still takes in
+all, over the stages of a run and the files of a batch.
 
-Names in messages as a person types them: the library says `max_memory`, the command line --max-memory.
-
-What a person (or a program) sees while a job runs: a bar, plain lines, JSON lines, or nothing.
-
-Ctrl-C as one sentence that says what was kept.
+Messages name options as a person types them: the library says `max_memory`, the command line --max-memory. Ctrl-C ends in one
+sentence that says what was kept.
 """
 
 from __future__ import annotations

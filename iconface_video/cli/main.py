@@ -23,13 +23,13 @@ import typer
 from platformdirs import user_cache_path
 
 from iconface_video import __version__
-from iconface_video.cli import batch_command, clips, models_command, people_command, pictures, program, run_command
+from iconface_video.cli import batch_command, clips, models_command, people_command, picture_commands, program, run_command
 from iconface_video.cli.display import STOPPED, spelled
 from iconface_video.cli.run_command import with_report_file
 from iconface_video.errors import IconFaceError, notes_of
-from iconface_video.lab.bench import command as benching
-from iconface_video.lab.evaluate import command as evaluating
-from iconface_video.lab.train import command as training
+from iconface_video.lab.bench import bench_command
+from iconface_video.lab.evaluate import evaluate_command
+from iconface_video.lab.train import train_command
 from iconface_video.video.suffixes import VIDEO_SUFFIXES
 from iconface_video.web import serving
 
@@ -55,7 +55,7 @@ def reuse_freed_memory() -> bool:
 
 INTERRUPTED = 130
 OFFLINE = "HF_HUB_OFFLINE"
-"""What the Hugging Face hub's library obeys (and `models.download`)."""
+"""What the Hugging Face hub's library goes by (and `models.download`)."""
 SPIN_COUNT = "10000"
 """Turns that an OpenMP thread waits busily; the library's own 300,000 stop a two-core machine that does something else, too."""
 
@@ -68,27 +68,27 @@ app = typer.Typer(
 )
 app.command("run")(run_command.run)
 app.add_typer(people_command.app, name="people")
-app.command("render")(pictures.render)
+app.command("render")(picture_commands.render)
 app.command("batch")(batch_command.batch)
-app.command("compare")(pictures.compare)
+app.command("compare")(picture_commands.compare)
 app.command("image")(clips.image)
 app.command("probe")(clips.probe_file)
 app.command("serve")(serving.serve)
 app.command("doctor")(program.doctor)
 app.add_typer(program.app, name="config")
 app.add_typer(models_command.app, name="models")
-app.command("degrade")(pictures.degrade)
-training.app.command("encoder")(training.encoder)
-training.app.command("landmarks")(training.landmarks)
-training.app.command("fusion")(training.fusion)
-app.add_typer(training.app, name="train")
-benching.app.command("training")(benching.training)
-app.add_typer(benching.app, name="bench")
-evaluating.app.command("faces")(evaluating.faces)
-evaluating.app.command("encoder")(evaluating.encoder)
-evaluating.app.command("detector")(evaluating.detector)
-evaluating.app.command("video")(evaluating.video)
-app.add_typer(evaluating.app, name="evaluate")
+app.command("degrade")(picture_commands.degrade)
+train_command.app.command("encoder")(train_command.encoder)
+train_command.app.command("landmarks")(train_command.landmarks)
+train_command.app.command("fusion")(train_command.fusion)
+app.add_typer(train_command.app, name="train")
+bench_command.app.command("training")(bench_command.training)
+app.add_typer(bench_command.app, name="bench")
+evaluate_command.app.command("faces")(evaluate_command.faces)
+evaluate_command.app.command("encoder")(evaluate_command.encoder)
+evaluate_command.app.command("detector")(evaluate_command.detector)
+evaluate_command.app.command("video")(evaluate_command.video)
+app.add_typer(evaluate_command.app, name="evaluate")
 
 
 def _print_version(wanted: bool) -> None:

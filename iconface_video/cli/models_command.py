@@ -236,15 +236,14 @@ def convert(options: Conversion) -> None:
 
     Example: iconface-video models convert lora_weights.safetensors -o faceir --base black-forest-labs/FLUX.2-klein-base-4B
     """
-    from iconface_video.models.convert import BaseChoice, Prompts, convert_lora
+    from iconface_video.models.convert import BaseChoice, LoraChoice, Prompts, convert_lora
     from iconface_video.models.load_options import DTYPES, pick_device
     from iconface_video.models.registry import size_of
 
     model = convert_lora(
-        options.lora,
+        LoraChoice(options.lora, prompts=Prompts(file=options.prompt_embedding)),
         options.output,
         BaseChoice(options.base, parts=options.parts),
-        prompts=Prompts(file=options.prompt_embedding),
         fused=options.fused,
         device=pick_device(options.device),
         dtype=DTYPES[options.dtype],

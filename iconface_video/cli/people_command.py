@@ -83,7 +83,7 @@ def add(
     from iconface_video.models.load_options import pick_device
     from iconface_video.personalize.adding import add_person, learn_person
     from iconface_video.personalize.library import PeopleLibrary
-    from iconface_video.personalize.settings import PersonalizeSettings
+    from iconface_video.personalize.recipe import PersonalizeSettings
 
     encoder = load_identity_encoder("embedded")
     weights = None

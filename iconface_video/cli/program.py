@@ -1,7 +1,4 @@
-"""`iconface-video doctor`: what is installed, which models, which device, and what to do about what is missing.
-
-`iconface-video config`: the presets.
-"""
+"""`iconface-video doctor` (what is installed, which models, which device, what to do about what is missing) and `config` (the presets)."""
 
 from __future__ import annotations
 

@@ -18,10 +18,10 @@ from iconface_video.settings import OptionForm, setting
 if TYPE_CHECKING:
     from iconface_video.pipelines.estimate import Estimate
     from iconface_video.session.clip_faces import ClipRequest
-    from iconface_video.session.report import RunReport
+    from iconface_video.session.run_report import RunReport
 
 SECTIONS = ("render", "encode", "restore", "anchors", "survey", "read", "engine")
-"""Of the settings that a run obeys."""
+"""Of the settings that a run takes."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def run(
 
       iconface-video run tape.mp4 --report
     """
-    from iconface_video.identity.people import ReferenceChoice
+    from iconface_video.identity.grouping import ReferenceChoice
     from iconface_video.pipelines.choosing import choose_settings
     from iconface_video.session.clip_faces import ClipRequest
     from iconface_video.video.output_plan import usual_suffix

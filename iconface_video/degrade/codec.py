@@ -13,7 +13,7 @@ import numpy as np
 from av.error import FFmpegError
 from av.video.codeccontext import VideoCodecContext
 
-from iconface_video.degrade.clip import ClipFormat, Frames
+from iconface_video.degrade.clip_effects import ClipFormat, Frames
 from iconface_video.errors import EncodeError, UsageError
 from iconface_video.types import UInt8
 

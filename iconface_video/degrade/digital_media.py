@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from iconface_video.degrade.clip import ClipFormat, Frames, Wander
+from iconface_video.degrade.clip_effects import ClipFormat, Frames, Wander
 from iconface_video.types import UInt8
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from iconface_video.degrade import operations as op
-from iconface_video.degrade.clip import ClipFormat, Frames, Wander
+from iconface_video.degrade.clip_effects import ClipFormat, Frames, Wander
 from iconface_video.types import UInt8
 
 

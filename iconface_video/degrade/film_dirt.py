@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from iconface_video.degrade.clip import ClipFormat
+from iconface_video.degrade.clip_effects import ClipFormat
 from iconface_video.degrade.film_media import FilmMedium
 from iconface_video.types import Float32, UInt8
 

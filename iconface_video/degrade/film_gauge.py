@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from iconface_video.degrade.clip import ClipFormat, Frames, Wander
+from iconface_video.degrade.clip_effects import ClipFormat, Frames, Wander
 from iconface_video.degrade.film_dirt import Dirt
 from iconface_video.degrade.film_media import FilmMedium
 from iconface_video.errors import UsageError

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from iconface_video.degrade import clip, film
-from iconface_video.degrade.clip import ClipEffect, ClipFormat, degrade_frames
+from iconface_video.degrade import clip_effects, film
+from iconface_video.degrade.clip_effects import ClipEffect, ClipFormat, degrade_frames
 from iconface_video.degrade.codec import Codec
 from iconface_video.faces.align import compose, cut_crop, invert, scaling
 from iconface_video.types import Float64, UInt8
@@ -93,20 +93,20 @@ def draw_effects(level: float, rng: np.random.Generator) -> tuple[ClipEffect, ..
     across = min(1.0, 0.8 * 0.18**u * float(np.exp(rng.normal(0, 0.15))))
     down = min(1.0, across * float(rng.uniform(1.0, 1.8)))
     by_chance: list[tuple[float, ClipEffect]] = [
-        (0.2, clip.ChromaShift(*(u * rng.uniform(0.2, 1) * np.array([12, 6, 1.5])).tolist())),
-        (0.8, clip.TapeNoise(float(rng.uniform(0.3, 1.2)) * 6 * u, float(rng.uniform(0.3, 1.2)) * 8 * u)),
+        (0.2, clip_effects.ChromaShift(*(u * rng.uniform(0.2, 1) * np.array([12, 6, 1.5])).tolist())),
+        (0.8, clip_effects.TapeNoise(float(rng.uniform(0.3, 1.2)) * 6 * u, float(rng.uniform(0.3, 1.2)) * 8 * u)),
         (0.15, film.FilmGrain(float(rng.uniform(2, 4 + 8 * u)), float(rng.uniform(1.0, 2.2)))),
-        (0.15, clip.LineJitter(float(rng.uniform(0, 0.8)) * u, float(rng.uniform(0, 2)) * u, switch_rows=0)),
-        (0.08, clip.Interlace()),
-        (0.1, clip.Dropouts(rate=3 * u)),
-        (0.3, clip.Fading(1 - 0.15 * u, 14 * u, 0.06 * u, 0.02 * u)),
-        (0.15, clip.Banding(int(rng.uniform(60 - 30 * min(u, 1), 64)))),
+        (0.15, clip_effects.LineJitter(float(rng.uniform(0, 0.8)) * u, float(rng.uniform(0, 2)) * u, switch_rows=0)),
+        (0.08, clip_effects.Interlace()),
+        (0.1, clip_effects.Dropouts(rate=3 * u)),
+        (0.3, clip_effects.Fading(1 - 0.15 * u, 14 * u, 0.06 * u, 0.02 * u)),
+        (0.15, clip_effects.Banding(int(rng.uniform(60 - 30 * min(u, 1), 64)))),
     ]
     chosen = [effect for chance, effect in by_chance if rng.random() < chance]
     rate = float(np.exp(rng.normal(0, 0.35)))
     codecs = [Codec("h264", 0.25 * 0.07**u * rate), Codec("mpeg2", 0.2 * 0.06**u * rate)]
     codec = [codecs[int(rng.random() < 0.3)]] if rng.random() < 0.9 else []
-    return (clip.Bandwidth(768 * across, 576 * down, 768 * across * float(rng.uniform(0.25, 0.8))), *chosen, *codec)
+    return (clip_effects.Bandwidth(768 * across, 576 * down, 768 * across * float(rng.uniform(0.25, 0.8))), *chosen, *codec)
 
 
 def _path(rng: np.random.Generator, side: int, count: int) -> list[Float64]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from iconface_video.degrade import film_media, tape_media
-from iconface_video.degrade.clip import ClipEffect
+from iconface_video.degrade.clip_effects import ClipEffect
 from iconface_video.degrade.codec import Codec
 from iconface_video.degrade.digital_media import LostBlocks, Sensor
-from iconface_video.degrade.fields import Interlaced
 from iconface_video.degrade.film_gauge import FilmReel
+from iconface_video.degrade.interlacing import Interlaced
 from iconface_video.degrade.tape_signal import Tape
 
 _CAPTURE = Codec("mpeg2", 0.5, keyframe_seconds=0.5)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from iconface_video.degrade import clip, codec, film
-from iconface_video.degrade.clip import ClipEffect
+from iconface_video.degrade import clip_effects, codec, film
+from iconface_video.degrade.clip_effects import ClipEffect
 from iconface_video.degrade.media import MEDIA
 from iconface_video.errors import UsageError
 from iconface_video.settings import nearest
 
 EFFECTS: dict[str, Callable[[], ClipEffect]] = {
-    "bandwidth": clip.Bandwidth,
-    "chroma": clip.ChromaShift,
-    "fading": clip.Fading,
-    "grey": clip.BlackAndWhite,
-    "banding": clip.Banding,
-    "interlace": clip.Interlace,
-    "jitter": clip.LineJitter,
-    "dropouts": clip.Dropouts,
-    "noise": clip.TapeNoise,
+    "bandwidth": clip_effects.Bandwidth,
+    "chroma": clip_effects.ChromaShift,
+    "fading": clip_effects.Fading,
+    "grey": clip_effects.BlackAndWhite,
+    "banding": clip_effects.Banding,
+    "interlace": clip_effects.Interlace,
+    "jitter": clip_effects.LineJitter,
+    "dropouts": clip_effects.Dropouts,
+    "noise": clip_effects.TapeNoise,
     "grain": film.FilmGrain,
     "weave": film.GateWeave,
     "scratches": film.Scratches,
@@ -31,29 +31,29 @@ EFFECTS: dict[str, Callable[[], ClipEffect]] = {
 """Name -> an effect with its default settings."""
 
 PRESETS: dict[str, tuple[ClipEffect, ...]] = {
-    "light": (clip.Bandwidth(500, 480, 250), clip.TapeNoise(1.5, 2.0), codec.Codec("h264", 0.2)),
-    "medium": (clip.Bandwidth(300, 320, 120), clip.TapeNoise(3.0, 4.0), codec.Codec("mpeg2", 0.15)),
+    "light": (clip_effects.Bandwidth(500, 480, 250), clip_effects.TapeNoise(1.5, 2.0), codec.Codec("h264", 0.2)),
+    "medium": (clip_effects.Bandwidth(300, 320, 120), clip_effects.TapeNoise(3.0, 4.0), codec.Codec("mpeg2", 0.15)),
     "heavy": (
-        clip.Bandwidth(130, 150, 60),
-        clip.Fading(0.9, 10, 0.05, 0.0),
-        clip.TapeNoise(6.0, 8.0),
-        clip.Banding(40),
+        clip_effects.Bandwidth(130, 150, 60),
+        clip_effects.Fading(0.9, 10, 0.05, 0.0),
+        clip_effects.TapeNoise(6.0, 8.0),
+        clip_effects.Banding(40),
         codec.Codec("h264", 0.02),
     ),
     "vhs": (
-        clip.Bandwidth(240, 500, 40),
-        clip.Interlace(),
-        clip.ChromaShift(10, 5, 1.5),
-        clip.TapeNoise(5.0, 9.0),
-        clip.LineJitter(),
-        clip.Dropouts(),
-        clip.Fading(0.92, 10, 0.04, 0.0),
+        clip_effects.Bandwidth(240, 500, 40),
+        clip_effects.Interlace(),
+        clip_effects.ChromaShift(10, 5, 1.5),
+        clip_effects.TapeNoise(5.0, 9.0),
+        clip_effects.LineJitter(),
+        clip_effects.Dropouts(),
+        clip_effects.Fading(0.92, 10, 0.04, 0.0),
         codec.Codec("dv"),
     ),
     "film": (
-        clip.Bandwidth(380, 400, 300),
+        clip_effects.Bandwidth(380, 400, 300),
         film.GateWeave(),
-        clip.Fading(0.85, 18, 0.08, 0.04),
+        clip_effects.Fading(0.85, 18, 0.08, 0.04),
         film.FilmGrain(),
         film.Scratches(),
         film.Dust(),

@@ -25,7 +25,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PAL_SUBCARRIER_MHZ = 4.43361875
-NTSC_SUBCARRIER_MHZ = 3.579545
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from iconface_video.degrade.clip import ClipFormat, Frames, Wander
-from iconface_video.degrade.fields import interlaced
+from iconface_video.degrade.clip_effects import ClipFormat, Frames, Wander
+from iconface_video.degrade.interlacing import interlaced
 from iconface_video.degrade.tape_media import TapeMedium
 from iconface_video.errors import UsageError
 from iconface_video.types import Float32, UInt8

@@ -1,6 +1,6 @@
 """Alignment: the similarity that brings five landmarks to the FFHQ template, and cutting the crop it describes.
 
-A crop window has four parameters, ``(log-scale, angle, x, y)``, that describe ``template512_from_display``::
+A crop window has four parameters, ``(log-scale, angle, x, y)``, that describe the map from display to the 512-px template::
 
     M = [[s cos a, -s sin a, x],
          [s sin a,  s cos a, y]],   s = exp(log-scale)

@@ -1,4 +1,4 @@
-"""What a face detector is, and which one the settings ask for.
+"""What a face detector is, which one the settings ask for, and the two that there are.
 
 SCRFD (Guo et al. 2021) through the package `insightface`: opt-in, since its model packs are for non-commercial use.
 

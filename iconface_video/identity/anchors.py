@@ -1,6 +1,6 @@
-"""Identity anchors: one trusted direction per person or track (IConFace eq. 3-4), and which pictures it should stand on.
+"""Identity anchors: one trusted direction per person or track (IConFace eq. 3-4), which pictures it should stand on, and their folder.
 
-Anchors in a folder, so that a run can go on after a crash and workers elsewhere can share them. Nothing is pickled.
+In a folder a run can go on after a crash and workers elsewhere can share them. Nothing is pickled.
 
 anchors.npz    the arrays, named "<number>.direction", "<number>.weights", "<number>.reference.<k>", "<number>.landmarks" (where known)
 anchors.json   each anchor's tracks and small fields, and the checksum of anchors.npz; written last

@@ -1,4 +1,4 @@
-"""What the user decided about the people of a survey: a people.yaml obeyed, and carried over to a newer survey."""
+"""What the user decided about the people of a survey: a people.yaml applied, and carried over to a newer survey."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""Facts about the people of a survey, for contact sheets and reports: screen time, when, how often, how well seen.
-
-Writing people.yaml: a file for people to edit, with every field explained in it.
+"""The people of a survey for contact sheets and reports (screen time, when, how often, how well seen), and their people.yaml: a file
+for people to edit, with every field explained in it.
 """
 
 from __future__ import annotations

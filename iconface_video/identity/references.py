@@ -120,9 +120,7 @@ def load_folder(
 
     Raises ReferencePhotoError when the folder is missing or none of its photos is usable.
     """
-    if not folder.is_dir():
-        raise ReferencePhotoError(f"{folder}: there is no such folder of reference photos (person '{name}')")
-    paths = photos_in(folder)
+    paths = photos_of(name, folder)
     photos: list[ReferencePhoto] = []
     notes = [f"skipped {path}: {HEIC_IS_NOT_READ}" for path in heic_in(folder)]
     for path in paths:
@@ -131,8 +129,22 @@ def load_folder(
         except ReferencePhotoError as error:
             notes.append(f"skipped {error}")
     if not photos:
-        raise ReferencePhotoError(f"{folder}: no usable reference photo of '{name}': {why_none(folder)}")
+        raise _none_usable(name, folder)
     return photos, notes
+
+
+def photos_of(name: str, folder: Path) -> list[Path]:
+    """What counts as a photo in a person's folder. Raises ReferencePhotoError where there is no folder, or nothing in it."""
+    if not folder.is_dir():
+        raise ReferencePhotoError(f"{folder}: there is no such folder of reference photos (person '{name}')")
+    found = photos_in(folder)
+    if not found:
+        raise _none_usable(name, folder)
+    return found
+
+
+def _none_usable(name: str, folder: Path) -> ReferencePhotoError:
+    return ReferencePhotoError(f"{folder}: no usable reference photo of '{name}': {why_none(folder)}")
 
 
 def photos_in(folder: Path) -> list[Path]:

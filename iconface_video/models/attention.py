@@ -1,10 +1,7 @@
-"""Attention of the FLUX.2 blocks with keys from outside: references computed once and looked at by everything else.
+"""Attention of the FLUX.2 blocks with keys from outside: references are computed once (tokens, or keys and values) and looked at by
+everything else, also more of them than a model was trained for (after RefFR's multi-reference inference).
 
 Both processors do what diffusers' own do, to the bit, while nothing comes from outside.
-
-References as the transformer takes them: tokens, or keys and values computed once (causal reference attention).
-
-More references than a model was trained for, without retraining (after RefFR's multi-reference inference).
 
 A model trained with at most m references sees n > m of them like this: slots repeat (t = 10 + r mod m), so that no position
 is one it has never seen; and every reference's keys weigh m / n, so that all of them together draw as much attention as m

@@ -1,8 +1,7 @@
-"""A FLUX.2 backbone in one file under Black Forest Labs' names (`flux-2-klein-base-4b.safetensors`).
+"""The FLUX.2 checkpoint that a model stands on: as diffusers writes it, from a folder or the hub, or one file under Black Forest Labs'
+names (`flux-2-klein-base-4b.safetensors`).
 
-Its sizes are read off its tensors, its names and row orders are translated by diffusers' own converter.
-
-The FLUX.2 checkpoint that a model stands on: as diffusers writes it, from a folder or the hub, or one file of Black Forest Labs.
+Such a file's sizes are read off its tensors, its names and row orders are translated by diffusers' own converter.
 """
 
 from __future__ import annotations

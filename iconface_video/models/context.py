@@ -37,13 +37,6 @@ class ReferenceContext:
         cache = None if self.cache is None else self.cache[which]
         return ReferenceContext(self.tokens[chosen], self.grid, tuple(m[chosen] for m in self.maps), cache, self.size)
 
-    def detached(self) -> ReferenceContext:
-        """The same, through which no gradient reaches what encoded it."""
-        cache = self.cache
-        if cache is not None:
-            cache = ReferenceCache(tuple((k.detach(), v.detach()) for k, v in cache.layers), cache.scene_grid)
-        return ReferenceContext(self.tokens.detach(), self.grid, tuple(m.detach() for m in self.maps), cache, self.size)
-
     @staticmethod
     def cat(contexts: Sequence[ReferenceContext]) -> ReferenceContext:
         """All references of several contexts, in order. ValueError where they were made for different crop sizes."""

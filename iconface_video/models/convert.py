@@ -66,13 +66,21 @@ class Prompts:
     file: Path | None = None
 
 
+@dataclass(frozen=True)
+class LoraChoice:
+    """A published LoRA, and how it is to be used."""
+
+    path: Path
+    """In Black Forest Labs' or diffusers' names."""
+    traits: RestorerTraits = FACEIR_TRAITS
+    prompts: Prompts = Prompts()
+
+
 def convert_lora(
-    lora_path: Path,
+    lora: LoraChoice,
     folder: Path,
     base: BaseChoice,
     *,
-    traits: RestorerTraits = FACEIR_TRAITS,
-    prompts: Prompts | None = None,
     fused: bool = False,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.bfloat16,
@@ -81,7 +89,6 @@ def convert_lora(
     """Write a checkpoint folder; returns what was written (with an empty backbone where it is kept apart).
 
     Args:
-        lora_path: in Black Forest Labs' or diffusers' names.
         fused: the LoRA is added to the backbone and both are written; otherwise the folder refers to the base.
         device: where the text encoder is run, once.
         dtype: of the weights that are written; the LoRA stays as it is.
@@ -90,7 +97,7 @@ def convert_lora(
     """
     if folder.exists() and not overwrite:  # said before anything is read
         raise UsageError(f"{folder} is there already: name another folder, or allow overwriting")
-    found = read_lora(lora_path)
+    found = read_lora(lora.path)
     base_path = find_base(base.source, base.revision)
     parts = _parts_folder(base, base_path)
     weights = base_path if is_bfl_file(base_path) else base_path / "transformer"
@@ -100,8 +107,8 @@ def convert_lora(
     transformer = _fused(weights, found, dtype) if fused else _apart(described, found)
     is_remote = base.revision is None and not Path(base.source).expanduser().exists()
     texts = base.source if is_remote and base.parts is None else parts  # a hub's text encoder is fetched only where it is run
-    embedded = _prompts(prompts or Prompts(), texts, device, described.config.joint_attention_dim)
-    traits = replace(traits, size_multiple=vae.stride)
+    embedded = _prompts(lora.prompts, texts, device, described.config.joint_attention_dim)
+    traits = replace(lora.traits, size_multiple=vae.stride)
     model = IConFaceModel(transformer, vae, embedded["prompt"], FLUX2_SCHEDULE, traits, embedded.get("negative_prompt"))
     folder.parent.mkdir(parents=True, exist_ok=True)
     reference = None if fused else base.source if base.revision or is_remote else str(base_path.resolve())
@@ -136,11 +143,9 @@ def pull_published(
     say("embedding the prompt with the base's text encoder; this is done once")
     folder.parent.mkdir(parents=True, exist_ok=True)
     convert_lora(
-        lora_folder / published.lora_file,
+        LoraChoice(lora_folder / published.lora_file, published.traits, Prompts(published.prompt, published.negative_prompt)),
         folder,
         BaseChoice(wanted[0].repository, listings[0].commit),
-        traits=published.traits,
-        prompts=Prompts(published.prompt, published.negative_prompt),
         device=device,
         overwrite=True,
     )

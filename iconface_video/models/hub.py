@@ -1,7 +1,4 @@
-"""The models that this release knows by name.
-
-Checkpoints from the Hugging Face hub, into its own cache; safetensors and JSON only.
-"""
+"""The models that this release knows by name, and checkpoints from the Hugging Face hub, into its own cache; safetensors and JSON only."""
 
 from __future__ import annotations
 

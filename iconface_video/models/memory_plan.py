@@ -1,9 +1,8 @@
-"""What a computation would take, from a run on torch's meta device: no memory is used, no arithmetic done.
+"""Whether a full-size model fits a GPU, said before its weights are read: what a computation would take, from a run on torch's meta
+device, where no memory is used and no arithmetic done.
 
 Bytes are those of tensors alive at once in eager execution; what an allocator rounds up and a library keeps for itself is not
 seen. Attention counts as a fused kernel: its logits are never stored.
-
-Whether a full-size model fits a GPU, said before its weights are read: bytes and operations from the meta device.
 
 Nothing here is measured on a GPU. What is assumed is named: `RESERVE`, and what a quantised weight takes.
 """

@@ -16,7 +16,7 @@ from iconface_video.models.autoencoder import Autoencoder, StateCodec
 from iconface_video.models.cascade import CascadeAutoencoder
 from iconface_video.models.context import Conditioning, ReferenceContext, batch_references
 from iconface_video.models.pixel_autoencoder import Decoded
-from iconface_video.models.sampler import guided, make_sigmas, sample_euler
+from iconface_video.models.sampler import AS_TRAINED, Sampling, guided, make_sigmas, sample_euler
 from iconface_video.models.traits import Parametrisation, RestorerTraits, add_noise
 from iconface_video.models.transformer import IConFaceTransformer
 from iconface_video.types import EMBEDDING_SIZE, Float32, UInt8
@@ -180,9 +180,7 @@ class IConFaceModel(nn.Module):
         anchor: Tensor | None,
         references: Sequence[ReferenceContext | None],
         noise: Tensor,
-        steps: int | None = None,
-        guidance_scale: float | None = None,
-        start_sigma: float = 1.0,
+        sampling: Sampling = AS_TRAINED,
         start: Tensor | None = None,
     ) -> Tensor:
         """Restore a batch: (B, 3, S, S) -> (B, 3, S, S).
@@ -190,18 +188,16 @@ class IConFaceModel(nn.Module):
         Args:
             anchor, references: as `condition` takes them.
             noise: (B, *noise_shape(S)) unit Gaussian, float32.
-            steps, guidance_scale: the model's own when None.
-            start_sigma: below 1 starts from the source with that share of noise.
-            start: (B, 3, S, S) to start from instead of the source, such as another model's result.
+            start: (B, 3, S, S) to start from instead of the source (below ``start_sigma`` 1), such as another model's result.
         """
-        steps = steps or self.traits.default_steps
-        scale = self.traits.default_guidance if guidance_scale is None else guidance_scale
+        steps = sampling.steps or self.traits.default_steps
+        scale = self.traits.default_guidance if sampling.guidance_scale is None else sampling.guidance_scale
         with self.precision():
             conditioning = self.condition(source, anchor, references)
             rows, columns = conditioning.source.grid
-            sigmas = make_sigmas(steps, rows * columns, self.scheduler_config, start_sigma)
+            sigmas = make_sigmas(steps, rows * columns, self.scheduler_config, sampling.start_sigma)
             x = noise
-            if start_sigma < 1:
+            if sampling.start_sigma < 1:
                 begin = source if start is None else start
                 x = add_noise(self.state_from_picture(begin).float(), noise, sigmas[:1].to(noise).expand(len(noise)))
             velocity = self._guided(conditioning, scale)
@@ -257,9 +253,7 @@ class IConFaceModel(nn.Module):
         anchors: Float32,
         references: Sequence[ReferenceContext | None],
         noise: Float32,
-        steps: int | None = None,
-        guidance_scale: float | None = None,
-        start_sigma: float = 1.0,
+        sampling: Sampling = AS_TRAINED,
         starts: UInt8 | None = None,
     ) -> UInt8:
         """`restore` for arrays: sources uint8 (B, S, S, 3) RGB, anchors (B, 512), noise (B, C, h, w) -> uint8 (B, S, S, 3).
@@ -277,10 +271,8 @@ class IConFaceModel(nn.Module):
             torch.from_numpy(anchors.copy()).to(device),
             references,
             torch.from_numpy(noise.copy()).to(device),
-            steps,
-            guidance_scale,
-            start_sigma,
-            start=None if starts is None else to_tensor(starts, self.device),
+            sampling,
+            None if starts is None else to_tensor(starts, self.device),
         )
         return to_uint8(restored)
 

@@ -1,6 +1,5 @@
-"""Models that this release knows by name, and what can be said about any checkpoint: licence, size, where it is stored.
-
-Averages of models that were trained from one another ("model soup", arXiv 2203.05482): often better than each of them.
+"""What can be said about any checkpoint (licence, size, where it is stored), and averages of models that were trained from one another
+("model soup", arXiv 2203.05482), which are often better than each of them.
 """
 
 from __future__ import annotations

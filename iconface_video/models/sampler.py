@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +16,21 @@ from iconface_video.errors import UsageError
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """(x (B, ...), sigma (B,)) -> velocity (B, ...)."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a picture is sampled."""
+
+    steps: int | None = None
+    """None: the model's own number."""
+    guidance_scale: float | None = None
+    """None: the model's own."""
+    start_sigma: float = 1.0
+    """Below 1 starts from a picture with that share of noise."""
+
+
+AS_TRAINED = Sampling()
 
 
 @torch.no_grad()

@@ -1,6 +1,5 @@
-"""What a network predicts, turned into what the sampler and the losses need. Training and sampling both go through this.
-
-What differs between models, as data: callers ask the traits and don't test for names.
+"""What differs between models, as data (callers ask the traits and don't test for names), and what a network predicts, turned into
+what the sampler and the losses need. Training and sampling both go through this.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The contact sheet: who is in a clip, as one HTML page that needs nothing else.
-
-The contact sheet as one picture, to be looked at without a browser.
-"""
+"""The contact sheet: who is in a clip, as one HTML page that needs nothing else, and as one picture."""
 
 from __future__ import annotations
 

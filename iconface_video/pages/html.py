@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from iconface_video import __version__
+from iconface_video.errors import OutputError
 
 _TEMPLATES = Environment(
     loader=PackageLoader("iconface_video.pages"),
@@ -22,6 +24,18 @@ _TEMPLATES = Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
+
+
+def check_page(path: Path, force: bool) -> None:
+    """Raises OutputError where the page cannot stand; to be asked before the work begins."""
+    if path.is_dir():
+        raise OutputError(f"{path}: this is a folder. Name a file that ends in .html.")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"{path}: a report is a page, its name ends in .html.")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it or name another page.")
+    if path.exists() and not force:
+        raise OutputError(f"{path}: exists already. Use `force` to replace it, or name another page.")
 
 
 def fill(template: str, values: Mapping[str, object]) -> str:

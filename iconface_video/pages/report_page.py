@@ -13,7 +13,7 @@ from iconface_video.pages.html import clock
 from iconface_video.pages.plots import Row, Sheet
 from iconface_video.pages.tables import Cell, Note, Report, Table, Value, one_file_page
 from iconface_video.session.fingerprint import library_versions
-from iconface_video.session.report import FaceObserver, Pairs, RunReport, TrackFigures
+from iconface_video.session.run_report import FaceObserver, Pairs, RunReport, TrackFigures
 from iconface_video.settings import RunSettings
 from iconface_video.types import VideoInfo
 
@@ -21,18 +21,6 @@ STILLS_A_PERSON = 4
 MOST_TRACKS = 300
 """Rows in the table of tracks; report.json inside the page has no more either."""
 _ANCHORS = {"user": "your photos", "track": "own clearest frames", "self": "the face itself", "": "none"}
-
-
-def check_page(path: Path, force: bool) -> None:
-    """Raises OutputError where the page cannot stand; to be asked before the work begins."""
-    if path.is_dir():
-        raise OutputError(f"{path}: this is a folder. Name a file that ends in .html.")
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise OutputError(f"{path}: a report is a page, its name ends in .html.")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: the folder {path.parent} does not exist. Create it or name another page.")
-    if path.exists() and not force:
-        raise OutputError(f"{path}: exists already. Use `force` to replace it, or name another page.")
 
 
 def write_run_page(
@@ -52,7 +40,7 @@ def write_run_page(
         f"{report.input.name}: faces restored" if report.faces_restored else f"{report.input.name}: no face restored",
         command,
         settings.restore.seed,
-        _settings(settings, facts),
+        _settings(settings),
         summary=_summary(report),
         figures=_figures(report),
         settings_title="Settings and versions",
@@ -90,7 +78,7 @@ def _figures(report: RunReport) -> dict[str, Any]:
     return {**{name: values[name] for name in names}, **{f"seconds_{name}": value for name, value in report.seconds.items()}}
 
 
-def _settings(settings: RunSettings, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _settings(settings: RunSettings) -> dict[str, Any]:
     """Flat, by section; the seed is the report's own."""
     flat = {f"{section}.{name}": value for section, values in asdict(settings).items() for name, value in values.items()}
     flat.pop("restore.seed", None)

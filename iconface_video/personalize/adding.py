@@ -16,7 +16,7 @@ from iconface_video.personalize.library import KnownPerson, PeopleLibrary, check
 from iconface_video.personalize.person import personalize
 from iconface_video.personalize.person_weights import PersonWeights, weights_hash
 from iconface_video.personalize.photos import LeftOut, choose_photos, look_at
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 from iconface_video.types import Progress
 
 

@@ -13,7 +13,7 @@ from iconface_video.faces.identity_encoder import IdentityEncoder, embed_crops
 from iconface_video.identity.anchors import aggregate
 from iconface_video.models.model import IConFaceModel
 from iconface_video.personalize.photos import PhotoFace
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 from iconface_video.types import Float32, UInt8
 
 VIEWS = 16

@@ -26,7 +26,7 @@ from iconface_video.models.model import IConFaceModel
 from iconface_video.models.sampler import make_sigmas
 from iconface_video.models.traits import add_noise
 from iconface_video.personalize.difference import Factors, attach, learnt_factors, target_weights
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 from iconface_video.personalize.views import REFERENCE_VIEW, TARGET_VIEW, another_view
 from iconface_video.types import Float32, UInt8
 

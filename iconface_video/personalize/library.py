@@ -28,10 +28,10 @@ import platformdirs
 from iconface_video.errors import CheckpointError, OutputError, StoreError, UsageError
 from iconface_video.files import PARTIAL, aside, checksum, read_arrays, write_whole
 from iconface_video.identity.anchors import aggregate
-from iconface_video.identity.people import mean_direction
+from iconface_video.identity.grouping import mean_direction
 from iconface_video.identity.references import Embed, ReferencePhoto
 from iconface_video.personalize.photos import PhotoFace
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 from iconface_video.settings import nearest
 from iconface_video.types import Float32
 

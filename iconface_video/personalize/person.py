@@ -15,7 +15,7 @@ from iconface_video.personalize.difference import Factors, Wearer
 from iconface_video.personalize.learning import Learner, OnStep, PersonLearner, ShouldStop
 from iconface_video.personalize.person_weights import HeldOutCheck, PersonFacts, PersonWeights, weights_hash
 from iconface_video.personalize.photos import PhotoFace
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 from iconface_video.types import Float32, UInt8
 
 STRENGTHS = (1.0, 0.75, 0.5, 0.25)
@@ -62,7 +62,7 @@ def learner_of(
     """The one for this kind of model. Raises UsageError for a model that cannot learn."""
     if model.traits.prediction == "image":
         return PersonLearner(model, encoder, photos, embeddings, settings)
-    from iconface_video.personalize.full_size import FullSizeLearner
+    from iconface_video.personalize.full_size_learner import FullSizeLearner
 
     return FullSizeLearner(model, encoder, photos, embeddings, settings)
 

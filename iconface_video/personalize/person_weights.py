@@ -18,7 +18,7 @@ from iconface_video.errors import CheckpointError
 from iconface_video.files import write_whole
 from iconface_video.models.checkpoint_files import check_finite
 from iconface_video.personalize.difference import Factors
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 
 FORMAT_VERSION = 1
 LARGEST_FILE = 4 << 20

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import json
-import shutil
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +31,6 @@ STORE_VERSION = 1
 STORE_FILE = "store.json"
 _BYTES_PER_PIXEL = 1.9
 """Measured on restored faces at PNG level 1: 1.2 to 1.8 bytes per RGB pixel; noise needs more, padding needs less."""
-_SPARE_BYTES = 64 << 20
 _LARGEST_CROP = 8192
 """px; no model makes one of a quarter of it."""
 
@@ -76,17 +74,6 @@ class StoredCrop:
 def estimate_bytes(crops_by_size: dict[int, int]) -> int:
     """How large the store gets at most. crops_by_size: crop size in px -> number of crops."""
     return int(sum(count * size * size * _BYTES_PER_PIXEL for size, count in crops_by_size.items()))
-
-
-def check_disk(folder: Path, needed_bytes: int) -> None:
-    """Raises OutputError when the disk that holds `folder` (or its nearest existing parent) has too little room."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(existing).free
-    if free < needed_bytes + _SPARE_BYTES:
-        raise OutputError(
-            f"{folder}: the restored faces need about {gigabytes(needed_bytes)} while working, but only "
-            f"{gigabytes(free)} are free there. Free some space, or choose another place with `work`."
-        )
 
 
 def gigabytes(count: int) -> str:

@@ -20,6 +20,7 @@ from iconface_video.models.frame_fusion import FrameFusion, fuse, load_frame_fus
 from iconface_video.models.load_options import pick_device, pick_dtype
 from iconface_video.models.memory_plan import Architecture, Fit, architecture_of, fit, restore_needs
 from iconface_video.models.model import IConFaceModel
+from iconface_video.models.sampler import Sampling
 from iconface_video.restore.framing import Framing
 from iconface_video.restore.noise import Shape, draw
 from iconface_video.settings import AnchorSettings, RestoreSettings, default_of
@@ -197,10 +198,8 @@ class IConFaceRestorer:
             np.stack([context.direction for context in contexts]),
             [context.references for context in contexts],
             noise,
-            steps=self._settings.steps,
-            guidance_scale=self._settings.guidance_scale,
-            start_sigma=self._settings.start_sigma,
-            starts=self._starts(crops, contexts),
+            Sampling(self._settings.steps, self._settings.guidance_scale, self._settings.start_sigma),
+            self._starts(crops, contexts),
         )
 
     def fuse(self, window: Sequence[UInt8]) -> UInt8:

@@ -31,9 +31,9 @@ from iconface_video.personalize.library import KnownPerson, keep_learnt, learnt
 from iconface_video.personalize.person import personalize
 from iconface_video.personalize.person_weights import PersonWeights, load_person, read_person, save_person, weights_hash
 from iconface_video.personalize.photos import ChosenPhotos, PhotoFace
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.restore.iconface import IConFaceRestorer, TrackContext
-from iconface_video.restore.model import FaceModel
 from iconface_video.restore.noise import Shape
 from iconface_video.types import Float32, IdentityAnchor, Progress, UInt8
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from iconface_video.restore.crop_store import SegmentWriter
-from iconface_video.restore.model import FaceModel, neighbours_of
+from iconface_video.restore.face_model import FaceModel, neighbours_of
 from iconface_video.restore.noise import TrackNoise
 from iconface_video.restore.plan import RestorePlan
-from iconface_video.restore.restore import ContextCache, SegmentRestorer
+from iconface_video.restore.segment import ContextCache, SegmentRestorer
 from iconface_video.settings import RestoreSettings
 from iconface_video.types import Frame, IdentityAnchor, Progress, Segment, Timestamp, VideoInfo
 from iconface_video.video.decode import DECODE_AHEAD_FRAMES, prefetch

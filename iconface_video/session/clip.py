@@ -1,8 +1,5 @@
-"""The part of a file that a run works on.
-
-Upright pictures of single frames, for what looks at a few moments of a clip.
-
-Glue between the stages and whoever watches: progress events, the wish to stop, time per stage.
+"""The part of a file that a run works on, upright pictures of single frames of it, and the glue between the stages and whoever
+watches: progress events, the wish to stop, time per stage.
 """
 
 from __future__ import annotations

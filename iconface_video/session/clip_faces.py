@@ -10,7 +10,7 @@ from typing import Any
 
 from iconface_video.identity.anchors import ANCHOR_FILES, load_anchors, save_anchors
 from iconface_video.identity.evidence import build_anchors, describe_matches, group_tracks
-from iconface_video.identity.people import (
+from iconface_video.identity.grouping import (
     ReferenceChoice,
     check_names,
     group_people,
@@ -29,7 +29,7 @@ from iconface_video.session.provenance import Provenance
 from iconface_video.session.work import ANCHORS, SURVEY, WorkFolder
 from iconface_video.settings import RunSettings
 from iconface_video.tracking.store import load_survey, part_of_survey, save_survey
-from iconface_video.tracking.survey import run_survey
+from iconface_video.tracking.surveyor import run_survey
 from iconface_video.types import IdentityAnchor, Progress, Survey, Track
 from iconface_video.video.scan import Scan, told
 
@@ -174,7 +174,7 @@ class ClipFaces:
             return None
         made_from = self.provenance.people(self.clip)
         saved = SavedPeople.read(references.file).about(self.clip, made_from)
-        chosen, said = saved.obeyed(made_from, lambda: self.find_faces(Clip(self.clip.reader)))
+        chosen, said = saved.applied(made_from, lambda: self.find_faces(Clip(self.clip.reader)))
         check_names([name for name, _ in references.people], chosen)
         self._say(*said)
         return chosen

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from iconface_video.errors import OutputError
 from iconface_video.lock import writing
 from iconface_video.restore.crop_store import estimate_bytes
-from iconface_video.restore.model import FaceModel, ModelFacts
+from iconface_video.restore.face_model import FaceModel, ModelFacts
 from iconface_video.restore.plan import RestorePlan, make_plan
 from iconface_video.restore.timeline import SegmentDone, TimelineCounts
 from iconface_video.session.chosen_preset import keep_choice
@@ -28,8 +28,8 @@ from iconface_video.session.fingerprint import fingerprint, hash_file, missing_m
 from iconface_video.session.memory import MemoryPlan, Need, check_space, plan_memory
 from iconface_video.session.networks import Networks
 from iconface_video.session.rendering import Rendering, RenderWork
-from iconface_video.session.report import FaceObserver, RunReport
 from iconface_video.session.restoring import Restored, expected_time, restored_with, write_store_header
+from iconface_video.session.run_report import FaceObserver, RunReport
 from iconface_video.session.work import WorkFolder, kept_header, left_output, work_folder_of
 from iconface_video.video.output_plan import OutputPlan, estimate_output_bytes
 from iconface_video.video.output_size import enlarged, line_scale, plan_enlarged
@@ -210,7 +210,7 @@ class ClipSession(ClipFaces):
         restore = self.settings.restore
         if restore.personalize == "off" or all(anchor.origin != "user" for anchor in self.anchors().values()):
             return None
-        from iconface_video.personalize.settings import PersonalizeSettings
+        from iconface_video.personalize.recipe import PersonalizeSettings
         from iconface_video.restore.iconface import IConFaceRestorer, load_face_model
         from iconface_video.restore.people import learn_people
         from iconface_video.session.learning_people import people_to_learn

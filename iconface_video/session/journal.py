@@ -21,7 +21,7 @@ from typing import Any
 from iconface_video.errors import StoreError
 from iconface_video.files import checksum, write_whole
 from iconface_video.session.fingerprint import differences, fingerprint, plain
-from iconface_video.session.report import RunReport
+from iconface_video.session.run_report import RunReport
 
 VERSION = 2
 JOURNAL = "journal.jsonl"

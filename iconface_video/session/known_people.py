@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from iconface_video.errors import UsageError
-from iconface_video.identity.people import people_directions
+from iconface_video.identity.grouping import people_directions
 from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.identity.recognition import Recognised, likeness, recognise
 from iconface_video.identity.references import Match

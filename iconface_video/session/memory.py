@@ -1,9 +1,8 @@
-"""--max-memory: how long the queues may get and how many faces a model call may take, from the size of a frame.
+"""Room, looked at before the work: --max-memory (how long the queues may get and how many faces a model call may take, from the size
+of a frame), and whether the disks can take what a run is about to write.
 
 All is worked out beforehand from video and settings, never from what happens to be free: the number of faces in a model call
 is part of the fingerprint.
-
-Whether the disks have room for what a run is about to write.
 """
 
 from __future__ import annotations

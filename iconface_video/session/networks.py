@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from iconface_video.errors import StoreError
 from iconface_video.identity.references import Embed
-from iconface_video.restore.model import FaceModel
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.session.checks import check_settings
 from iconface_video.session.engines.engine import Check, Engine, engine_kind, make_engine
+from iconface_video.session.engines.job import load_restorer
 from iconface_video.session.fingerprint import hash_folder, hash_weights
 from iconface_video.settings import RestoreSettings, RunSettings
 
@@ -29,13 +30,6 @@ def load_embedder() -> Embed:
 
     encoder = load_identity_encoder()
     return lambda crops: embed_crops(encoder, crops)
-
-
-def load_restorer(settings: RunSettings) -> FaceModel:
-    """The model that the settings name."""
-    from iconface_video.restore.iconface import load_face_model
-
-    return load_face_model(settings.restore)
 
 
 class Networks:
@@ -147,7 +141,7 @@ class Networks:
 
     def _local_model(self, settings: RunSettings) -> FaceModel | None:
         """A model that works in this process is loaded here."""
-        return load_restorer(settings) if self.model is None and engine_kind(settings) == "local" else self.model
+        return load_restorer(settings.restore) if self.model is None and engine_kind(settings) == "local" else self.model
 
     def close(self) -> None:
         """Let the kept engine's workers go."""

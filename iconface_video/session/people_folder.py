@@ -95,7 +95,7 @@ class SavedPeople:
         """What a survey would be made from otherwise today, for people."""
         return changes(self.made_from, made_from)
 
-    def obeyed(self, made_from: Record, survey_again: Callable[[], Survey]) -> tuple[ChosenPeople, list[str]]:
+    def applied(self, made_from: Record, survey_again: Callable[[], Survey]) -> tuple[ChosenPeople, list[str]]:
         """The whole clip's people as the file has them, and notes; with other settings the clip is surveyed again, and the file
         carried over to that.
         """

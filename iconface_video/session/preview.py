@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from iconface_video.render.render import CropLookup, Renderer, with_shares
+from iconface_video.render.renderer import CropLookup, Renderer, with_shares
 from iconface_video.restore.crop_store import CropStore, estimate_bytes
-from iconface_video.restore.model import FaceModel
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.restore.plan import make_plan
 from iconface_video.restore.timeline import DECODE_AHEAD_FRAMES, RestoreContext, restore_timeline
 from iconface_video.session.clip import Clip, Watch

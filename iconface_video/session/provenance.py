@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from iconface_video import __version__
-from iconface_video.identity.people import DecidedPeople, ReferenceChoice
+from iconface_video.identity.grouping import DecidedPeople, ReferenceChoice
 from iconface_video.identity.people_choice import ChosenPeople
-from iconface_video.restore.model import FaceModel
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.session.clip import Clip
 from iconface_video.session.engines.job import ModelFacts
 from iconface_video.session.fingerprint import (

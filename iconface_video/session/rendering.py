@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from iconface_video.render.render import OnPasted, Renderer, with_shares
+from iconface_video.render.renderer import OnPasted, Renderer, with_shares
 from iconface_video.restore.crop_store import CropStore
 from iconface_video.restore.plan import SegmentGate
 from iconface_video.restore.timeline import DECODE_AHEAD_FRAMES

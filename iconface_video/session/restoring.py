@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from iconface_video.errors import StoreError
 from iconface_video.restore.crop_store import STORE_FILE, SegmentCrops, StoreHeader, read_header, write_header
-from iconface_video.restore.model import FaceModel
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.restore.plan import RestorePlan
 from iconface_video.restore.timeline import TimelineCounts
 from iconface_video.session.clip import Clip

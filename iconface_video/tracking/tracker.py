@@ -1,10 +1,9 @@
-"""Which detection belongs to which track: overlap and identity, solved for all pairs at once.
+"""The tracker: detections of one frame after another become tracklets, one per face and shot. Which detection belongs to which track
+is told by overlap and identity, solved for all pairs at once.
 
 Pairs that cannot be the same face are ruled out (gated); among the others the Hungarian method finds the cheapest
 assignment. Two rounds as in ByteTrack (Zhang et al. 2022): confident detections first, then the rest of the tracks may be
 continued by what the detector was less sure of.
-
-The tracker: detections of one frame after another become tracklets, one per face and shot.
 
 Online and in constant memory apart from the rows themselves. Nothing is shared between two trackers.
 """

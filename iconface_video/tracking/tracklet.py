@@ -1,10 +1,8 @@
-"""Motion filter of one face: constant velocity on (cx, cy, s, r), in real time.
+"""What the tracker knows of one face while it runs: rows of detections, identity, motion. Internal to this room.
 
-State and measurement are SORT's (Bewley et al. 2016): box centre, area s and aspect ratio r = width / height, with
-velocities of the first three. Unlike there, time steps are seconds from the frames' PTS, so a variable frame rate or a
-skipped frame changes the step and not the speed, and all noises scale with the face.
-
-What the tracker knows of one face while it runs: rows of detections, identity, motion. Internal to this room.
+The motion filter is constant velocity on (cx, cy, s, r), in real time. State and measurement are SORT's (Bewley et al. 2016): box
+centre, area s and aspect ratio r = width / height, with velocities of the first three. Unlike there, time steps are seconds from the
+frames' PTS, so a variable frame rate or a skipped frame changes the step and not the speed, and all noises scale with the face.
 """
 
 from __future__ import annotations

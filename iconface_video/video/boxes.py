@@ -1,6 +1,5 @@
-"""ISO base media boxes (ISO/IEC 14496-12) and QuickTime atoms: the index (moov) at a file's end taken apart and written.
-
-Taking samples out of a text track's tables: FFmpeg's muxer adds empty titles that take no time (ISO/IEC 14496-12, 14496-17).
+"""ISO base media boxes (ISO/IEC 14496-12) and QuickTime atoms: the index (moov) at a file's end taken apart and written, and samples
+taken out of a text track's tables: FFmpeg's muxer adds empty titles that take no time (ISO/IEC 14496-12, 14496-17).
 """
 
 from __future__ import annotations

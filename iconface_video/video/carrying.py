@@ -1,8 +1,7 @@
-"""What the planned output (encoder x container) can carry of the film's side facts, and what is said before the work of the rest.
+"""What the planned output (encoder x container) can carry of the film's side facts, of the streams that are copied and of the file as a
+whole, and what is said before the work of the rest.
 
 One rule a fact. What the rules promise is compared with the finished file, see `verify`.
-
-What a container cannot say of the streams that are copied and of the file as a whole: roles and tags, told before the work.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Bringing a picture into the form that the encoder takes: format, range, matrix, chroma siting, and which field comes first.
+"""From a frame to the picture that the encoder is given: the decoder's own where possible, with what hangs on it, brought into the
+encoder's format, range, matrix, chroma siting and order of fields.
 
 FFmpeg's filters do it, and all that hangs on the picture (captions, HDR metadata, time codes) stays on it.
-
-From a frame to the picture that the encoder is given: the decoder's own where possible, with what hangs on it.
 """
 
 from __future__ import annotations

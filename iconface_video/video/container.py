@@ -1,8 +1,5 @@
-"""What FFmpeg may do with a file it is given: which demuxers, nothing but this one file, and pictures up to a sane size.
-
-Opening a file with FFmpeg: which stream is the film, and what is said when there is none.
-
-Cover art: a picture that goes with the file. Each container keeps it in its own way.
+"""Opening a file with FFmpeg: which demuxers may be used, which stream is the film (never cover art, which each container keeps in its
+own way), up to which size, and what is said when there is none.
 """
 
 from __future__ import annotations

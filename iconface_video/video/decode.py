@@ -1,6 +1,5 @@
-"""Packets in, pictures out: one file's film decoded in presentation order, with repaired times, surviving damage.
-
-A bounded queue between a producer (decoding) and its consumer, with the producer in a thread of its own.
+"""Packets in, pictures out: one file's film decoded in presentation order, with repaired times, surviving damage; and a bounded queue
+that decodes ahead in a thread of its own.
 """
 
 from __future__ import annotations
@@ -73,7 +72,8 @@ def decode_pictures(info: VideoInfo, report: DecodeReport, seek_to: int | None =
         gaps = Gaps(info.codec, is_timed=slots is None, from_beginning=seek_to is None)
         sizes = _Sizes(info, report)
         before: av.VideoFrame | None = None
-        with closing(_pictures(info, container, stream, report, mender, seek_to is not None, slots, gaps)) as pictures:
+        packets = _packets(info.path, container, stream, report, mender, gaps)
+        with closing(_pictures(info, stream, packets, report, seek_to is not None, slots, gaps)) as pictures:
             for picture in pictures:
                 if not sizes.fits(picture):
                     gaps.failed()
@@ -106,18 +106,18 @@ def decode_pictures(info: VideoInfo, report: DecodeReport, seek_to: int | None =
 
 def _pictures(
     info: VideoInfo,
-    container: av.container.InputContainer,
     stream: VideoStream,
+    packets: Iterator[Packet | None],
     report: DecodeReport,
-    mender: Mender,
     from_keyframe: bool,
     slots: deque[int | None] | None,
     gaps: Gaps,
 ) -> Generator[av.VideoFrame, None, None]:
+    """packets: of `_packets`.  from_keyframe: those before the first key frame are left out."""
     errors_in_a_row = 0
     last: int | None = None
     waiting = from_keyframe
-    for packet in _packets(info.path, container, stream, report, mender, gaps):
+    for packet in packets:
         # Cut into by bytes, a program stream gives pictures without a time of their own a wrong one until the next that has one.
         is_start = packet is None or (packet.is_keyframe and (packet.pos is not None or not info.clock_resets))
         if waiting and not is_start:

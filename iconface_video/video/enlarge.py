@@ -16,7 +16,7 @@ import numpy as np
 from av.error import FFmpegError
 from scipy.sparse import csr_matrix
 
-from iconface_video.types import Frame, VideoInfo
+from iconface_video.types import Frame, UInt8, VideoInfo
 from iconface_video.video.color import coding_of
 from iconface_video.video.conform import decoded_of
 from iconface_video.video.fields import PartOfFilm, part_of_film
@@ -54,6 +54,16 @@ def _weights(axis: _Axis) -> csr_matrix:
     rows = np.repeat(np.arange(axis.after), 2 * _LOBES)
     columns = np.clip(taps, 0, axis.before - 1).ravel()
     return csr_matrix((weights.ravel().astype(np.float32), (rows, columns)), shape=(axis.after, axis.before))
+
+
+def enlarged_picture(rgb: UInt8, scale: float) -> UInt8:
+    """(h, w, 3) -> the same picture, its sides times `scale` in whole px; itself where nothing changes."""
+    before, after = rgb.shape[:2], [round(side * scale) for side in rgb.shape[:2]]
+    if scale == 1:
+        return rgb
+    steps = [old / new for old, new in zip(before, after)]
+    down, across = (_Axis(0.5 * step - 0.5, step, old, new) for step, old, new in zip(steps, before, after))
+    return np.stack([_resampled(rgb[..., channel], across, down, 255) for channel in range(3)], axis=-1)
 
 
 class Enlarger:

@@ -1,7 +1,4 @@
-"""Deciding, before any work, where the output goes, in which container and in which pixel format.
-
-About how large an output gets, for the look at the disk before the work.
-"""
+"""Deciding, before any work, where the output goes, in which container and in which pixel format, and about how large it gets."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""Reading one picture from a file: any common format, upright, 8-bit RGB, and nothing that is far too large or cut short.
-
-Packing one as JPEG, to be shown.
+"""Reading one picture from a file (any common format, upright, 8-bit RGB, nothing that is far too large or cut short), and packing one
+as JPEG, to be shown.
 """
 
 from __future__ import annotations

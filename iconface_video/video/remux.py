@@ -59,20 +59,30 @@ def _counted(count: int, kind: str) -> str:
     return f"{count} {kind} packet{'' if count == 1 else 's'}"
 
 
-class Remuxer:
-    """Hands over the packets of the copied streams in file order, each batch up to a given time.
+@dataclass(frozen=True)
+class Cut:
+    """Which part of a film is copied, and where it begins in the output. Seconds of the source's time."""
 
-    With `first`..`end` (seconds; end exclusive) only packets that begin inside are copied. All times move `shift` seconds
-    towards the past.
-    """
+    first: Fraction | None
+    """None: from the beginning."""
+    end: Fraction | None
+    """Exclusive; None: to the end."""
+    shift: Fraction
+    """By which all times move towards the past."""
+
+    @property
+    def is_whole(self) -> bool:
+        return self.first is None and self.end is None
+
+
+class Remuxer:
+    """Hands over the packets of the copied streams in file order, each batch up to a given time; only those that begin inside the cut."""
 
     def __init__(
         self,
         source: av.container.InputContainer,
         pairs: list[tuple[Stream, Stream]],
-        first: Fraction | None,
-        end: Fraction | None,
-        shift: Fraction,
+        cut: Cut,
         report: CopyReport,
         tick: Fraction,
         mender: Mender,
@@ -83,7 +93,7 @@ class Remuxer:
         """
         self._targets = {stream.index: target for stream, target in pairs}
         self._report, self._tick, self._mender = report, tick, mender
-        self._first, self._end, self._shift = first, end, shift
+        self._cut = cut
         self._last_dts: dict[int, int] = {}
         for stream in source.streams:
             if stream.index not in self._targets:
@@ -147,16 +157,14 @@ class Remuxer:
     def _prepared(self, packet: Packet) -> Packet | None:
         target = self._targets[packet.stream_index]
         is_cover = packet.stream.type == "video"
-        begins = _begins(packet)
-        if not is_cover and (
-            (self._first is not None and begins < self._first) or (self._end is not None and begins >= self._end)
-        ):
+        begins, first, end = _begins(packet), self._cut.first, self._cut.end
+        if not is_cover and ((first is not None and begins < first) or (end is not None and begins >= end)):
             return None
         if _is_endless(packet):
             self._report.left_out[packet.stream.type] += 1
             return None
-        if self._shift:
-            shift = round(self._shift / packet.time_base)
+        if self._cut.shift:
+            shift = round(self._cut.shift / packet.time_base)
             packet.pts = None if packet.pts is None else packet.pts - shift
             packet.dts = None if packet.dts is None else packet.dts - shift
         if packet.dts is None:
@@ -213,22 +221,22 @@ def stream_metadata(source: dict[str, str], packets_kept: bool) -> dict[str, str
     }
 
 
-def trimmed_chapters(chapters: list[Chapter], first: Fraction | None, end: Fraction | None, shift: Fraction) -> list[Chapter]:
-    """Chapters that overlap first..end, cut to it and moved by `shift` seconds towards the past."""
+def trimmed_chapters(chapters: list[Chapter], cut: Cut) -> list[Chapter]:
+    """Chapters that overlap the cut, shortened to it and moved with it."""
     kept: list[Chapter] = []
     for chapter in chapters:
         time_base = chapter["time_base"]
         if time_base is None:
             continue
         start, stop = chapter["start"], chapter["end"]
-        low = None if first is None else round(first / time_base)
-        high = None if end is None else round(end / time_base)
+        low = None if cut.first is None else round(cut.first / time_base)
+        high = None if cut.end is None else round(cut.end / time_base)
         if (low is not None and stop <= low) or (high is not None and start >= high):
             continue
         start = start if low is None else max(start, low)
         stop = stop if high is None else min(stop, high)
         moved = chapter.copy()
-        ticks = round(shift / time_base)
+        ticks = round(cut.shift / time_base)
         moved["start"], moved["end"] = start - ticks, stop - ticks
         kept.append(moved)
     return kept

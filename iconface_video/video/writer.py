@@ -32,7 +32,7 @@ from iconface_video.video.fields import film_clock
 from iconface_video.video.holding import copy_stream, is_picture_beside, video_stream_of
 from iconface_video.video.inventory import doubled_time_code, later_time_code
 from iconface_video.video.output_plan import OutputPlan, plan_output
-from iconface_video.video.remux import CopyReport, Remuxer, container_metadata, stream_metadata, trimmed_chapters
+from iconface_video.video.remux import CopyReport, Cut, Remuxer, container_metadata, stream_metadata, trimmed_chapters
 from iconface_video.video.seal import PADDING, Sealed, seal
 from iconface_video.video.verify import Expected, missing_facts
 
@@ -69,10 +69,11 @@ class VideoWriter:
         self._plan, self._info, self._settings = plan, info, settings
         self._metadata = metadata or {}
         self._on_whole = on_whole
-        self._first = None if first is None else first.seconds
-        self._end = None if end is None else end.seconds
         # Players and MP4 cut away what lies before 0, so a film that begins there is moved as a whole.
         self._shift = min(0, info.first_pts) if first is None else round(first.seconds / info.time_base)
+        self._cut = Cut(
+            None if first is None else first.seconds, None if end is None else end.seconds, self._shift * info.time_base
+        )
         self._stack = ExitStack()
         self._output: av.container.OutputContainer | None = None
         self._film: VideoStream | None = None
@@ -157,11 +158,11 @@ class VideoWriter:
             elif stream.index not in plan.dropped_streams + plan.rewritten_streams:
                 self._add_copy(stream)
         self._output.metadata.update(_without_time_code(container_metadata(info.metadata, self._metadata)))
-        chapters = trimmed_chapters(source.chapters(), self._first, self._end, self._shift * info.time_base)
+        chapters = trimmed_chapters(source.chapters(), self._cut)
         self._output.set_chapters(chapters)
         self._chapters = len(chapters)
-        shift, tick, mender = self._shift * info.time_base, _CLOCKS.get(plan.container, Fraction(0)), Mender(film_clock(info))
-        self._remuxer = Remuxer(source, pairs, self._first, self._end, shift, self.copying, tick, mender)
+        tick, mender = _CLOCKS.get(plan.container, Fraction(0)), Mender(film_clock(info))
+        self._remuxer = Remuxer(source, pairs, self._cut, self.copying, tick, mender)
 
     def _add_copy(self, stream: Stream) -> None:
         assert self._output is not None
@@ -171,14 +172,10 @@ class VideoWriter:
                 self._output.add_attachment(cover.name, cover.media_type, cover.data)
             return
         copy = copy_stream(self._output, stream)
-        tags = stream_metadata(stream.metadata, packets_kept=self._is_whole)
+        tags = stream_metadata(stream.metadata, packets_kept=self._cut.is_whole)
         copy.metadata.clear()
-        copy.metadata.update(tags if self._is_whole else _without_time_code(tags))
+        copy.metadata.update(tags if self._cut.is_whole else _without_time_code(tags))
         self._pairs.append((stream, copy))
-
-    @property
-    def _is_whole(self) -> bool:
-        return self._first is None and self._end is None
 
     def _add_film(self, frame: Frame, source: av.container.InputContainer) -> VideoStream:
         assert self._output is not None
@@ -210,8 +207,8 @@ class VideoWriter:
         code, film = self._plan.side.time_code, film_clock(self._info)
         if code is None or "time_code" in self._plan.lost:
             return None
-        if self._first is not None:
-            code = later_time_code(code, self._first - film.first_pts * film.time_base, film.average_rate)
+        if self._cut.first is not None:
+            code = later_time_code(code, self._cut.first - film.first_pts * film.time_base, film.average_rate)
         return doubled_time_code(code) if code is not None and self._info.counts_fields else code
 
     def _time_code_tags(self) -> dict[str, str]:
@@ -231,7 +228,7 @@ class VideoWriter:
             return {"fflags": "+bitexact", "metadata_header_padding": str(PADDING)}
         options = {"video_track_timescale": str(info.time_base.denominator)}
         starts_later = info.first_pts != 0 or any(stream.start_time for stream in source.streams)
-        if starts_later and self._first is None:
+        if starts_later and self._cut.first is None:
             # A start above 0 is an empty edit, counted in the movie's own clock: milliseconds unless told otherwise.
             clocks = [info.time_base.denominator] + [s.time_base.denominator for s in source.streams if s.time_base]
             exact = math.lcm(*clocks)
@@ -283,7 +280,7 @@ class VideoWriter:
         assert self._source is not None
         there = [copy for old, copy in self._pairs if self._packets[copy.index] and not is_picture_beside(old)]
         sealed = Sealed(
-            self._film.index, self._film_track, self._source, tuple(self._pairs), dict(self._packets), self._is_whole
+            self._film.index, self._film_track, self._source, tuple(self._pairs), dict(self._packets), self._cut.is_whole
         )
         try:
             seal(plan, info, sealed)

@@ -10,10 +10,11 @@ from iconface_video.errors import ReferencePhotoError, UsageError
 from iconface_video.faces.detector import Detector
 from iconface_video.identity.references import Embed, ReferencePhoto, find_faces, load_photo, photo_detector, read_photo
 from iconface_video.pipelines.estimate import SpeedMemory
-from iconface_video.restore.model import FaceModel
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.session.checks import check_settings
 from iconface_video.session.engines.engine import engine_kind, make_engine, split_devices
-from iconface_video.session.networks import EMBEDDED, Networks, load_embedder, load_restorer
+from iconface_video.session.engines.job import load_restorer
+from iconface_video.session.networks import EMBEDDED, Networks, load_embedder
 from iconface_video.settings import AnchorSettings, RunSettings, SurveySettings
 from iconface_video.web.known import KnownPeople
 
@@ -62,7 +63,7 @@ class Engine:
         with self._loading:
             if self._restorer is None or self._restorer[0] != settings.restore:
                 self._restorer = None  # two large models need not be held at once
-                self._restorer = settings.restore, load_restorer(settings)
+                self._restorer = settings.restore, load_restorer(settings.restore)
             return self._restorer[1]
 
     def networks(self, settings: RunSettings) -> Networks:

@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from iconface_video.errors import UsageError
 from iconface_video.faces.align import crop_from_display, crop_to_show
 from iconface_video.identity.evidence import DisplayAt
-from iconface_video.identity.people import DecidedPeople, people_directions
+from iconface_video.identity.grouping import DecidedPeople, people_directions
 from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.identity.people_summary import Moment, PersonSummary, summarise_people
 from iconface_video.session.known_people import KnownInClip

@@ -11,7 +11,7 @@ from typing import Any
 
 from iconface_video.files import write_whole
 from iconface_video.session.fingerprint import fingerprint
-from iconface_video.session.report import RunReport
+from iconface_video.session.run_report import RunReport
 from iconface_video.web.people import Person
 from iconface_video.web.record import Options
 

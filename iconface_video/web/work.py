@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from iconface_video.identity.people import DecidedPeople, ReferenceChoice
+from iconface_video.identity.grouping import DecidedPeople, ReferenceChoice
 from iconface_video.pipelines.compare import CompareRequest, compare_videos
 from iconface_video.pipelines.estimate import PASTE_SECONDS, seconds_to_write
 from iconface_video.pipelines.survey import survey

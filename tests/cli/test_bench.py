@@ -10,7 +10,7 @@ import pytest
 
 from iconface_video.cli.main import main
 from iconface_video.lab.bench.stages import measure
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 
 TAPE = Path(__file__).parents[2] / "samples" / "tape.mp4"
 
@@ -54,7 +54,7 @@ def test_a_missing_clip_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_learning_a_person_is_timed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     quick = PersonalizeSettings(steps=80, faces=1, size=64, rank=4)
-    monkeypatch.setattr("iconface_video.personalize.settings.PersonalizeSettings", lambda: quick)
+    monkeypatch.setattr("iconface_video.personalize.recipe.PersonalizeSettings", lambda: quick)
     assert main(["bench", "personalize", "--rounds", "1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["person_seconds"] == pytest.approx(80 * found["step_seconds"])

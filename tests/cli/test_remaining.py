@@ -9,7 +9,7 @@ import pytest
 
 from iconface_video.cli.batch_table import FileLines
 from iconface_video.cli.display import USUAL_SECONDS, BatchRemaining, Lines, RunRemaining
-from iconface_video.session.batch import BatchJob, BatchRow
+from iconface_video.session.clip_batch import BatchJob, BatchRow
 from iconface_video.types import Progress
 
 

@@ -8,10 +8,10 @@ import torch
 
 from iconface_video.errors import UsageError
 from iconface_video.lab.evaluate import face_learnt
+from iconface_video.lab.evaluate.face_pipeline import evaluate_faces
 from iconface_video.lab.evaluate.face_protocol import FaceProtocol, load_held_out
 from iconface_video.lab.evaluate.face_settings import FaceEvaluation, parse_levels, parse_personalize, parse_references
-from iconface_video.lab.evaluate.pipeline import evaluate_faces
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 
 SKIPPED = frozenset({"ssim", "lpips", "niqe", "unsharp", "encoder", "sheets"})
 

@@ -22,21 +22,14 @@ from iconface_video.lab.evaluate.picture_metrics import (
 from iconface_video.lab.evaluate.video_picture import ciede2000, color_drift, seam_score
 from iconface_video.lab.train.validation import face_mask
 from iconface_video.render.paste import crop_mask
+from tests.moved_face import SIZE, moved, still_face
 
-SIZE = 128
 REGION = face_mask(SIZE)
 
 
 @pytest.fixture(scope="module")
 def face() -> np.ndarray:
-    from skimage.data import astronaut
-
-    return cv2.resize(astronaut()[10:234, 112:336], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-
-
-def moved(picture: np.ndarray, dx: float, dy: float) -> np.ndarray:
-    shift = np.float32([[1, 0, dx], [0, 1, dy]])
-    return cv2.warpAffine(picture, shift, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    return still_face()
 
 
 def noisy(picture: np.ndarray, deviation: float, seed: int) -> np.ndarray:

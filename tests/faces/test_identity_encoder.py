@@ -70,12 +70,6 @@ def test_bgr_weights_see_swapped_channels():
     assert not torch.allclose(rgb(images), bgr(images))
 
 
-def ground_truth_matrix() -> np.ndarray:
-    """template512 -> ArcFace 112, by OpenCV's own least squares."""
-    matrix, _ = cv2.estimateAffinePartial2D(TEMPLATE_512, ARCFACE_TEMPLATE_112, method=cv2.LMEDS, refineIters=50)
-    return matrix
-
-
 @pytest.mark.parametrize("size", [128, 256, 512])
 def test_framing_puts_landmarks_where_arcface_wants_them(size):
     """A dot at each FFHQ landmark comes out within 2.3 px of its place in the ArcFace template (the two templates differ by that much)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import struct
 import zipfile
 import zlib
 from fractions import Fraction
@@ -19,6 +18,7 @@ from iconface_video.files import read_arrays
 from iconface_video.restore.crop_store import SegmentCrops, SegmentWriter, StoredCrop, StoreHeader, read_header, write_header
 from iconface_video.tracking.store import load_survey, save_survey
 from iconface_video.types import ClockReset, ColorTags, Segment, Shot, Survey, Track, VideoInfo
+from tests.fuzz.test_pictures import png_claiming
 
 Rng = np.random.Generator
 SIZE = 32
@@ -97,12 +97,7 @@ def test_an_index_that_lies(field: str, value: float, store: Path) -> None:
 
 def test_a_crop_that_claims_to_be_huge(store: Path) -> None:
     """A PNG of 20000x20000 px that takes a few hundred bytes, with the right checksum."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0))
-    bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    bomb = png_claiming(20000, 20000)
     (store / "segment-00000.crops").write_bytes(bomb)
     rows = rows_of(store)[:1]
     rows["offset"], rows["length"], rows["crc"] = 0, len(bomb), zlib.crc32(bomb)

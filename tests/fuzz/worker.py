@@ -137,10 +137,10 @@ def _answer(read_end: int, child: int) -> dict[str, Any] | None:
 def _keep_models() -> None:
     """Load restorer and identity encoder once; the children share them."""
     from iconface_video.session import networks
-    from iconface_video.settings import RunSettings
+    from iconface_video.settings import RestoreSettings
 
     if not hasattr(_keep_models, "done"):
-        model, embed = networks.load_restorer(RunSettings()), networks.load_embedder()
+        model, embed = networks.load_restorer(RestoreSettings()), networks.load_embedder()
         networks.load_restorer = lambda settings: model
         networks.load_embedder = lambda: embed
         _keep_models.done = True  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iconface_video.identity.people import group_people, person_direction
+from iconface_video.identity.grouping import group_people, person_direction
 from iconface_video.settings import AnchorSettings
 from iconface_video.types import ColorTags, Shot, Survey, Track, VideoInfo
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from iconface_video.errors import ReferencePhotoError, UsageError
-from iconface_video.identity.people import check_names, match_chosen
+from iconface_video.identity.grouping import check_names, match_chosen
 from iconface_video.identity.people_choice import apply_people_file, entries_of, migrate, ungrouped
 from iconface_video.identity.people_file import PeopleFile, PersonEntry, read_people_file
 from iconface_video.identity.references import ReferencePhoto

@@ -13,12 +13,7 @@ from iconface_video.faces.align import TEMPLATE_512
 from iconface_video.faces.detector import make_detector
 from iconface_video.identity.references import ReferencePhoto, find_faces, load_folder, load_photo, match_references, read_photo
 from iconface_video.settings import AnchorSettings, SurveySettings
-
-
-def embed(crops) -> np.ndarray:
-    """A picture's grey values as its 512-vector: enough to tell the same crop from another."""
-    small = [cv2.resize(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), (32, 16), interpolation=cv2.INTER_AREA) for crop in crops]
-    return np.array([(picture - picture.mean()).ravel() for picture in np.float32(small)], np.float32)
+from tests.pipelines.conftest import grey_embed
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +41,7 @@ def with_exif_orientation(jpeg: bytes, orientation: int) -> bytes:
 
 def test_the_crop_is_in_the_ffhq_frame(tmp_path, detector, portrait):
     save(tmp_path / "a.png", portrait)
-    photo = load_photo(tmp_path / "a.png", detector, embed)
+    photo = load_photo(tmp_path / "a.png", detector, grey_embed)
     again = detector.detect(photo.crop)[0]
     size = photo.crop.shape[0]
     assert np.abs(again.landmarks - TEMPLATE_512 * size / 512).mean() < 0.03 * size
@@ -61,14 +56,14 @@ def test_exif_orientation_is_honoured(tmp_path, detector, portrait):
     (tmp_path / "upright.jpg").write_bytes(with_exif_orientation(jpeg, 6))
     upright = read_photo(tmp_path / "upright.jpg")
     assert np.abs(upright.astype(int) - portrait).mean() < 3
-    assert load_photo(tmp_path / "upright.jpg", detector, embed).notes == ()
+    assert load_photo(tmp_path / "upright.jpg", detector, grey_embed).notes == ()
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
 def test_any_image_file_and_any_name(tmp_path, detector, portrait, suffix):
     path = tmp_path / f"grand-père 奶奶{suffix}"
     path.write_bytes(cv2.imencode(suffix, portrait[..., ::-1])[1].tobytes())
-    assert load_photo(path, detector, embed).crop.dtype == np.uint8
+    assert load_photo(path, detector, grey_embed).crop.dtype == np.uint8
 
 
 def test_grey_and_16_bit_photos(tmp_path, portrait):
@@ -87,10 +82,10 @@ def test_of_several_faces_the_largest_is_taken_and_it_is_said(tmp_path, detector
     group[:, :512] = portrait
     group[200:456, 530:786] = small
     save(tmp_path / "group.png", group)
-    photo = load_photo(tmp_path / "group.png", detector, embed)
+    photo = load_photo(tmp_path / "group.png", detector, grey_embed)
     assert photo.notes[0] == "2 faces, took the largest"
     save(tmp_path / "one.png", portrait)
-    alone = load_photo(tmp_path / "one.png", detector, embed)
+    alone = load_photo(tmp_path / "one.png", detector, grey_embed)
     assert np.corrcoef(photo.embedding, alone.embedding)[0, 1] > 0.9
 
 
@@ -123,7 +118,7 @@ def test_unusable_photos_are_named(tmp_path, detector, content, sentence):
     elif content is not None:
         path.write_bytes(content)
     with pytest.raises(ReferencePhotoError, match=rf"holiday\.png: .*{sentence}") as caught:
-        load_photo(path, detector, embed)
+        load_photo(path, detector, grey_embed)
     assert caught.value.exit_code == 2
 
 
@@ -131,7 +126,7 @@ def test_folder_keeps_the_usable_photos_and_names_the_others(tmp_path, detector,
     save(tmp_path / "a.png", portrait)
     save(tmp_path / "wall.jpg", np.full((200, 200, 3), 128, np.uint8))
     (tmp_path / "notes.txt").write_text("not a photo")
-    photos, notes = load_folder("Ada", tmp_path, detector, embed)
+    photos, notes = load_folder("Ada", tmp_path, detector, grey_embed)
     assert [(photo.path.name, photo.name) for photo in photos] == [("a.png", "Ada")]
     assert len(notes) == 1
     assert "wall.jpg" in notes[0]
@@ -139,12 +134,12 @@ def test_folder_keeps_the_usable_photos_and_names_the_others(tmp_path, detector,
 
 def test_folders_without_any_face_are_refused(tmp_path, detector):
     with pytest.raises(ReferencePhotoError, match="no usable reference photo of 'Ada': it holds no photos"):
-        load_folder("Ada", tmp_path, detector, embed)
+        load_folder("Ada", tmp_path, detector, grey_embed)
     save(tmp_path / "wall.png", np.full((200, 200, 3), 128, np.uint8))
     with pytest.raises(ReferencePhotoError, match="none of its 1 photos shows a face"):
-        load_folder("Ada", tmp_path, detector, embed)
+        load_folder("Ada", tmp_path, detector, grey_embed)
     with pytest.raises(ReferencePhotoError, match="there is no such folder"):
-        load_folder("Ada", tmp_path / "missing", detector, embed)
+        load_folder("Ada", tmp_path / "missing", detector, grey_embed)
 
 
 def direction(person: int) -> np.ndarray:

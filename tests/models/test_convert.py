@@ -23,7 +23,7 @@ from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models.attention import ReferenceTokens
 from iconface_video.models.checkpoints import load_model
 from iconface_video.models.conditioning import grid_positions, text_positions
-from iconface_video.models.convert import BaseChoice, Prompts, convert_lora
+from iconface_video.models.convert import BaseChoice, LoraChoice, Prompts, convert_lora
 from iconface_video.models.download import FACEIR_PROMPT
 from iconface_video.models.prompt import encode_prompts
 from iconface_video.settings import LoadSettings
@@ -47,7 +47,7 @@ def lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def converted(klein: Path, lora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("converted") / "tiny-faceir"
-    convert_lora(lora, folder, BaseChoice(str(klein)), dtype=torch.float32)
+    convert_lora(LoraChoice(lora), folder, BaseChoice(str(klein)), dtype=torch.float32)
     return folder
 
 
@@ -135,7 +135,7 @@ def test_the_lora_acts_as_much_as_it_is_told_to(converted: Path, klein: Path, lo
 def test_alpha_scales(klein: Path, converted: Path, tmp_path: Path) -> None:
     lora = write_lora(tmp_path / "weak.safetensors", lora_state(TINY, alpha=2))
     prompts = Prompts(file=converted / "prompt_embedding.safetensors")
-    convert_lora(lora, tmp_path / "weak", BaseChoice(str(klein)), prompts=prompts, dtype=torch.float32)
+    convert_lora(LoraChoice(lora, prompts=prompts), tmp_path / "weak", BaseChoice(str(klein)), dtype=torch.float32)
     half = load_model(converted, options=LoadSettings(lora_scale=0.5), **FUSED)
     for options in (FUSED, APART):
         found = load_model(tmp_path / "weak", **options)
@@ -145,7 +145,9 @@ def test_alpha_scales(klein: Path, converted: Path, tmp_path: Path) -> None:
 def test_one_file_of_a_base_gives_the_same_bits_as_its_folder(klein: Path, lora: Path, converted: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(klein, tmp_path / "klein"))
     shutil.rmtree(own / "transformer")
-    convert_lora(lora, tmp_path / "model", BaseChoice(str(own / "flux-2-klein-base-tiny.safetensors")), dtype=torch.float32)
+    convert_lora(
+        LoraChoice(lora), tmp_path / "model", BaseChoice(str(own / "flux-2-klein-base-tiny.safetensors")), dtype=torch.float32
+    )
     for part in ("vae", "text_encoder", "tokenizer"):
         shutil.rmtree(own / part)  # the folder has its own autoencoder and prompt; the backbone alone is referred to
     one, other = (load_model(folder, **FUSED) for folder in (tmp_path / "model", converted))
@@ -201,15 +203,15 @@ def test_what_is_missing_of_the_base_is_named_before_anything_is_written(klein: 
     own = Path(shutil.copytree(klein, tmp_path / "klein"))
     shutil.rmtree(own / "vae")
     with pytest.raises(CheckpointError, match=r"vae: the base's autoencoder is missing.*--parts"):
-        convert_lora(lora, tmp_path / "model", BaseChoice(str(own)))
+        convert_lora(LoraChoice(lora), tmp_path / "model", BaseChoice(str(own)))
     (tmp_path / "taken").mkdir()
     with pytest.raises(UsageError, match="is there already"):
-        convert_lora(lora, tmp_path / "taken", BaseChoice(str(klein)))
+        convert_lora(LoraChoice(lora), tmp_path / "taken", BaseChoice(str(klein)))
     larger = write_lora(tmp_path / "larger.safetensors", lora_state({**TINY, "num_attention_heads": 4}))
     with pytest.raises(
         CheckpointError, match=r"larger\.safetensors: '.*' is for a matrix .* trained on a base model of another size"
     ):
-        convert_lora(larger, tmp_path / "model", BaseChoice(str(klein)))
+        convert_lora(LoraChoice(larger), tmp_path / "model", BaseChoice(str(klein)))
     assert not (tmp_path / "model").exists()
 
 
@@ -230,7 +232,7 @@ def test_a_base_of_the_hub_is_referred_to_by_name_and_its_text_encoder_fetched(
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    convert_lora(lora, tmp_path / "model", BaseChoice("hub:someone/tiny-klein"), dtype=torch.float32)
+    convert_lora(LoraChoice(lora), tmp_path / "model", BaseChoice("hub:someone/tiny-klein"), dtype=torch.float32)
     assert json.loads((tmp_path / "model" / "model_index.json").read_text())["base"] == "hub:someone/tiny-klein"
     assert len(asked) == 2  # weights, and what embedding the prompt takes
     found, expected = (load_model(folder, **FUSED) for folder in (tmp_path / "model", converted))
@@ -240,6 +242,6 @@ def test_a_base_of_the_hub_is_referred_to_by_name_and_its_text_encoder_fetched(
 
 def test_a_lora_scale_is_refused_where_there_is_no_lora(klein: Path, lora: Path, converted: Path, tmp_path: Path) -> None:
     prompts = Prompts(file=converted / "prompt_embedding.safetensors")
-    convert_lora(lora, tmp_path / "fused", BaseChoice(str(klein)), prompts=prompts, fused=True, dtype=torch.float32)
+    convert_lora(LoraChoice(lora, prompts=prompts), tmp_path / "fused", BaseChoice(str(klein)), fused=True, dtype=torch.float32)
     with pytest.raises(UsageError, match="has no LoRA of its own"):
         load_model(tmp_path / "fused", options=LoadSettings(dtype="float32", lora_scale=0.5))

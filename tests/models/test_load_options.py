@@ -10,6 +10,7 @@ from iconface_video.errors import UsageError
 from iconface_video.models.checkpoints import load_model
 from iconface_video.models.load_options import has_fast_bfloat16, pick_device, pick_dtype
 from iconface_video.models.model import IConFaceModel
+from iconface_video.models.sampler import Sampling
 from iconface_video.models.saving import save_model
 from iconface_video.models.traits import RestorerTraits
 from iconface_video.settings import LoadSettings
@@ -31,7 +32,7 @@ def restore(model: IConFaceModel) -> torch.Tensor:
     noise = torch.randn(1, *model.noise_shape(64), generator=generator)
     with torch.inference_mode():
         references = model.encode_references(source.flip(3), 64)
-    return model.restore(source, anchor, [references], noise, steps=2, guidance_scale=2.0)
+    return model.restore(source, anchor, [references], noise, sampling=Sampling(steps=2, guidance_scale=2.0))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from iconface_video.errors import UsageError
-from iconface_video.models.convert import TOKENS_ALONE, BaseChoice, Prompts, convert_lora
+from iconface_video.models.convert import TOKENS_ALONE, BaseChoice, LoraChoice, Prompts, convert_lora
 from iconface_video.models.full_size import KLEIN_4B_BASE
 from iconface_video.models.memory_plan import RESERVE, Architecture, architecture_of, cost_of, fit, restore_needs
 from iconface_video.restore import iconface
@@ -86,7 +86,7 @@ def faceir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("faceir")
     klein = write_klein(root / "klein")
     lora = write_lora(root / "lora.safetensors", lora_state(TINY))
-    convert_lora(lora, root / "model", BaseChoice(str(klein)), prompts=Prompts("a", ""), dtype=torch.float32)
+    convert_lora(LoraChoice(lora, prompts=Prompts("a", "")), root / "model", BaseChoice(str(klein)), dtype=torch.float32)
     return root / "model"
 
 

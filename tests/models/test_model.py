@@ -9,6 +9,7 @@ from torch import Tensor
 
 from iconface_video.errors import UsageError
 from iconface_video.models.model import IConFaceModel
+from iconface_video.models.sampler import Sampling
 from tests.models.tiny_models import tiny_latent_model, tiny_pixel_model
 
 Draw = Callable[..., Tensor]
@@ -31,12 +32,14 @@ def test_any_mix_of_reference_counts_restores_as_one_by_one(sized: tuple[IConFac
     source, anchor, noise = draw(3, 3, size, size).tanh(), draw(3, 512), draw(3, *model.noise_shape(size))
     all_references = model.encode_references(draw(4, 3, size, size).tanh(), size)
     references = [None, all_references[:1], all_references[1:]]
-    together = model.restore(source, anchor, references, noise, steps=2)
+    together = model.restore(source, anchor, references, noise, sampling=Sampling(steps=2))
     assert together.shape == source.shape
     for i in range(3):
-        alone = model.restore(source[i : i + 1], anchor[i : i + 1], references[i : i + 1], noise[i : i + 1], steps=2)
+        alone = model.restore(
+            source[i : i + 1], anchor[i : i + 1], references[i : i + 1], noise[i : i + 1], sampling=Sampling(steps=2)
+        )
         torch.testing.assert_close(alone, together[i : i + 1], rtol=1e-3, atol=1e-3)
-    others = model.restore(source, anchor, [None, all_references[1:2], None], noise, steps=2)
+    others = model.restore(source, anchor, [None, all_references[1:2], None], noise, sampling=Sampling(steps=2))
     assert not torch.allclose(others[1], together[1], atol=1e-4)
 
 
@@ -49,9 +52,9 @@ def test_prepared_arrays_go_the_same_way_as_tensors(sized: tuple[IConFaceModel, 
     noise, anchor = draw(2, *model.noise_shape(size)), draw(2, 512)
     context = model.prepare_references(photos, size)
     assert model.prepare_references([], size) is None
-    out = model.restore_crops(crops, anchor.numpy(), [context, None], noise.numpy(), steps=2)
+    out = model.restore_crops(crops, anchor.numpy(), [context, None], noise.numpy(), sampling=Sampling(steps=2))
     as_tensor = torch.from_numpy(crops.transpose(0, 3, 1, 2).copy().astype(np.float32) / 127.5 - 1)
-    expected = model.restore(as_tensor, anchor, [context, None], noise, steps=2)
+    expected = model.restore(as_tensor, anchor, [context, None], noise, sampling=Sampling(steps=2))
     assert out.shape == crops.shape
     assert out.dtype == np.uint8
     assert np.abs(out.transpose(0, 3, 1, 2) - ((expected.numpy().clip(-1, 1) + 1) * 127.5)).max() <= 0.51
@@ -60,7 +63,7 @@ def test_prepared_arrays_go_the_same_way_as_tensors(sized: tuple[IConFaceModel, 
 def test_start_sigma_close_to_zero_gives_the_autoencoders_own_picture(draw: Draw) -> None:
     model = tiny_latent_model()
     source = draw(1, 3, 16, 16).tanh()
-    out = model.restore(source, None, [None], draw(1, 12, 4, 4), steps=1, guidance_scale=1, start_sigma=1e-4)
+    out = model.restore(source, None, [None], draw(1, 12, 4, 4), sampling=Sampling(steps=1, guidance_scale=1, start_sigma=1e-4))
     through = model.picture_from_state(model.state_from_picture(source))
     torch.testing.assert_close(out, through, rtol=0, atol=5e-3)
 
@@ -77,7 +80,7 @@ def test_predictions_of_both_kinds_agree_with_each_other(sized: tuple[IConFaceMo
 def test_an_untrained_embedded_transformer_leaves_the_autoencoders_picture(draw: Draw) -> None:
     model = tiny_pixel_model(started=False)
     source, noise = draw(1, 3, 32, 32).tanh(), draw(1, 3, 32, 32)
-    out = model.restore(source, draw(1, 512), [None], noise, steps=2)
+    out = model.restore(source, draw(1, 512), [None], noise, sampling=Sampling(steps=2))
     autoencoder = model.autoencoder
     torch.testing.assert_close(out, autoencoder.decode(None, autoencoder.encode_source(source)), rtol=0, atol=1e-5)
 
@@ -101,10 +104,10 @@ def test_guidance_in_one_batch_is_guidance_in_two_passes(causal: bool, draw: Dra
 def test_a_start_other_than_the_source(draw: Draw) -> None:
     model = tiny_latent_model()
     source, start, noise = draw(1, 3, 16, 16).tanh(), draw(1, 3, 16, 16).tanh(), draw(1, 12, 4, 4)
-    given = {"anchor": None, "references": [None], "noise": noise, "start_sigma": 0.4}
+    given = {"anchor": None, "references": [None], "noise": noise, "sampling": Sampling(start_sigma=0.4)}
     assert torch.equal(model.restore(source, **given, start=source), model.restore(source, **given))
     assert not torch.allclose(model.restore(source, **given, start=start), model.restore(source, **given), atol=1e-2)
-    given["start_sigma"] = 1.0
+    given["sampling"] = Sampling(start_sigma=1.0)
     assert torch.equal(model.restore(source, **given, start=start), model.restore(source, **given))
 
 
@@ -113,9 +116,9 @@ def test_guidance_pushes_away_from_the_negative_prompt_and_scale_one_runs_one_pa
     calls: list[int] = []
     model.transformer.register_forward_hook(lambda *_: calls.append(1))
     source, noise = draw(1, 3, 16, 16).tanh(), draw(1, 12, 4, 4)
-    plain = model.restore(source, None, [None], noise, steps=3, guidance_scale=1)
+    plain = model.restore(source, None, [None], noise, sampling=Sampling(steps=3, guidance_scale=1))
     assert len(calls) == 3
-    pushed = model.restore(source, None, [None], noise, steps=3, guidance_scale=4)
+    pushed = model.restore(source, None, [None], noise, sampling=Sampling(steps=3, guidance_scale=4))
     assert len(calls) == 6  # both passes of a step run as one batch
     assert not torch.allclose(plain, pushed, atol=1e-4)
 
@@ -125,7 +128,7 @@ def test_what_does_not_fit_is_refused_with_a_reason(draw: Draw) -> None:
     with pytest.raises(UsageError, match="multiple of 16 px, got 40"):
         model.noise_shape(40)
     with pytest.raises(UsageError, match="takes no guidance"):
-        model.restore(draw(1, 3, 32, 32), None, [None], draw(1, 3, 32, 32), guidance_scale=3)
+        model.restore(draw(1, 3, 32, 32), None, [None], draw(1, 3, 32, 32), sampling=Sampling(guidance_scale=3))
     with pytest.raises(ValueError, match="2 pictures need as many entries of references, got 1"):
         model.condition(draw(2, 3, 32, 32), None, [None])
     crops, noise = np.zeros((1, 32, 32, 3), np.uint8), np.zeros((1, 3, 16, 16), np.float32)

@@ -22,6 +22,7 @@ from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models.checkpoints import load_model
 from iconface_video.models.full_size import prepare_full_size
 from iconface_video.models.prompt import NEGATIVE_PROMPT, RESTORATION_PROMPT, encode_prompts
+from iconface_video.models.sampler import Sampling
 from tests.models.tiny_models import TINY, TINY_SCHEDULER, tiny_vae
 
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
@@ -178,7 +179,7 @@ def test_a_prepared_model_needs_no_text_encoder(own: Path, expected: dict[str, t
     assert model.traits.name == "tiny-klein-untrained"
     references = model.encode_references(torch.zeros(1, 3, 16, 16), 16)
     noise = torch.randn(1, *model.noise_shape(16))
-    restored = model.restore(torch.zeros(1, 3, 16, 16), torch.ones(1, 512), [references], noise, steps=1)
+    restored = model.restore(torch.zeros(1, 3, 16, 16), torch.ones(1, 512), [references], noise, sampling=Sampling(steps=1))
     assert restored.shape == (1, 3, 16, 16)
     assert restored.isfinite().all()
 

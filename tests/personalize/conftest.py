@@ -12,7 +12,7 @@ import torch
 from iconface_video.faces.identity_encoder import embed_crops, load_identity_encoder
 from iconface_video.models.checkpoints import load_model
 from iconface_video.personalize.photos import CROP_SIZE, PhotoFace, faces_in
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 from iconface_video.personalize.views import ViewAmounts, another_view
 
 

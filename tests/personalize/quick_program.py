@@ -7,11 +7,11 @@ import signal
 import sys
 
 from iconface_video.cli.main import main
-from iconface_video.personalize import settings
+from iconface_video.personalize import recipe
 from iconface_video.personalize.learning import PersonLearner
 from iconface_video.restore import people
 
-QUICK = settings.PersonalizeSettings(steps=3, faces=2, size=64, rank=4)
+QUICK = recipe.PersonalizeSettings(steps=3, faces=2, size=64, rank=4)
 
 
 def die() -> None:
@@ -35,7 +35,7 @@ def dying_when_learnt() -> None:
 
 
 if __name__ == "__main__":
-    settings.PersonalizeSettings = lambda: QUICK  # type: ignore[assignment,misc]
+    recipe.PersonalizeSettings = lambda: QUICK  # type: ignore[assignment,misc]
     where = os.environ.get("ICONFACE_DIE", "")
     if where == "learnt":
         dying_when_learnt()

@@ -11,7 +11,7 @@ from torch import nn
 from iconface_video.models.embedded import as_cascade
 from iconface_video.personalize.difference import Factors, LowRank, Wearer, attach, learnt_factors, target_weights
 from iconface_video.personalize.person_weights import weights_hash
-from iconface_video.personalize.settings import COARSE_DECODER
+from iconface_video.personalize.recipe import COARSE_DECODER
 
 
 def random_factors(model: nn.Module, names: list[str], rank: int = 4, size: float = 0.05) -> dict[str, Factors]:

@@ -7,11 +7,11 @@ import pytest
 
 from iconface_video.errors import Cancelled, UsageError
 from iconface_video.models import lora
-from iconface_video.personalize import full_size
-from iconface_video.personalize.full_size import TARGETS, FullSizeLearner, fitting_rank
+from iconface_video.personalize import full_size_learner
+from iconface_video.personalize.full_size_learner import TARGETS, FullSizeLearner, fitting_rank
 from iconface_video.personalize.person import personalize
 from iconface_video.personalize.person_weights import LARGEST_FILE, load_person, save_person, weights_hash
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 from iconface_video.restore.iconface import IConFaceRestorer
 from iconface_video.restore.people import PersonalRestorer, anchor_key
 from iconface_video.settings import RestoreSettings
@@ -72,9 +72,9 @@ def test_stopped_it_leaves_no_trace(tiny, faces, encoder):
 def test_a_large_model_gets_a_lower_rank(tiny, monkeypatch):
     assert fitting_rank(tiny, 4) == 4
     size = sum(item.numel() for item in lora.expected_state(tiny.transformer, 1, TARGETS).values())
-    monkeypatch.setattr(full_size, "MOST_BYTES", 5 * size)
+    monkeypatch.setattr(full_size_learner, "MOST_BYTES", 5 * size)
     assert fitting_rank(tiny, 16) == 2
-    assert full_size.MOST_BYTES < LARGEST_FILE
+    assert full_size_learner.MOST_BYTES < LARGEST_FILE
 
 
 def test_a_lora_apart_is_refused(tiny, faces, encoder):

@@ -15,7 +15,7 @@ from iconface_video.errors import Cancelled
 from iconface_video.personalize.library import PeopleLibrary
 from iconface_video.personalize.person_weights import weights_hash
 from iconface_video.personalize.photos import ChosenPhotos
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 from iconface_video.pipelines.image import restore_faces
 from iconface_video.pipelines.restore import ReferenceChoice, restore_video
 from iconface_video.restore import people as in_run
@@ -174,7 +174,7 @@ def test_a_photo_is_held_against_the_moments_that_look_like_it(faces, face):
 @pytest.fixture
 def settings(monkeypatch) -> RunSettings:
     quick = PersonalizeSettings(steps=1, faces=2, size=64, rank=4)
-    monkeypatch.setattr("iconface_video.personalize.settings.PersonalizeSettings", lambda: quick)
+    monkeypatch.setattr("iconface_video.personalize.recipe.PersonalizeSettings", lambda: quick)
     return RunSettings(
         survey=SurveySettings(detection_size=256, min_track_seconds=0.1),
         restore=RestoreSettings(batch=2, crop_size=128, personalize="on", device="cpu"),

@@ -15,7 +15,7 @@ from iconface_video.personalize.difference import Wearer, target_weights
 from iconface_video.personalize.learning import Batches, PersonLearner
 from iconface_video.personalize.person import UNCHECKED_STRENGTH, personalize
 from iconface_video.personalize.person_weights import save_person, weights_hash
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 from iconface_video.personalize.views import TARGET_VIEW, another_view
 from tests.models.tiny_models import tiny_latent_model
 from tests.personalize.test_difference import random_factors

@@ -17,7 +17,7 @@ from iconface_video.personalize.person_weights import (
     save_person,
     weights_hash,
 )
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 
 CHECK = HeldOutCheck(16, 0.31, 0.62, 22.5, 22.4)
 FACTS = PersonFacts("ab" * 32, 3, 0.75, PersonalizeSettings(steps=7), CHECK)

@@ -10,7 +10,7 @@ from iconface_video.identity.anchors import make_anchor
 from iconface_video.models.embedded import as_cascade
 from iconface_video.personalize.difference import target_weights
 from iconface_video.personalize.person_weights import PersonFacts, PersonWeights, weights_hash
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 from iconface_video.restore.iconface import IConFaceRestorer
 from iconface_video.restore.people import PersonalRestorer, anchor_key
 from iconface_video.settings import AnchorSettings, RestoreSettings

@@ -11,7 +11,7 @@ import pytest
 from iconface_video.pipelines.batch import BatchOptions, restore_batch
 from iconface_video.pipelines.people import find_people
 from iconface_video.pipelines.restore import ReferenceChoice
-from iconface_video.session.batch import RECORD
+from iconface_video.session.clip_batch import RECORD
 from iconface_video.settings import EncodeSettings, RenderSettings
 from tests.pipelines.conftest import Sharpener, audio_md5, grey_embed
 
@@ -125,7 +125,7 @@ def test_people_files_are_obeyed_and_pages_written(face_clip, options, tmp_path)
     shutil.copy(face_clip, tmp_path / "a.mp4")
     found = find_people(tmp_path / "a.mp4", settings=options.settings, embed=grey_embed)
     found.file.write_text(found.file.read_text().replace("skip: false", "skip: true"))
-    chosen = replace(options, obey_people=True, pages=True)
+    chosen = replace(options, apply_people=True, pages=True)
     rows = restore_batch([str(tmp_path / "a.mp4")], tmp_path / "out", chosen, model=Refusing(), embed=grey_embed)
     assert states(rows) == ["restored"], rows[0].reason
     assert sum(rows[0].report.left_alone.values()) > 0

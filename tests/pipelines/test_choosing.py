@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from iconface_video.configs import SettingsChoice, load_preset
-from iconface_video.degrade.clip import ClipFormat, degrade_frames
+from iconface_video.degrade.clip_effects import ClipFormat, degrade_frames
 from iconface_video.degrade.presets import PRESETS
 from iconface_video.errors import Cancelled, UsageError
 from iconface_video.pipelines import choosing

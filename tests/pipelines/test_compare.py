@@ -15,7 +15,7 @@ import pytest
 
 from iconface_video.errors import Cancelled, OutputError, UsageError
 from iconface_video.pipelines.compare import CompareRequest, compare_videos
-from iconface_video.render.compare import CompareSettings
+from iconface_video.render.side_by_side import CompareSettings
 from iconface_video.settings import EncodeSettings
 from tests.pipelines.conftest import audio_md5, packet_times
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from iconface_video.cli.main import main
-from iconface_video.models.convert import BaseChoice, convert_lora
+from iconface_video.models.convert import BaseChoice, LoraChoice, convert_lora
 from iconface_video.models.download import FACEIR_TRAITS
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.restore.iconface import load_face_model
@@ -35,7 +35,7 @@ def faceir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     klein = write_klein(root / "klein")
     lora = write_lora(root / "lora.safetensors", lora_state(TINY, alpha=4))
     traits = replace(FACEIR_TRAITS, crop_sizes=(64,), default_steps=2)
-    convert_lora(lora, root / "tiny-faceir", BaseChoice(str(klein)), traits=traits, dtype=torch.float32)
+    convert_lora(LoraChoice(lora, traits=traits), root / "tiny-faceir", BaseChoice(str(klein)), dtype=torch.float32)
     return root / "tiny-faceir"
 
 

@@ -17,7 +17,7 @@ import yaml
 from iconface_video import find_people
 from iconface_video.cli.main import main
 from iconface_video.errors import IconFaceError, ReferencePhotoError, StoreError, UsageError
-from iconface_video.identity.people import ReferenceChoice
+from iconface_video.identity.grouping import ReferenceChoice
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.restore.crop_store import SegmentCrops, read_header
 from iconface_video.settings import EncodeSettings, RestoreSettings, RunSettings, SurveySettings

@@ -9,7 +9,7 @@ import pytest
 
 from iconface_video.errors import Cancelled, UsageError
 from iconface_video.pipelines.restore import restore_video
-from iconface_video.render.render import Renderer
+from iconface_video.render.renderer import Renderer
 from iconface_video.restore.plan import SegmentGate
 from iconface_video.session.memory import plan_memory
 from iconface_video.settings import EngineSettings, RenderSettings, RestoreSettings, RunSettings

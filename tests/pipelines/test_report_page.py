@@ -16,7 +16,7 @@ import pytest
 from iconface_video.errors import OutputError
 from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
 from iconface_video.pipelines.restore import restore_video
-from iconface_video.session.report import MOST_STILLS, _Stills
+from iconface_video.session.run_report import MOST_STILLS, _Stills
 from iconface_video.settings import EncodeSettings
 from tests.pipelines.conftest import HEIGHT, WIDTH, Sharpener, grey_embed
 

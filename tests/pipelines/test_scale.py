@@ -12,7 +12,7 @@ from iconface_video.pipelines.image import restore_faces
 from iconface_video.pipelines.render import render_store
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.session.fingerprint import read_restoration_marks
-from iconface_video.session.report import FaceObserver
+from iconface_video.session.run_report import FaceObserver
 from iconface_video.settings import EncodeSettings, ReadSettings, RenderSettings
 from iconface_video.video.enlarge import Enlarger
 from iconface_video.video.output_size import enlarged
@@ -145,6 +145,7 @@ def test_a_photo_is_enlarged_with_its_faces(portrait, settings):
     assert np.abs(shrunk - small.image).mean() < 3
     none = restore_faces(np.full((64, 64, 3), 90, np.uint8), settings=replace(settings, render=TWICE), embed=grey_embed)
     assert none.image.shape == (128, 128, 3)
+    assert (none.image == 90).all()
 
 
 @pytest.mark.parametrize("strength", [0.0, 1.0])

@@ -10,7 +10,7 @@ import pytest
 
 from iconface_video.configs import load_preset
 from iconface_video.render.match import ColorJudge, grain_of, grain_sigma
-from iconface_video.render.render import Renderer
+from iconface_video.render.renderer import Renderer
 from iconface_video.restore.crop_store import StoredCrop
 from iconface_video.settings import RenderSettings
 from iconface_video.types import ColorTags, Frame

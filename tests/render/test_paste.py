@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from iconface_video.render.paste import FacePatch, crop_mask, paste, warp_back
-from iconface_video.render.render import Renderer
+from iconface_video.render.renderer import Renderer
 from iconface_video.render.temporal import RADIUS_FRAMES
 from iconface_video.restore.crop_store import StoredCrop
 from iconface_video.restore.framing import cut_from_frame

@@ -10,7 +10,7 @@ import pytest
 
 from iconface_video.degrade.operations import jitter_lines
 from iconface_video.render.paste import ELLIPSE_CENTER, ELLIPSE_RADII
-from iconface_video.render.render import Renderer
+from iconface_video.render.renderer import Renderer
 from iconface_video.restore.crop_store import StoredCrop
 from iconface_video.restore.framing import cut_from_frame
 from iconface_video.settings import RenderSettings

@@ -7,21 +7,14 @@ import numpy as np
 import pytest
 
 from iconface_video.render.temporal import RADIUS_FRAMES, TemporalFilter
+from tests.moved_face import SIZE, moved, still_face
 
-SIZE = 128
 INNER = slice(20, -20)
 
 
 @pytest.fixture(scope="module")
 def face() -> np.ndarray:
-    from skimage.data import astronaut
-
-    return cv2.resize(astronaut()[10:234, 112:336], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-
-
-def moved(picture: np.ndarray, dx: float, dy: float) -> np.ndarray:
-    shift = np.float32([[1, 0, dx], [0, 1, dy]])
-    return cv2.warpAffine(picture, shift, (SIZE, SIZE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    return still_face()
 
 
 def flicker(rng: np.random.Generator, sigma: float = 8.0) -> np.ndarray:

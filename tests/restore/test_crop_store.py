@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections import namedtuple
 
 import numpy as np
 import pytest
 
 from iconface_video.errors import OutputError, StoreError
-from iconface_video.restore import crop_store
 from iconface_video.restore.crop_store import (
     CropStore,
     SegmentCrops,
     SegmentWriter,
     StoredCrop,
     StoreHeader,
-    check_disk,
     estimate_bytes,
     is_finished,
     read_header,
@@ -149,14 +146,6 @@ def test_the_estimate_covers_noise_free_pictures_and_is_not_absurd(tmp_path):
     write_segment(tmp_path, [crop])
     size = (tmp_path / "segment-00000.crops").stat().st_size
     assert size < estimate_bytes({256: 1}) < 4 * size
-
-
-def test_a_full_disk_is_refused_before_the_work(tmp_path, monkeypatch):
-    usage = namedtuple("usage", "total used free")(10**12, 10**12 - 10**9, 10**9)
-    monkeypatch.setattr(crop_store.shutil, "disk_usage", lambda path: usage)
-    check_disk(tmp_path / "not" / "yet", 10**8)
-    with pytest.raises(OutputError, match=r"need about 5\.0 GB while working, but only 1\.0 GB are free"):
-        check_disk(tmp_path / "not" / "yet", 5 * 10**9)
 
 
 def test_an_unwritable_folder_is_an_output_error(tmp_path):

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from iconface_video.restore.crop_store import SegmentCrops, SegmentWriter, StoredCrop
+from iconface_video.restore.face_model import neighbours_of, run_batch
 from iconface_video.restore.framing import canonical_from_crop
-from iconface_video.restore.model import neighbours_of, run_batch
 from iconface_video.restore.noise import TrackNoise
 from iconface_video.restore.plan import RestorePlan, make_plan
-from iconface_video.restore.restore import ContextCache, SegmentRestorer
+from iconface_video.restore.segment import ContextCache, SegmentRestorer
 from iconface_video.settings import RestoreSettings
 from iconface_video.types import ColorTags, Frame, IdentityAnchor, Segment, Shot, Survey, Track, VideoInfo
 

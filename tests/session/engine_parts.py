@@ -181,7 +181,7 @@ def person_of(network: Any, anchor: IdentityAnchor, folder: Path) -> dict[str, b
     """As if somebody had been learnt, for one anchor: differences at random."""
     from iconface_video.personalize.difference import target_weights
     from iconface_video.personalize.person_weights import PersonFacts, PersonWeights, save_person, weights_hash
-    from iconface_video.personalize.settings import PersonalizeSettings
+    from iconface_video.personalize.recipe import PersonalizeSettings
     from iconface_video.restore.people import anchor_key
     from tests.personalize.test_difference import random_factors
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from iconface_video.errors import Cancelled, InputError, OutputError
-from iconface_video.session.batch import (
+from iconface_video.session.clip_batch import (
     RECORD,
     TABLE,
     Batch,
@@ -22,7 +22,7 @@ from iconface_video.session.batch import (
     name_jobs,
     write_table,
 )
-from iconface_video.session.report import RunReport
+from iconface_video.session.run_report import RunReport
 from iconface_video.settings import EncodeSettings
 from iconface_video.video.output_plan import plan_output, usual_suffix
 from iconface_video.video.probe import probe
@@ -110,7 +110,7 @@ PARTS = {"input": "0" * 64, "settings": {"render": {"strength": 1.0}}}
 
 
 def known_of(output: Path, record: BatchRecord, parts=PARTS) -> dict:
-    from iconface_video.session.batch import BatchRow
+    from iconface_video.session.clip_batch import BatchRow
 
     job = BatchJob(Path("in.mp4"), output)
     record.finish(job, BatchRow(job.input, "restored", output), parts)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from iconface_video.errors import OutputError
-from iconface_video.identity.people import DecidedPeople, ReferenceChoice
+from iconface_video.identity.grouping import DecidedPeople, ReferenceChoice
 from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.session import memory

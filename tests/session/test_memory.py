@@ -13,7 +13,7 @@ import pytest
 
 from iconface_video.errors import UsageError
 from iconface_video.pipelines.restore import restore_video
-from iconface_video.restore.model import run_batch
+from iconface_video.restore.face_model import run_batch
 from iconface_video.session.memory import frame_bytes, parse_size, plan_memory
 from iconface_video.settings import EncodeSettings, EngineSettings, RestoreSettings, RunSettings
 from iconface_video.types import ColorTags, VideoInfo

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import pytest
 
 from iconface_video.errors import StoreError, WorkerError
-from iconface_video.restore.model import ModelFacts
+from iconface_video.restore.face_model import ModelFacts
 from iconface_video.restore.timeline import SegmentDone
 from iconface_video.session.engines.pool import Pool, State, Worker
 from tests.session.engine_parts import SEGMENTS, without

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from iconface_video.identity.people import ReferenceChoice
+from iconface_video.identity.grouping import ReferenceChoice
 from iconface_video.session.clip import Clip
 from iconface_video.session.networks import Networks
 from iconface_video.session.provenance import Provenance, Record, changes, other_releases

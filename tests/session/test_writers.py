@@ -18,7 +18,7 @@ import pytest
 
 from iconface_video.errors import OutputError
 from iconface_video.files import aside, left_aside, write_whole
-from iconface_video.identity.people import ReferenceChoice
+from iconface_video.identity.grouping import ReferenceChoice
 from iconface_video.lock import working_in, writing
 from iconface_video.pipelines.batch import BatchOptions, restore_batch
 from iconface_video.pipelines.compare import CompareRequest, compare_videos

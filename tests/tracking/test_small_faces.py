@@ -10,7 +10,7 @@ import pytest
 
 from iconface_video.settings import SurveySettings
 from iconface_video.tracking.small_faces import settings_for_small_faces, steadied
-from iconface_video.tracking.survey import run_survey
+from iconface_video.tracking.surveyor import run_survey
 from iconface_video.video.reader import VideoReader
 from tests.tracking.survey_clips import paste, scene, write_clip
 

@@ -15,7 +15,7 @@ import pytest
 
 from iconface_video.errors import Cancelled, DecodeError
 from iconface_video.settings import SurveySettings
-from iconface_video.tracking.survey import run_survey
+from iconface_video.tracking.surveyor import run_survey
 from iconface_video.types import ColorTags, Detection, Frame, Timestamp, VideoInfo
 from iconface_video.video.reader import VideoReader
 from iconface_video.video.shots import Cut

@@ -13,7 +13,7 @@ import pytest
 from skimage import data
 
 from iconface_video.degrade import filmed
-from iconface_video.degrade.clip import (
+from iconface_video.degrade.clip_effects import (
     Banding,
     Bandwidth,
     BlackAndWhite,
@@ -27,7 +27,7 @@ from iconface_video.degrade.clip import (
     degrade_frames,
 )
 from iconface_video.degrade.codec import Codec
-from iconface_video.degrade.files import degrade_clip, degrade_pictures
+from iconface_video.degrade.damaged_files import degrade_clip, degrade_pictures
 from iconface_video.degrade.film import FilmGrain, GateWeave, Scratches
 from iconface_video.degrade.filmed import degraded_clip_pair
 from iconface_video.degrade.presets import EFFECTS, PRESETS, effects_named
@@ -204,7 +204,7 @@ def test_fewer_bits_more_damage(frames):
 
 _HASH = """
 import hashlib, numpy as np
-from iconface_video.degrade.clip import ClipFormat
+from iconface_video.degrade.clip_effects import ClipFormat
 from iconface_video.degrade.codec import Codec
 rng = np.random.default_rng(0)
 noise = [np.clip(128 + 30 * rng.standard_normal((96, 144, 3)), 0, 255).astype(np.uint8) for _ in range(16)]

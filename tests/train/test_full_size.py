@@ -19,11 +19,11 @@ from iconface_video.lab.train.config import RestorerConfig, ValidationSettings, 
 from iconface_video.lab.train.data import FaceSettings, MixSettings
 from iconface_video.lab.train.encoder_and_full_size import load_start
 from iconface_video.lab.train.full_size import Trainables
-from iconface_video.lab.train.pipeline import export_restorer, train_restorer
 from iconface_video.lab.train.trainer import TrainSettings
+from iconface_video.lab.train.training import export_restorer, train_restorer
 from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.models.checkpoints import load_model, read_index
-from iconface_video.models.convert import BaseChoice, Prompts, convert_lora
+from iconface_video.models.convert import BaseChoice, LoraChoice, Prompts, convert_lora
 from iconface_video.models.download import FACEIR_TRAITS
 from iconface_video.models.model import IConFaceModel
 from tests.models.published_form import lora_state, write_klein, write_lora
@@ -39,7 +39,7 @@ def faceir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lora = write_lora(root / "lora.safetensors", lora_state(TINY, alpha=4))
     traits = replace(FACEIR_TRAITS, crop_sizes=(32,), default_steps=2)
     prompts = Prompts("a face", "")
-    convert_lora(lora, root / "start", BaseChoice(str(klein)), traits=traits, prompts=prompts, dtype=torch.float32)
+    convert_lora(LoraChoice(lora, traits=traits, prompts=prompts), root / "start", BaseChoice(str(klein)), dtype=torch.float32)
     return root / "start"
 
 
@@ -144,7 +144,7 @@ def test_what_cannot_be_trained_is_refused(faceir: Path, faces: Path, tmp_path: 
     klein = Path(read_index(faceir)["base"])
     lora = write_lora(tmp_path / "lora.safetensors", lora_state(TINY))
     fused = tmp_path / "fused"
-    convert_lora(lora, fused, BaseChoice(str(klein)), prompts=Prompts("a", ""), fused=True, dtype=torch.float32)
+    convert_lora(LoraChoice(lora, prompts=Prompts("a", "")), fused, BaseChoice(str(klein)), fused=True, dtype=torch.float32)
     with pytest.raises(UsageError, match="so there is none to train: convert it with --apart"):
         train_restorer(replace(config, start_from=str(fused)), tmp_path / "other")
 

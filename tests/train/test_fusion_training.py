@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from iconface_video.degrade.clip import Fading, TapeNoise
+from iconface_video.degrade.clip_effects import Fading, TapeNoise
 from iconface_video.degrade.filmed import damaged_sequence
 from iconface_video.errors import InputError
 from iconface_video.lab.train.fusion import (

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from skimage import data
 
-from iconface_video.degrade.clip import ClipFormat, degrade_frames
+from iconface_video.degrade.clip_effects import ClipFormat, degrade_frames
 from iconface_video.degrade.codec import Codec
 from iconface_video.degrade.digital_media import LostBlocks, Sensor
-from iconface_video.degrade.fields import Interlaced, halfway, weave_fields
 from iconface_video.degrade.film_gauge import FilmReel
 from iconface_video.degrade.film_media import FILM_16, SUPER_8, FilmMedium
+from iconface_video.degrade.interlacing import Interlaced, halfway, weave_fields
 from iconface_video.degrade.presets import PRESETS
 from iconface_video.degrade.tape_media import VHS_SP, TapeMedium
 from iconface_video.degrade.tape_signal import Tape

@@ -11,10 +11,10 @@ import torch
 from iconface_video.errors import UsageError
 from iconface_video.faces.identity_encoder import load_identity_encoder
 from iconface_video.lab.train.data import FaceMixer, FaceSet, MixSettings
-from iconface_video.lab.train.pipeline import _freeze
 from iconface_video.lab.train.refiner import RefinerTask, Window
 from iconface_video.lab.train.restorer import RestorerTask, TaskParts
 from iconface_video.lab.train.trainer import Trainer, TrainSettings
+from iconface_video.lab.train.training import _freeze
 from iconface_video.lab.train.validation import ValidationSet
 from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.learn.losses import damage_loss, harm_loss

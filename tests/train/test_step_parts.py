@@ -123,7 +123,7 @@ def checkout(folder: Path, seconds: float, config: str, trainer: str) -> Path:
 
 def test_two_revisions_train_in_turn_each_with_its_own_code(tmp_path: Path) -> None:
     slow = checkout(tmp_path / "slow", 0.1, "iconface_video/train/config.py", "pipelines/train.py")  # before there was a lab
-    fast = checkout(tmp_path / "fast", 0.05, "iconface_video/lab/train/config.py", "iconface_video/lab/train/pipeline.py")
+    fast = checkout(tmp_path / "fast", 0.05, "iconface_video/lab/train/config.py", "iconface_video/lab/train/training.py")
     script = ROOT / "benchmarks" / "compare_training.py"
     options = ["--this", fast, "--data", tmp_path, "--batch", "2", "--warm-up", "1", "--steps", "3", "--json"]
     done = subprocess.run([sys.executable, script, slow, *options], capture_output=True, text=True, timeout=120)

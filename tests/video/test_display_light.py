@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from iconface_video.render.render import Renderer
+from iconface_video.render.renderer import Renderer
 from iconface_video.restore.crop_store import StoredCrop
 from iconface_video.restore.framing import cut_from_frame
 from iconface_video.settings import RenderSettings

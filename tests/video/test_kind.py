@@ -13,7 +13,7 @@ import pytest
 from skimage import data
 
 from iconface_video.cli.main import main
-from iconface_video.degrade.clip import ClipFormat, degrade_frames
+from iconface_video.degrade.clip_effects import ClipFormat, degrade_frames
 from iconface_video.degrade.presets import PRESETS
 from iconface_video.video.kind import judge, kind_of, kind_of_runs
 from iconface_video.video.kind_lines import lines_of

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from iconface_video.errors import Cancelled
-from iconface_video.identity.people import DecidedPeople
+from iconface_video.identity.grouping import DecidedPeople
 from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.settings import EncodeSettings, RestoreSettings, RunSettings, SurveySettings
 from iconface_video.web.jobs import Job

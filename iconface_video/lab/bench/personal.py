@@ -13,7 +13,7 @@ from iconface_video.faces.identity_encoder import load_identity_encoder
 from iconface_video.models.model import IConFaceModel
 from iconface_video.personalize.difference import Wearer, learnt_factors
 from iconface_video.personalize.learning import PersonLearner
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 from iconface_video.types import EMBEDDING_SIZE
 
 _CHANGES = 5

@@ -1,6 +1,5 @@
-"""Measuring recipes: each stage alone, and whole passes beside FFmpeg's own transcode of the same clip.
-
-Measuring recipe: where the processor time of a training step goes, for any stage of a restorer's config.
+"""Measuring recipes: each stage alone, whole passes beside FFmpeg's own transcode of the same clip, and where the processor time of a
+training step goes.
 """
 
 from __future__ import annotations
@@ -22,14 +21,15 @@ from iconface_video.lab.bench.stages import Job, Machine, Rate, ffmpeg_transcode
 from iconface_video.lab.bench.training_step import StepTimes, measure_steps
 from iconface_video.lab.train.config import RestorerConfig, ValidationSettings
 from iconface_video.lab.train.data import FaceSet
-from iconface_video.lab.train.pipeline import make_trainer
+from iconface_video.lab.train.training import make_trainer
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.pipelines.survey import survey
 from iconface_video.render.paste import FacePatch, paste
 from iconface_video.restore.framing import cut_from_frame
-from iconface_video.session.networks import load_embedder, load_restorer
+from iconface_video.session.engines.job import load_restorer
+from iconface_video.session.networks import load_embedder
 from iconface_video.settings import RunSettings
-from iconface_video.tracking.survey import detection_picture
+from iconface_video.tracking.surveyor import detection_picture
 from iconface_video.types import Float64, Frame, Survey, UInt8, VideoInfo
 from iconface_video.video.output_plan import plan_output
 from iconface_video.video.reader import VideoReader
@@ -70,7 +70,7 @@ def bench_pipeline(clip: Path, settings: RunSettings | None = None, seconds: flo
     The model is loaded before the clock starts. Raises what `restore_video` raises.
     """
     settings = settings or RunSettings()
-    embed, model = load_embedder(), load_restorer(settings)
+    embed, model = load_embedder(), load_restorer(settings.restore)
     end = None if seconds is None else Fraction(seconds).limit_denominator(1000)
     info, frames = _count(clip, settings, end)
     untouched = replace(settings, render=replace(settings.render, strength=0.0))
@@ -109,7 +109,7 @@ def bench_stages(clip: Path, settings: RunSettings | None = None, frames: int = 
         held = list(islice(reader.frames(), frames))
         info = reader.info
     end = Fraction(held[-1].pts - held[0].pts) * info.time_base
-    embed, detector, model = load_embedder(), make_detector(settings.survey), load_restorer(settings)
+    embed, detector, model = load_embedder(), make_detector(settings.survey), load_restorer(settings.restore)
     found = survey(clip, settings=settings, end=end, embed=embed)
     size = model.crop_sizes[0]
     cut = _cutter(found, held, size)

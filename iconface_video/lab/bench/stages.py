@@ -1,6 +1,5 @@
-"""How fast each stage is alone, on the frames of one clip, and how fast whole passes are beside FFmpeg's own transcode.
-
-How fast a model restores, and what caching its references saves.
+"""How fast each stage is alone, on the frames of one clip, whole passes beside FFmpeg's own transcode, and a model with and without
+the cache of its references.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import torch
 
 from iconface_video.models.context import ReferenceContext
 from iconface_video.models.model import IConFaceModel
+from iconface_video.models.sampler import Sampling
 from iconface_video.types import EMBEDDING_SIZE
 
 Job = Callable[[], int]
@@ -182,7 +182,7 @@ def bench_model(
     kept = model.prepare_references(photos, size)
 
     def restore(context: ReferenceContext | None) -> None:
-        model.restore_crops(crops, anchors, [context] * batch, noise, steps)
+        model.restore_crops(crops, anchors, [context] * batch, noise, Sampling(steps))
 
     ways: dict[str, Callable[[], None]] = {"cached": lambda: restore(kept), "without": lambda: restore(None)}
     if kept is not None and kept.cache is not None:

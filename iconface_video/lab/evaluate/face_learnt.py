@@ -21,7 +21,7 @@ from iconface_video.models.model import IConFaceModel
 from iconface_video.personalize.person import personalize
 from iconface_video.personalize.person_weights import PersonWeights
 from iconface_video.personalize.photos import PhotoFace
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 from iconface_video.restore.iconface import IConFaceRestorer
 from iconface_video.restore.noise import NoiseKey, fixed_noise
 from iconface_video.restore.people import PersonalRestorer, anchor_key

@@ -1,6 +1,5 @@
-"""What the restorer is compared with: the input itself, unsharp masking, and any ONNX restorer.
-
-The rows of the tables: every way of restoring a batch of faces, baselines and the model with each kind of references.
+"""The rows of the tables: every way of restoring a batch of faces. Baselines (the input itself, unsharp masking, any ONNX restorer)
+and the model with each kind of references.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from iconface_video.models.checkpoints import load_model
 from iconface_video.models.context import ReferenceContext
 from iconface_video.models.load_options import pick_device
 from iconface_video.models.model import IConFaceModel
+from iconface_video.models.sampler import Sampling
 from iconface_video.restore.noise import NoiseKey, fixed_noise
 from iconface_video.types import Float32, Float64, Progress, TrackKey, UInt8
 
@@ -275,7 +275,7 @@ class FaceModelRows:
         anchors = np.stack([aggregate(item).direction for item in raw])
         keys = [NoiseKey(self._settings.seed, TrackKey(0, 0, first + k), 0) for k in range(len(sources))]
         noise = np.stack([fixed_noise(key, self._shape) for key in keys])
-        return self.model.restore_crops(sources, anchors, seen, noise, self._settings.steps)
+        return self.model.restore_crops(sources, anchors, seen, noise, Sampling(self._settings.steps))
 
     @cached_property
     def _detector(self) -> CenterFace:

@@ -1,6 +1,5 @@
-"""How far two face detectors agree: which faces both find, how their boxes overlap, how far their landmarks are apart.
-
-How well an identity encoder tells people apart, and whether its norm tells clean faces from damaged ones; on held-out people.
+"""The networks beside the restorer: how well an identity encoder tells people apart (and its norm clean faces from damaged ones), and
+how far two face detectors agree.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-from iconface_video.degrade.files import degrade_clip
+from iconface_video.degrade.damaged_files import degrade_clip
 from iconface_video.degrade.presets import effects_named
 from iconface_video.errors import InputError, UsageError
 from iconface_video.faces.detector import make_detector
@@ -38,7 +38,7 @@ from iconface_video.pipelines.render import render_store
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.pipelines.survey import survey
 from iconface_video.restore.crop_store import CropStore, read_header
-from iconface_video.restore.model import FaceModel
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.session.clip import Clip, OnProgress, Watch
 from iconface_video.session.fingerprint import hash_file
 from iconface_video.session.networks import load_embedder

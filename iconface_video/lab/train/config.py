@@ -1,7 +1,4 @@
-"""Training configs: one YAML file, typed; an unknown key is an error that names the nearest known one.
-
-Settings of `iconface-video train encoder`.
-"""
+"""Training configs of every stage: one YAML file, typed; an unknown key is an error that names the nearest known one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""Training recipe of the identity encoder: teacher's vectors -> task -> trainer -> weights with a manifest.
-
-The full size's adapters and LoRA, trained from a published LoRA: start -> pathways added -> trainer -> a model folder.
+"""Training recipes of the identity encoder (teacher's vectors -> task -> trainer -> weights with a manifest) and of the full size's
+adapters and LoRA (a published LoRA -> pathways added -> trainer -> a model folder).
 """
 
 from __future__ import annotations

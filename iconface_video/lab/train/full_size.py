@@ -20,6 +20,7 @@ from iconface_video.learn.losses import identity_loss
 from iconface_video.models import lora
 from iconface_video.models.conditioning import ConditioningSettings
 from iconface_video.models.model import IConFaceModel
+from iconface_video.models.sampler import Sampling
 from iconface_video.models.traits import add_noise
 from iconface_video.models.transformer import IConFaceTransformer
 
@@ -117,7 +118,7 @@ class FullSizeTask(RestorerTask):
         count = 0 if references is None else references.shape[1]
         contexts = None if references is None else self.model.encode_references(references.flatten(0, 1), source.shape[-1])
         shown = [None if contexts is None else contexts[i * count : (i + 1) * count] for i in range(len(source))]
-        return self.model.restore(source, self.anchor(source, references), shown, noise, steps=self.weights.steps)
+        return self.model.restore(source, self.anchor(source, references), shown, noise, Sampling(self.weights.steps))
 
     def validate(self, folder: Path, step: int) -> dict[str, float]:
         self.model.eval()

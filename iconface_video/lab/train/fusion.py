@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from iconface_video.degrade.clip import ClipEffect, Fading
+from iconface_video.degrade.clip_effects import ClipEffect, Fading
 from iconface_video.degrade.filmed import damaged_sequence, draw_effects
 from iconface_video.degrade.media import MEDIA
 from iconface_video.degrade.presets import PRESETS

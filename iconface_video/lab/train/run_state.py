@@ -1,6 +1,5 @@
-"""What a run carries beside the weights: their average, the optimizers' moments as flat tensors, and which checkpoints are there.
-
-Training curves as a picture.
+"""What a run carries beside the weights: their average, the optimizers' moments as flat tensors, which checkpoints are there, and its
+curves as a picture.
 """
 
 from __future__ import annotations

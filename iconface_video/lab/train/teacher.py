@@ -95,10 +95,13 @@ class DlibFaceNetwork(nn.Module):
 
     @classmethod
     def load(cls, path: Path) -> DlibFaceNetwork:
-        """From dlib_face_recognition_resnet_model_v1.dat; the affine layers are folded into the convolutions."""
+        """From dlib_face_recognition_resnet_model_v1.dat; the affine layers are folded into the convolutions. Raises CheckpointError."""
         network, data = cls(), path.read_bytes()
-        convolutions, affines = _tensors(data, b"con_4"), _tensors(data, b"affine_")
-        projection = _tensors(data, b"fc_2", leading=2)
+        try:
+            convolutions, affines = _tensors(data, b"con_4"), _tensors(data, b"affine_")
+            projection = _tensors(data, b"fc_2", leading=2)
+        except (IndexError, ValueError) as error:
+            raise CheckpointError(f"{path}: cut short or damaged ({error}); download dlib's face network again") from error
         units = [unit for unit in network.units if isinstance(unit, DlibUnit)]
         layers = [network.stem, *(layer for unit in units for layer in (unit.first, unit.second))]
         if not len(layers) == len(convolutions) == len(affines) or len(projection) != 1:
@@ -138,7 +141,7 @@ def _tensor(data: bytes, start: int) -> Float32:
     """dlib's tensor, version 2: version, four sizes, then little-endian floats."""
     version, start = _integer(data, start)
     if version != 2:
-        raise CheckpointError(f"a tensor of dlib's format version {version}, only 2 is known")
+        raise ValueError(f"a tensor of dlib's format version {version}, only 2 is known")
     count = 1
     for _ in range(4):
         size, start = _integer(data, start)

@@ -8,7 +8,7 @@ from itertools import cycle, islice
 from typing import Protocol
 
 from iconface_video.errors import UsageError
-from iconface_video.restore.model import FaceModel, ModelFacts
+from iconface_video.restore.face_model import FaceModel, ModelFacts
 from iconface_video.restore.timeline import OnSegment, TimelineCounts, restore_timeline
 from iconface_video.session.engines.job import Check, Report, RestoreWork, WorkerSetup, load_restorer, pin_threads
 from iconface_video.session.engines.processes import WorkersEngine

@@ -12,7 +12,7 @@ from typing import Any
 
 from iconface_video.errors import IconFaceError, StoreError
 from iconface_video.files import new_token
-from iconface_video.restore.model import FaceModel, ModelFacts
+from iconface_video.restore.face_model import FaceModel, ModelFacts
 from iconface_video.restore.plan import RestorePlan
 from iconface_video.restore.timeline import DECODE_AHEAD_FRAMES, RestoreContext, SegmentDone, restore_timeline
 from iconface_video.session.clip import Clip

@@ -15,7 +15,7 @@ from enum import Enum, auto
 from typing import Any
 
 from iconface_video.errors import IconFaceError, WorkerError
-from iconface_video.restore.model import ModelFacts
+from iconface_video.restore.face_model import ModelFacts
 from iconface_video.restore.timeline import OnSegment, SegmentDone, TimelineCounts
 from iconface_video.session.engines.job import Check, Report, RestoreJob, RestoreWork
 from iconface_video.types import Progress

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from iconface_video.errors import OutputError
-from iconface_video.restore.model import ModelFacts
+from iconface_video.restore.face_model import ModelFacts
 from iconface_video.restore.timeline import SegmentDone
 from iconface_video.session.engines.job import Check, RestoreJob, SegmentWorker, WorkerSetup
 from iconface_video.session.engines.pool import Pool, Worker

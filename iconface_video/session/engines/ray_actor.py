@@ -21,7 +21,7 @@ import ray
 from iconface_video.errors import InputError
 from iconface_video.files import PART, checksum, hash_file
 from iconface_video.restore.crop_store import segment_paths
-from iconface_video.restore.model import ModelFacts
+from iconface_video.restore.face_model import ModelFacts
 from iconface_video.restore.timeline import SegmentDone
 from iconface_video.session.engines.job import RestoreJob, SegmentWorker, WorkerFailure, WorkerSetup
 

@@ -22,7 +22,7 @@ from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
 from iconface_video.errors import IconFaceError, OutputError, UsageError
 from iconface_video.files import PART, checksum, sync_path
-from iconface_video.restore.model import ModelFacts
+from iconface_video.restore.face_model import ModelFacts
 from iconface_video.restore.timeline import SegmentDone
 from iconface_video.session.engines.job import Check, RestoreJob, WorkerFailure, WorkerSetup
 from iconface_video.session.engines.pool import MOST_DEATHS_IN_A_ROW, Pool, Worker

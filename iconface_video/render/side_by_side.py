@@ -1,8 +1,5 @@
-"""Names on pictures: white letters on a dark, soft-cornered plate.
-
-Two videos in one picture: beside each other, above each other, parted by a divider, or in turns.
-
-Choosing moments worth a still while two videos stream by: where they differ most, or at given times.
+"""Two videos in one picture (beside each other, above each other, parted by a divider, or in turns), their names on it, and the choice
+of moments worth a still while both stream by: where they differ most, or at given times.
 """
 
 from __future__ import annotations

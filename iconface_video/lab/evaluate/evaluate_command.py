@@ -84,7 +84,7 @@ def faces(
 
     check_folder(output, force)
 
-    from iconface_video.lab.evaluate.pipeline import evaluate_faces
+    from iconface_video.lab.evaluate.face_pipeline import evaluate_faces
 
     with make_display(quiet=quiet, as_json=False) as display:
         report = evaluate_faces(settings, yunet, command_line(), display)
@@ -130,7 +130,7 @@ def detector(output: OutputOption, options: DetectorOptions, force: ForceOption 
     )
     check_folder(output, force)
 
-    from iconface_video.lab.evaluate.pipeline import evaluate_detector
+    from iconface_video.lab.evaluate.face_pipeline import evaluate_detector
 
     report = evaluate_detector(settings, options.yunet, options.pictures, command=command_line())
     typer.echo(f"report: {write_report(report, output, force)}")
@@ -152,7 +152,7 @@ def encoder(
 
     check_folder(output, force)
 
-    from iconface_video.lab.evaluate.pipeline import evaluate_encoder
+    from iconface_video.lab.evaluate.face_pipeline import evaluate_encoder
 
     report = evaluate_encoder(data, encoder, photos, seed, command_line())
     typer.echo(f"report: {write_report(report, output, force)}")

@@ -1,6 +1,6 @@
-"""Measurement recipes of the parts beside the restorer: the identity encoder and the detector.
+"""Measurement recipes of single pictures: restored faces, the identity encoder, the detector. Data -> rows -> figures -> report.
 
-Measurement recipes: data -> rows -> figures -> report. Each returns a report that `write_report` puts into a folder.
+Each returns a report that `write_report` puts into a folder.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""`iconface-video compare`.
-
-`iconface-video render`.
-
-`iconface-video degrade`: damage a clip or a folder of pictures, to make paired data.
-"""
+"""`iconface-video compare`, `render` and `degrade` (a clip or a folder of pictures, to make paired data)."""
 
 from __future__ import annotations
 
@@ -185,7 +180,7 @@ def degrade(options: Damage) -> None:
 
     Example: iconface-video degrade clip.mp4 -o clip-vhs.mp4 --preset vhs
     """
-    from iconface_video.degrade.files import degrade_clip, degrade_pictures
+    from iconface_video.degrade.damaged_files import degrade_clip, degrade_pictures
     from iconface_video.degrade.presets import effects_named
 
     if options.source.is_dir():

@@ -22,7 +22,7 @@ from iconface_video.models.model import IConFaceModel
 from iconface_video.models.traits import add_noise
 from iconface_video.personalize.difference import Factors, kept_factors
 from iconface_video.personalize.learning import Batch, Learner
-from iconface_video.personalize.settings import PersonalizeSettings
+from iconface_video.personalize.recipe import PersonalizeSettings
 from iconface_video.types import Float32, UInt8
 
 TARGETS = r"transformer_blocks\.\d+\.attn\.(to_q|to_out\.0)"

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from iconface_video.faces.align import crop_from_frame
 from iconface_video.identity.photo_choice import shown_photos
 from iconface_video.restore.crop_store import SegmentWriter, StoredCrop
+from iconface_video.restore.face_model import FaceModel, LooksAround, neighbours_of, run_batch
 from iconface_video.restore.framing import canonical_from_crop, crop_box, cut_from_frame, framing_of
-from iconface_video.restore.model import FaceModel, LooksAround, neighbours_of, run_batch
 from iconface_video.restore.noise import PROGRESSIVE_WINDOW, TrackNoise
 from iconface_video.restore.plan import REPEAT_BLOCK, RestorePlan, TrackPlan
 from iconface_video.restore.window import REACH_ROWS, TrackWindow

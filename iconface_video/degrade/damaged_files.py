@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from iconface_video.degrade.clip import ClipEffect, ClipFormat, degrade_frames
+from iconface_video.degrade.clip_effects import ClipEffect, ClipFormat, degrade_frames
 from iconface_video.degrade.picture import degrade
 from iconface_video.errors import InputError, OutputError, UsageError
 from iconface_video.files import write_whole

@@ -50,7 +50,7 @@ def restorer(
       iconface-video train restorer --config my-stages.yaml --data faces/ --out runs/b --minutes 90
     """
     from iconface_video.lab.train.config import read_stages
-    from iconface_video.lab.train.pipeline import export_restorer, train_stages
+    from iconface_video.lab.train.training import export_restorer, train_stages
     from iconface_video.models.saving import check_model_folder
 
     stages = [stage.with_data(tuple(str(folder) for folder in data)) for stage in read_stages(config)]

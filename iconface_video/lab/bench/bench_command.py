@@ -1,7 +1,4 @@
-"""`iconface-video bench`.
-
-`iconface-video bench training`.
-"""
+"""`iconface-video bench model|personalize|stages|pipeline|training`."""
 
 from __future__ import annotations
 
@@ -32,8 +29,8 @@ def _group() -> None:
 
 
 @dataclass(frozen=True)
-class ModelOptions:
-    """Which model is measured, at what."""
+class ModelChoice:
+    """Which model is measured, and where."""
 
     source: str = setting(
         "embedded",
@@ -41,6 +38,12 @@ class ModelOptions:
         help="embedded, a checkpoint folder, or hub:owner/name.",
     )
     device: str = setting("auto", form=OptionForm(metavar="TEXT"), help="auto, cpu, cuda, cuda:N or mps.")
+
+
+@dataclass(frozen=True)
+class ModelOptions(ModelChoice):
+    """At what a model is measured."""
+
     dtype: str = setting("auto", form=OptionForm(metavar="TEXT"), help="auto, float32, bfloat16 or float16.")
     size: int | None = setting(None, form=COUNT, help="Crop size in px; the model's largest when not given.")
     references: int = setting(3, low=0, high=16, form=COUNT, help="Reference pictures per face.")
@@ -89,15 +92,9 @@ def _speed(speed: Speed) -> str:
 
 
 @dataclass(frozen=True)
-class PersonOptions:
-    """Which model learns a person, how often it is timed."""
+class PersonOptions(ModelChoice):
+    """How often it is timed while it learns a person."""
 
-    source: str = setting(
-        "embedded",
-        form=OptionForm(metavar="[MODEL]", is_argument=True),
-        help="embedded, a checkpoint folder, or hub:owner/name.",
-    )
-    device: str = setting("auto", form=OptionForm(metavar="TEXT"), help="auto, cpu, cuda, cuda:N or mps.")
     rounds: int = setting(5, low=1, high=1000, form=COUNT, help="Steps on the clock.")
 
 
@@ -111,7 +108,7 @@ def personalize(options: PersonOptions, as_json: JsonFlag = False) -> None:
     from iconface_video.lab.bench.personal import bench_person
     from iconface_video.models.checkpoints import load_model
     from iconface_video.models.load_options import pick_device
-    from iconface_video.personalize.settings import PersonalizeSettings
+    from iconface_video.personalize.recipe import PersonalizeSettings
 
     found = bench_person(load_model(options.source, pick_device(options.device)), PersonalizeSettings(), options.rounds)
     if as_json:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from iconface_video.degrade.clip import ClipFormat, Frames
+from iconface_video.degrade.clip_effects import ClipFormat, Frames
 from iconface_video.types import Float32, UInt8
 
 _FLOW_SIDE = 288

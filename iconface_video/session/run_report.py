@@ -1,6 +1,5 @@
-"""What a run did, for the summary.
-
-What became of each face, measured while the video is written: sharpness and likeness before and after, and a few stills.
+"""What a run did, for the summary, and what became of each face, measured while the video is written: sharpness and likeness before
+and after, and a few stills.
 
 Faces are looked at about once a second and in the very frames that were read and are written, so the figures are those of
 the picture, not of the model. Memory does not grow with the clip's length: sums for each track, a few small stills a person.

@@ -1,6 +1,6 @@
-"""The two pictures that the survey makes of a frame: a small upright one for the detector, and aligned face crops.
+"""The first pass: frames -> shots -> detections -> tracks, in one stream and constant memory (but for the tracks' rows).
 
-The first pass: frames -> shots -> detections -> tracks, in one stream and constant memory (but for the tracks' rows).
+Of a frame it makes two pictures: a small upright one for the detector, and aligned face crops.
 """
 
 from __future__ import annotations

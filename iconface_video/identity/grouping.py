@@ -1,6 +1,5 @@
-"""Who is who: tracks of one person, grouped across shots.
-
-What a user says of the people in a clip: photos, from people.yaml and from the command line, each for its person.
+"""Who is who: tracks of one person, grouped across shots, and what a user says of the people in a clip: photos, from people.yaml
+and from the command line, each for its person.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from iconface_video.files import write_whole
 from iconface_video.session.clip import OnProgress
 from iconface_video.session.fingerprint import hash_file, plain
 from iconface_video.session.provenance import changes, other_releases
-from iconface_video.session.report import RunReport
+from iconface_video.session.run_report import RunReport
 from iconface_video.video.output_plan import usual_suffix
 from iconface_video.video.suffixes import VIDEO_SUFFIXES
 
