@@ -128,7 +128,7 @@ INPUT = default_of(RestoreSettings, "start_from")
 
 def hash_weights(settings: RestoreSettings) -> str:
     """Of the model, the base that it refers to, and the model that a restoration starts from. Raises CheckpointError."""
-    from iconface_video.models.checkpoints import find_checkpoint
+    from iconface_video.models.checkpoint_index import find_checkpoint
 
     found = [_hash_model(find_checkpoint(settings.model))]
     if settings.start_sigma < 1 and settings.start_from != INPUT:
@@ -137,13 +137,14 @@ def hash_weights(settings: RestoreSettings) -> str:
 
 
 def _hash_model(folder: Path) -> str:
-    from iconface_video.models.bfl_base import base_files, find_base
-    from iconface_video.models.checkpoints import read_index
+    from iconface_video.models.checkpoint_index import read_index
 
     own = hash_folder(folder)
     index = read_index(folder)
     if index.get("base") is None:
         return own
+    from iconface_video.models.bfl_base import base_files, find_base
+
     base = base_files(find_base(str(index["base"]), index.get("base_revision")))
     return fingerprint(own=own, **{f"{path.parent.name}/{path.name}": hash_file(path) for path in base})
 
