@@ -17,21 +17,15 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 from platformdirs import user_cache_path
 
 from iconface_video import __version__
-from iconface_video.cli import batch_command, clips, models_command, people_command, picture_commands, program, run_command
-from iconface_video.cli.display import STOPPED, spelled
-from iconface_video.cli.run_command import with_report_file
+from iconface_video.cli.lazy_group import LazyGroup, Place
 from iconface_video.errors import IconFaceError, notes_of
-from iconface_video.lab.bench import bench_command
-from iconface_video.lab.evaluate import evaluate_command
-from iconface_video.lab.train import train_command
 from iconface_video.video.suffixes import VIDEO_SUFFIXES
-from iconface_video.web import serving
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD (mallopt(3))."""
@@ -59,36 +53,71 @@ OFFLINE = "HF_HUB_OFFLINE"
 SPIN_COUNT = "10000"
 """Turns that an OpenMP thread waits busily; the library's own 300,000 stop a two-core machine that does something else, too."""
 
+
+class Commands(LazyGroup):
+    """All of them, in the order in which they are listed."""
+
+    places: ClassVar = {
+        "run": Place("iconface_video.cli.run_command", "run", "Restore the faces in a video."),
+        "people": Place(
+            "iconface_video.cli.people_command",
+            "app",
+            "Show who is in a video; keep people whom you want to be known in every video.",
+        ),
+        "render": Place(
+            "iconface_video.cli.picture_commands",
+            "render",
+            "Make another output from a kept work folder, without running the model again.",
+        ),
+        "batch": Place("iconface_video.cli.batch_command", "batch", "Restore the faces in many videos."),
+        "compare": Place(
+            "iconface_video.cli.picture_commands", "compare", "Show two videos together: before and after, or two settings."
+        ),
+        "image": Place("iconface_video.cli.clips", "image", "Restore the faces of one photo."),
+        "probe": Place(
+            "iconface_video.cli.clips",
+            "probe_file",
+            "Show what is in a video file, and whether its faces were restored before.",
+        ),
+        "serve": Place(
+            "iconface_video.web.serving",
+            "serve",
+            "Restore videos in the browser, on this machine: add a clip, see who is in it, look before you wait, restore, compare.",
+        ),
+        "doctor": Place("iconface_video.cli.program", "doctor", "Check this installation: versions, models, device, disk."),
+        "config": Place("iconface_video.cli.program", "app", "Presets: see them, and make your own."),
+        "models": Place(
+            "iconface_video.cli.models_command",
+            "app",
+            "Which models there are, their licence and size, and where they are stored.",
+        ),
+        "degrade": Place(
+            "iconface_video.cli.picture_commands",
+            "degrade",
+            "Damage a clip or a folder of pictures as old tapes, films and poor compression do.",
+        ),
+        "train": Place(
+            "iconface_video.lab.train.train_command",
+            "app",
+            "Train the embedded weights. Interrupted runs go on from their last checkpoint.",
+        ),
+        "bench": Place("iconface_video.lab.bench.bench_command", "app", "How fast this machine is."),
+        "evaluate": Place(
+            "iconface_video.lab.evaluate.evaluate_command",
+            "app",
+            "Measure the restorer, the identity encoder, the detector, or a restored video.",
+        ),
+    }
+
+
 app = typer.Typer(
     name="iconface-video",
+    cls=Commands,
     help="Restore every face in a video: followed through time, true to the person, sound and timing intact.",
     epilog="In the browser, with the mouse: iconface-video serve --open. On the command line: iconface-video run tape.mp4",
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run_command.run)
-app.add_typer(people_command.app, name="people")
-app.command("render")(picture_commands.render)
-app.command("batch")(batch_command.batch)
-app.command("compare")(picture_commands.compare)
-app.command("image")(clips.image)
-app.command("probe")(clips.probe_file)
-app.command("serve")(serving.serve)
-app.command("doctor")(program.doctor)
-app.add_typer(program.app, name="config")
-app.add_typer(models_command.app, name="models")
-app.command("degrade")(picture_commands.degrade)
-train_command.app.command("encoder")(train_command.encoder)
-train_command.app.command("landmarks")(train_command.landmarks)
-train_command.app.command("fusion")(train_command.fusion)
-app.add_typer(train_command.app, name="train")
-bench_command.app.command("training")(bench_command.training)
-app.add_typer(bench_command.app, name="bench")
-evaluate_command.app.command("faces")(evaluate_command.faces)
-evaluate_command.app.command("encoder")(evaluate_command.encoder)
-evaluate_command.app.command("detector")(evaluate_command.detector)
-evaluate_command.app.command("video")(evaluate_command.video)
-app.add_typer(evaluate_command.app, name="evaluate")
 
 
 def _print_version(wanted: bool) -> None:
@@ -126,16 +155,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     previous = _let_terminate_interrupt()
     _print_any_name()
     try:
-        words = with_report_file(arguments) if arguments[:1] == ["run"] else arguments
-        result = _command().main(words or ["--help"], prog_name="iconface-video", standalone_mode=False, obj=arguments)
+        result = _command().main(
+            _words(arguments) or ["--help"], prog_name="iconface-video", standalone_mode=False, obj=arguments
+        )
         code = result if isinstance(result, int) else 0
-        return _failed(STOPPED, code) if code == INTERRUPTED else code
+        return _failed(_stopped(), code) if code == INTERRUPTED else code
     except IconFaceError as error:
         return _failed(" ".join([str(error), *notes_of(error)]), error.exit_code, debug)
     except typer.TyperException as error:
         return _failed(_one_line(error), error.exit_code, debug)
     except (KeyboardInterrupt, typer.Abort):
-        return _failed(STOPPED, INTERRUPTED, debug)
+        return _failed(_stopped(), INTERRUPTED, debug)
     except BrokenPipeError:
         sys.stdout = None  # whoever read our output is gone
         return 1
@@ -145,6 +175,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         if previous is not None:
             signal.signal(signal.SIGTERM, previous)
+
+
+def _words(arguments: list[str]) -> list[str]:
+    """As typer takes them."""
+    if arguments[:1] != ["run"]:
+        return arguments
+    from iconface_video.cli.run_command import with_report_file
+
+    return with_report_file(arguments)
+
+
+def _stopped() -> str:
+    from iconface_video.cli.display import STOPPED
+
+    return STOPPED
 
 
 @cache
@@ -202,6 +247,8 @@ def _failed(message: str, code: int, debug: bool = False) -> int:
     if debug:
         traceback.print_exc()
     if message:  # empty where the help was shown instead
+        from iconface_video.cli.display import spelled
+
         print(f"error: {_printable(spelled(message))}", file=sys.stderr)
     return code
 

@@ -103,7 +103,7 @@ def pull(
 
     Example: iconface-video models pull flux-faceir
     """
-    from iconface_video.models.checkpoints import find_checkpoint
+    from iconface_video.models.checkpoint_index import find_checkpoint
     from iconface_video.models.download import PUBLISHED
     from iconface_video.models.registry import size_of
 

@@ -131,9 +131,10 @@ def _detector() -> Iterator[Finding]:
 
 
 def _models() -> Iterator[Finding]:
-    from iconface_video.models.checkpoints import embedded_folder
+    from iconface_video.faces.encoder_folder import EMBEDDED_FOLDER
+    from iconface_video.models.checkpoint_index import embedded_folder
 
-    for what, folder in (("model", embedded_folder()), ("identity", embedded_folder().parent / "identity_encoder")):
+    for what, folder in (("model", embedded_folder()), ("identity", EMBEDDED_FOLDER)):
         size = sum(path.stat().st_size for path in folder.rglob("*.safetensors")) if folder.is_dir() else 0
         if size:
             yield Finding(what, "ok", f"embedded weights, {size / 1e6:.1f} MB")

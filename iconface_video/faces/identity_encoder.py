@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from iconface_video.errors import CheckpointError
 from iconface_video.faces.align import estimate_parameters, matrix_from_parameters
+from iconface_video.faces.encoder_folder import EMBEDDED_FOLDER
 from iconface_video.faces.encoder_networks import ARCHITECTURES, WINDOW_SIZE, Architecture, build_network
 from iconface_video.faces.pixels import to_tensor
 from iconface_video.types import Float32, Float64, UInt8
@@ -33,7 +34,6 @@ ARCFACE_TEMPLATE_112: Float64 = np.array(
 FORMAT_VERSION = 1
 WEIGHTS_FILE = "identity_encoder.safetensors"
 MANIFEST_FILE = "manifest.json"
-EMBEDDED_FOLDER = Path(__file__).resolve().parent.parent / "weights" / "identity_encoder"
 
 ColorOrder = Literal["rgb", "bgr"]
 

@@ -1,4 +1,7 @@
-"""Reading and writing a checkpoint's files. Every failure names the file, and the first wrong key. Nothing is unpickled."""
+"""Reading and writing a checkpoint's files. Every failure names the file, and the first wrong key. Nothing is unpickled.
+
+torch is loaded only where tensors are.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,15 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from iconface_video.errors import CheckpointError, IconFaceError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 MANIFEST = "manifest.json"
 _LARGEST_JSON = 16 << 20
@@ -149,6 +153,8 @@ def read_tensors(path: Path, expected: Mapping[str, Tensor] | None = None) -> di
 
     expected: what each will be loaded into; whole numbers are refused where weights are wanted.
     """
+    from safetensors.torch import load_file
+
     try:
         tensors = load_file(str(path))
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
@@ -176,6 +182,8 @@ def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], storage_dtype: torch.dtype | None = None) -> None:
     """Write a safetensors file. storage_dtype: for the floating-point tensors, None as they are."""
+    from safetensors.torch import save_file
+
     path.parent.mkdir(parents=True, exist_ok=True)
     held = {}
     for name, tensor in tensors.items():

@@ -1,24 +1,13 @@
-"""Checkpoints: a diffusers-style folder. `load_model("embedded" | folder | "hub:owner/name")`, `save_model`.
-
-model_index.json               our format version, traits, conditioning sizes, what stands in for missing parts
-transformer/                   the backbone, as diffusers writes it (absent where "base" names another checkpoint)
-adapters/adapters.safetensors  what IConFace adds
-lora/lora.safetensors          only beside a backbone that is kept apart
-autoencoder/                   pixel, cascade: config.json, autoencoder.safetensors; latent: as diffusers writes it
-scheduler/scheduler_config.json
-prompt_embedding.safetensors   prompt, and negative_prompt where the model needs guidance
-manifest.json                  SHA-256 of all of them
-"""
+"""Loading checkpoints: `load_model("embedded" | folder | "hub:owner/name")`. What lies where in one: `checkpoint_index`."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
-from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,9 +20,8 @@ from iconface_video.models import lora
 from iconface_video.models.autoencoder import LatentAutoencoder
 from iconface_video.models.bfl_base import checked_config, described_base, find_base, is_bfl_file, load_base
 from iconface_video.models.cascade import CascadeAutoencoder, CascadeSettings
+from iconface_video.models.checkpoint_index import ADAPTERS, INDEX, find_checkpoint, from_json, read_index
 from iconface_video.models.conditioning import ConditioningSettings
-from iconface_video.models.download import PUBLISHED, prepared_folder
-from iconface_video.models.hub import fetch
 from iconface_video.models.load_options import pick_device, pick_dtype, place
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder, PixelAutoencoderSettings
@@ -43,20 +31,8 @@ from iconface_video.models.transformer import IConFaceTransformer
 from iconface_video.settings import LoadSettings
 from iconface_video.types import EMBEDDING_SIZE
 
-FORMAT_VERSION = 1
-INDEX = "model_index.json"
-MODEL_CLASS = "IConFaceModel"
-ADAPTERS = Path("adapters") / "adapters.safetensors"
-T = TypeVar("T")
-
-
 LoraForm = Literal["fused", "apart"]
 """A LoRA beside the backbone is added to its weights, or kept apart (training, peft)."""
-
-
-def embedded_folder() -> Path:
-    """Where the installed package keeps the embedded weights."""
-    return Path(str(resources.files("iconface_video.weights"))) / "embedded"
 
 
 def load_model(
@@ -84,7 +60,7 @@ def load_model(
     if is_verified:
         files.verify_manifest(folder)
     index = read_index(folder)
-    traits = _from_json(RestorerTraits, index.get("traits"), folder / INDEX)
+    traits = from_json(RestorerTraits, index.get("traits"), folder / INDEX)
     number_format = pick_dtype(options.dtype, target, traits)
     model = _assemble(folder, index, traits, options, number_format, lora_form)
     if not is_verified and not isinstance(model.autoencoder, LatentAutoencoder):
@@ -106,69 +82,6 @@ def _try_out(model: IConFaceModel, folder: Path) -> None:
             raise ValueError("what it makes is no picture")
 
 
-def find_checkpoint(source: str | Path) -> Path:
-    """The local folder of a checkpoint, downloaded if it is hub:owner/name."""
-    if str(source) == "embedded":
-        folder = embedded_folder()
-        if not (folder / INDEX).is_file():
-            raise CheckpointError(
-                f"{folder}: this installation holds no embedded weights. Install a release of iconface-video, "
-                "or name a checkpoint folder or hub:owner/name."
-            )
-        return folder
-    if str(source) in PUBLISHED:
-        return _pulled(str(source))
-    path = Path(source).expanduser()
-    return path if path.is_dir() else fetch(str(source))
-
-
-def _pulled(name: str) -> Path:
-    folder = prepared_folder(name)
-    if not (folder / INDEX).is_file():
-        gigabytes = PUBLISHED[name].download_bytes / 1e9
-        raise CheckpointError(
-            f"{name}: not on this machine yet. `iconface-video models pull {name}` brings it (about {gigabytes:.0f} GB)."
-        )
-    return folder
-
-
-def read_index(folder: Path) -> dict[str, Any]:
-    """model_index.json, of our version."""
-    index = files.read_settings(folder / INDEX)
-    if index.get("_class_name") != MODEL_CLASS:
-        kind = index.get("_class_name", "something else")
-        raise CheckpointError(
-            f"{folder / INDEX}: this is a checkpoint of {kind}, not of {MODEL_CLASS}. A FLUX.2 base has to be given adapters first."
-        )
-    version = index.get("format_version")
-    if version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{folder / INDEX}: format version {version}, this release reads {FORMAT_VERSION}. "
-            "Use the release that it was saved with, or a newer checkpoint."
-        )
-    return index
-
-
-def checkpoint_traits(source: str | Path) -> RestorerTraits:
-    """What a checkpoint says of itself; its weights are not read. Raises CheckpointError."""
-    path = find_checkpoint(source) / INDEX
-    return _from_json(RestorerTraits, read_index(path.parent).get("traits"), path)
-
-
-def _from_json(kind: type[T], values: Any, path: Path) -> T:
-    """A settings dataclass from JSON; lists become tuples. CheckpointError for an unknown or missing entry."""
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path}: the settings of {kind.__name__} are missing.")
-    known = {item.name for item in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for key in values:
-        if key not in known:
-            raise CheckpointError(f"{path}: unknown entry '{key}' of {kind.__name__}. It was saved by another version.")
-    try:
-        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: {kind.__name__}: {error}") from None
-
-
 # ---- loading
 
 
@@ -184,7 +97,7 @@ def _assemble(
     base_weights = base_folder if is_bfl_file(base_folder) else base_folder / "transformer"
     is_latent = index.get("autoencoder") == "latent"
     held = dtype if is_latent else torch.float32
-    conditioning = _from_json(ConditioningSettings, index.get("conditioning"), folder / INDEX)
+    conditioning = from_json(ConditioningSettings, index.get("conditioning"), folder / INDEX)
     _check_adapters(folder, base_weights, conditioning)
     base = load_base(base_weights, held, options)
     transformer = IConFaceTransformer(base, conditioning)
@@ -253,11 +166,11 @@ def _load_pixels(folder: Path, kind: Any) -> PixelAutoencoder | CascadeAutoencod
     described = files.read_settings(config)
     make: Callable[[], PixelAutoencoder | CascadeAutoencoder]
     if kind == "cascade":
-        parts = {name: _from_json(PixelAutoencoderSettings, described.get(name), config) for name in ("coarse", "refiner")}
+        parts = {name: from_json(PixelAutoencoderSettings, described.get(name), config) for name in ("coarse", "refiner")}
         with files.describing_a_model(config):
             make = partial(CascadeAutoencoder, CascadeSettings(**parts))
     else:
-        make = partial(PixelAutoencoder, _from_json(PixelAutoencoderSettings, described, config))
+        make = partial(PixelAutoencoder, from_json(PixelAutoencoderSettings, described, config))
     with torch.device("meta"), files.describing_a_model(config):
         expected = make().state_dict()
     files.check_shapes(files.read_shapes(weights), expected, weights)

@@ -19,7 +19,8 @@ from iconface_video.models import checkpoint_files as files
 from iconface_video.models import lora as peft_lora
 from iconface_video.models.bfl_base import described_base, find_base, is_bfl_file, load_base
 from iconface_video.models.bfl_lora import LoraFile, check_fit, read_lora
-from iconface_video.models.checkpoints import INDEX, load_vae
+from iconface_video.models.checkpoint_index import INDEX
+from iconface_video.models.checkpoints import load_vae
 from iconface_video.models.conditioning import ConditioningSettings
 from iconface_video.models.download import (
     FACEIR_TRAITS,

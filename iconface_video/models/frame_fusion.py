@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from iconface_video.errors import CheckpointError
 from iconface_video.faces.pixels import to_tensor, to_uint8
+from iconface_video.models.checkpoint_index import frame_fusion_file
 from iconface_video.models.picture_layers import ChannelNorm, ResidualBlock, residual_stack
 from iconface_video.types import Float32, UInt8
 
@@ -39,7 +40,6 @@ _ANOTHER_PICTURE = 8.0
 """Median difference in grey levels from which on a neighbour shows something else altogether: tapes have 2 to 3."""
 _CONTRAST, _CHANGE = 4.0, 0.2
 """Scale of what the network sees of the neighbours, and of what it adds."""
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "frame_fusion.safetensors"
 _KIND, _FORMAT = "frame-fusion", "1"
 
 
@@ -184,8 +184,12 @@ def save_frame_fusion(network: FrameFusion, path: Path) -> Path:
     return path
 
 
-def load_frame_fusion(path: Path = WEIGHTS, device: torch.device | str = "cpu") -> FrameFusion:
-    """In evaluation mode, weights frozen. Raises CheckpointError for a file that is missing, damaged or something else."""
+def load_frame_fusion(path: Path | None = None, device: torch.device | str = "cpu") -> FrameFusion:
+    """In evaluation mode, weights frozen. Raises CheckpointError for a file that is missing, damaged or something else.
+
+    path: None: those of the package.
+    """
+    path = path or frame_fusion_file()
     try:
         with safe_open(path, framework="pt") as opened:
             metadata = dict(opened.metadata() or {})

@@ -13,7 +13,8 @@ from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models.autoencoder import LatentAutoencoder
 from iconface_video.models.bfl_base import find_base, load_base
 from iconface_video.models.checkpoint_files import read_json
-from iconface_video.models.checkpoints import INDEX, load_vae
+from iconface_video.models.checkpoint_index import INDEX
+from iconface_video.models.checkpoints import load_vae
 from iconface_video.models.conditioning import ConditioningSettings
 from iconface_video.models.lora import DEFAULT_RANK, add_lora, import_peft
 from iconface_video.models.memory_plan import Architecture

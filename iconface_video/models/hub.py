@@ -152,7 +152,7 @@ def cached(source: str) -> Path | None:
 def model_index(source: str) -> dict[str, Any] | None:
     """What a checkpoint on this machine says of itself, as it is written; None where it is not here, or says nothing.
 
-    For a first look, without torch; `checkpoints.read_index` checks it.
+    For a first look; `checkpoint_index.read_index` checks it.
     """
     path = Path(source).expanduser()
     if source == "embedded":

@@ -28,7 +28,7 @@ from torch.utils._pytree import tree_leaves
 from iconface_video.errors import UsageError
 from iconface_video.models import checkpoint_files as files
 from iconface_video.models.bfl_base import described_base, find_base, is_bfl_file
-from iconface_video.models.checkpoints import INDEX, find_checkpoint, read_index
+from iconface_video.models.checkpoint_index import INDEX, find_checkpoint, read_index
 from iconface_video.models.conditioning import ConditioningSettings
 from iconface_video.models.transformer import IConFaceTransformer
 from iconface_video.settings import LoadSettings

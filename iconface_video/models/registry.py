@@ -15,7 +15,8 @@ from torch import Tensor
 from iconface_video.errors import CheckpointError, UsageError
 from iconface_video.models import checkpoint_files as files
 from iconface_video.models.bfl_base import check_base
-from iconface_video.models.checkpoints import INDEX, embedded_folder, find_checkpoint, load_model, read_index
+from iconface_video.models.checkpoint_index import INDEX, embedded_folder, find_checkpoint, read_index
+from iconface_video.models.checkpoints import load_model
 from iconface_video.models.download import PUBLISHED, prepared_folder
 from iconface_video.models.hub import KNOWN, cached, check_source
 from iconface_video.models.saving import check_model_folder, save_model

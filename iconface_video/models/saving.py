@@ -16,7 +16,7 @@ from iconface_video.models import lora
 from iconface_video.models.autoencoder import LatentAutoencoder
 from iconface_video.models.bfl_base import is_bfl_file
 from iconface_video.models.cascade import CascadeAutoencoder
-from iconface_video.models.checkpoints import ADAPTERS, FORMAT_VERSION, INDEX, MODEL_CLASS
+from iconface_video.models.checkpoint_index import ADAPTERS, FORMAT_VERSION, INDEX, MODEL_CLASS
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import PixelAutoencoder
 

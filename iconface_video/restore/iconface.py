@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from iconface_video.models.autoencoder import LatentAutoencoder
-from iconface_video.models.checkpoints import checkpoint_traits, load_model
+from iconface_video.models.checkpoint_index import checkpoint_traits
+from iconface_video.models.checkpoints import load_model
 from iconface_video.models.context import ReferenceContext
 from iconface_video.models.frame_fusion import FrameFusion, fuse, load_frame_fusion
 from iconface_video.models.load_options import pick_device, pick_dtype

@@ -129,25 +129,25 @@ INPUT = default_of(RestoreSettings, "start_from")
 def hash_weights(settings: RestoreSettings) -> str:
     """Of the model, the base that it refers to, the model that a restoration starts from, and the network that brings neighbouring
     frames together. Raises CheckpointError."""
-    from iconface_video.models.checkpoints import find_checkpoint
-    from iconface_video.models.frame_fusion import WEIGHTS
+    from iconface_video.models.checkpoint_index import find_checkpoint, frame_fusion_file
 
     found = [_hash_model(find_checkpoint(settings.model))]
     if settings.start_sigma < 1 and settings.start_from != INPUT:
         found.append(_hash_model(find_checkpoint(settings.start_from)))
     if settings.neighbours:
-        found.append(hash_file(WEIGHTS))
+        found.append(hash_file(frame_fusion_file()))
     return found[0] if len(found) == 1 else hashlib.sha256("/".join(found).encode()).hexdigest()
 
 
 def _hash_model(folder: Path) -> str:
-    from iconface_video.models.bfl_base import base_files, find_base
-    from iconface_video.models.checkpoints import read_index
+    from iconface_video.models.checkpoint_index import read_index
 
     own = hash_folder(folder)
     index = read_index(folder)
     if index.get("base") is None:
         return own
+    from iconface_video.models.bfl_base import base_files, find_base
+
     base = base_files(find_base(str(index["base"]), index.get("base_revision")))
     return fingerprint(own=own, **{f"{path.parent.name}/{path.name}": hash_file(path) for path in base})
 

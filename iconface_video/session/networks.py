@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from iconface_video.errors import StoreError
+from iconface_video.faces.encoder_folder import EMBEDDED_FOLDER
 from iconface_video.identity.references import Embed
 from iconface_video.restore.face_model import FaceModel
 from iconface_video.session.checks import check_settings
@@ -65,16 +66,17 @@ class Networks:
         check_settings(settings)
         if settings.anchors.picture_scale is not None:
             return settings
-        from iconface_video.models.checkpoints import checkpoint_traits
+        from iconface_video.models.checkpoint_index import checkpoint_traits
 
         scale = settings.restore.crop_scale or checkpoint_traits(settings.restore.model).crop_scale
         return settings if scale == 1 else replace(settings, anchors=replace(settings.anchors, picture_scale=scale))
 
     @property
     def embed(self) -> Embed:
-        """The identity encoder."""
+        """The identity encoder; loaded (and torch with it) when the first face is there."""
         if self._embed is None:
-            self._embed = load_embedder()
+            loaded = cache(load_embedder)
+            self._embed = lambda crops: loaded()(crops)
         return self._embed
 
     @cached_property
@@ -109,8 +111,6 @@ class Networks:
         """Of the embedded encoder's files; of one that is given, its name."""
         if self.encoder != EMBEDDED:
             return self.encoder
-        from iconface_video.faces.identity_encoder import EMBEDDED_FOLDER
-
         return hash_folder(EMBEDDED_FOLDER)
 
     def weights(self, settings: RestoreSettings) -> str | None:

@@ -168,11 +168,12 @@ class _Surveyor:
         self._unseen = self._patience = 0
         self._repeats_for = 0
         """Frames for which each one is looked at, because a frame showed a face as the frame before had shown it."""
-        self._before_pts: int | None = None
-        self._before: UInt8 | None = None
-        """The detector's picture of the frame before; None where that belongs to another shot."""
-        self._ready: tuple[int, UInt8, Float64] | None = None
-        """A frame's PTS and its picture, which was wanted before its turn."""
+        self._before: Frame | None = None
+        """None where it belongs to another shot."""
+        self._is_before_seen = False
+        """Whether the detector looked at it."""
+        self._ready: dict[int, tuple[UInt8, Float64]] = {}
+        """PTS -> picture, of the frame before, this one and the next, as far as they were wanted."""
 
     def push(self, frame: Frame, following: Frame | None) -> None:
         """following: the next frame; None: this is the last one."""
@@ -187,8 +188,9 @@ class _Surveyor:
             self._unseen, self._patience = 0, self._frames_to_rest(frame)
         else:
             self._unseen += 1
-            self._before, _ = self._picture(frame)
-            self._before_pts = None
+            self._is_before_seen = False
+        self._before = frame
+        self._ready = {pts: made for pts, made in self._ready.items() if pts >= frame.pts}
         self._shot_pts.append(frame.pts)
         self.frame_count += 1
         if next_pts is None:
@@ -214,9 +216,13 @@ class _Surveyor:
 
     def _picture(self, frame: Frame) -> tuple[UInt8, Float64]:
         """`detection_picture` of a frame, made once."""
-        if self._ready is None or self._ready[0] != frame.pts:
-            self._ready = (frame.pts, *detection_picture(frame, self.info, self.settings.detection_size))
-        return self._ready[1:]
+        if frame.pts not in self._ready:
+            self._ready[frame.pts] = detection_picture(frame, self.info, self.settings.detection_size)
+        return self._ready[frame.pts]
+
+    @property
+    def _picture_before(self) -> UInt8 | None:
+        return None if self._before is None else self._picture(self._before)[0]
 
     def _look(self, frame: Frame, following: Frame | None) -> None:
         """Detect, track, and measure the faces of one frame.  following: the next one of the shot."""
@@ -232,7 +238,7 @@ class _Surveyor:
             if track is None:
                 continue
             item = found[index]
-            if is_repeated(seen[index].box, self._before, picture):
+            if is_repeated(seen[index].box, self._picture_before, picture):
                 track.repeats()
                 self._repeats_for = _REPEATS_MEMORY_FRAMES
             self._note_motion(track, picture, seen[index].box, display_from_picture)
@@ -243,7 +249,7 @@ class _Surveyor:
             track.measured(sharp, float(quality(height, sharp, item.landmarks, item.score)))
             if self._is_due(track, item, seconds):
                 due.append((index, track))
-        self._before, self._before_pts = picture, frame.pts
+        self._is_before_seen = True
         if due:
             vectors = faces.describe([index for index, _ in due])
             for (_, track), vector in zip(due, vectors):
@@ -253,15 +259,16 @@ class _Surveyor:
         """What the detector looks at: small faces drown in the noise of a single picture, larger ones do not."""
         if not wants_small_faces(self.settings):
             return picture
-        return steadied(picture, (self._before, None if following is None else self._picture(following)[0]))
+        return steadied(picture, (self._picture_before, None if following is None else self._picture(following)[0]))
 
     def _note_motion(self, track: Tracklet, picture: UInt8, box: Float32, display_from_picture: Float64) -> None:
         """How the face moved since the frame before, if it was seen there."""
-        if len(track.rows) < 2 or track.rows.table[-2]["pts"] != self._before_pts:
+        before = self._before if self._is_before_seen else None
+        if before is None or len(track.rows) < 2 or track.rows.table[-2]["pts"] != before.pts:
             return
         display_from_shift = display_from_picture[:, :2]
         earlier, now = (row["landmarks"].mean(axis=0) for row in track.rows.table[-2:])
-        motion = face_motion(self._before, picture, box, np.linalg.solve(display_from_shift, now - earlier))
+        motion = face_motion(self._picture(before)[0], picture, box, np.linalg.solve(display_from_shift, now - earlier))
         if motion is not None:
             motion[2:] = display_from_shift @ motion[2:]
             track.moved(motion)

@@ -38,6 +38,12 @@ def test_every_command_has_help_with_an_example(words, capsys):
     assert "Example" in capsys.readouterr().out
 
 
+def test_the_list_of_commands_says_what_their_help_says():
+    group = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        assert " ".join(command.help.split()).startswith(group.places[name].help), name
+
+
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_option_is_explained(words):
     unexplained = [item.name for item in COMMANDS[words].params if item.name != "help" and not item.help]
@@ -84,11 +90,15 @@ def test_readme_names_make_demo_first():
     assert first[1].startswith("make demo")
 
 
-def test_help_is_light():
-    """No heavy library is imported for --help."""
+HEAVY = {"torch", "diffusers", "cv2", "av", "onnxruntime", "scipy"}
+
+
+@pytest.mark.parametrize(("words", "heavy"), [(["run", "--help"], HEAVY), (["--help"], HEAVY | {"numpy", "rich", "yaml"})])
+def test_help_is_light(words, heavy):
+    """No heavy library is imported for --help; the list of commands loads none of them."""
     script = (
-        "import sys; from iconface_video.cli.main import main; code = main(['run', '--help'])\n"
-        "heavy = {'torch', 'diffusers', 'cv2', 'av', 'onnxruntime', 'scipy'} & set(sys.modules)\n"
+        f"import sys; from iconface_video.cli.main import main; code = main({words})\n"
+        f"heavy = {heavy} & set(sys.modules)\n"
         "sys.exit('imported ' + ', '.join(heavy) if heavy else code)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)

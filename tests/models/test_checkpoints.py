@@ -12,9 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from iconface_video.errors import CheckpointError, UsageError
-from iconface_video.models import checkpoints
+from iconface_video.models import checkpoint_index
 from iconface_video.models.checkpoint_files import verify_manifest
-from iconface_video.models.checkpoints import find_checkpoint, load_base, load_model
+from iconface_video.models.checkpoint_index import find_checkpoint
+from iconface_video.models.checkpoints import load_base, load_model
 from iconface_video.models.conditioning import ConditioningSettings
 from iconface_video.models.full_size import KLEIN_4B_BASE, build_on_base, count_parameters
 from iconface_video.models.lora import DEFAULT_RANK, add_lora
@@ -228,7 +229,7 @@ def test_weights_are_checked_against_their_checksums(
     pixel_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     damaged = Path(shutil.copytree(pixel_folder, tmp_path / "model"))
-    monkeypatch.setattr(checkpoints, "embedded_folder", lambda: damaged)
+    monkeypatch.setattr(checkpoint_index, "embedded_folder", lambda: damaged)
     assert load_model("embedded").traits.name == "embedded"
     path = damaged / ADAPTERS
     whole = bytearray(path.read_bytes())
@@ -237,7 +238,7 @@ def test_weights_are_checked_against_their_checksums(
     for source in ("embedded", damaged):
         with pytest.raises(CheckpointError, match=f"{ADAPTERS}: its SHA-256 differs"):
             load_model(source)
-    monkeypatch.setattr(checkpoints, "embedded_folder", lambda: tmp_path / "nothing")
+    monkeypatch.setattr(checkpoint_index, "embedded_folder", lambda: tmp_path / "nothing")
     with pytest.raises(CheckpointError, match="holds no embedded weights"):
         load_model("embedded")
 

@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 from skimage import data
 
 from iconface_video.errors import CheckpointError
+from iconface_video.models.checkpoint_index import frame_fusion_file
 from iconface_video.models.frame_fusion import (
     NEIGHBOURS,
-    WEIGHTS,
     FrameFusion,
     carried,
     fuse,
@@ -124,13 +124,13 @@ def test_weights_come_back_as_they_were_saved(tmp_path, network, face):
     window = noisy(moving(face))
     path = save_frame_fusion(network, tmp_path / "fusion.safetensors")
     np.testing.assert_array_equal(fuse(load_frame_fusion(path), window), fuse(network, window))
-    assert WEIGHTS.stat().st_size < 2 << 20
+    assert frame_fusion_file().stat().st_size < 2 << 20
 
 
 def test_other_files_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="no readable frame fusion network"):
         load_frame_fusion(tmp_path / "none.safetensors")
-    (tmp_path / "damaged.safetensors").write_bytes(WEIGHTS.read_bytes()[:5000])
+    (tmp_path / "damaged.safetensors").write_bytes(frame_fusion_file().read_bytes()[:5000])
     with pytest.raises(CheckpointError, match="no readable frame fusion network"):
         load_frame_fusion(tmp_path / "damaged.safetensors")
     save_file({"look.bias": torch.zeros(24)}, tmp_path / "other.safetensors", metadata={"kind": "landmarks"})

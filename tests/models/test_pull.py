@@ -13,7 +13,7 @@ import pytest
 from iconface_video.cli.main import main
 from iconface_video.errors import CheckpointError
 from iconface_video.models import download
-from iconface_video.models.checkpoints import find_checkpoint
+from iconface_video.models.checkpoint_index import find_checkpoint
 from iconface_video.models.download import FLUX_FACEIR, OFFLINE, HubPart, Listing, RemoteFile, check_room
 from iconface_video.models.registry import describe
 from tests.models.hub_server import COMMIT, Hub, serving

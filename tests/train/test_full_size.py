@@ -22,7 +22,8 @@ from iconface_video.lab.train.full_size import Trainables
 from iconface_video.lab.train.trainer import TrainSettings
 from iconface_video.lab.train.training import export_restorer, train_restorer
 from iconface_video.learn.loss_settings import LossSettings
-from iconface_video.models.checkpoints import load_model, read_index
+from iconface_video.models.checkpoint_index import read_index
+from iconface_video.models.checkpoints import load_model
 from iconface_video.models.convert import BaseChoice, LoraChoice, Prompts, convert_lora
 from iconface_video.models.download import FACEIR_TRAITS
 from iconface_video.models.model import IConFaceModel

@@ -214,6 +214,7 @@ class TrainingOptions:
     profiled: int = setting(2, low=1, high=10, form=COUNT, help="Of these steps, repeated to tell the parts.")
 
 
+@app.command("training")
 @with_options()
 def training(options: TrainingOptions, as_json: JsonFlag = False) -> None:
     """Measure where a training step's processor time goes: data, the model's parts and each loss, forward and backward, the

@@ -59,6 +59,7 @@ ForceOption = Annotated[bool, typer.Option("--force", "-f", help="Replace the re
 _COUNT = OptionForm(metavar="N")
 
 
+@app.command("faces")
 @with_options()
 def faces(
     *,
@@ -117,6 +118,7 @@ class DetectorOptions:
             raise UsageError("give either --data with aligned faces, or --pictures with whole ones")
 
 
+@app.command("detector")
 @with_options()
 def detector(output: OutputOption, options: DetectorOptions, force: ForceOption = False) -> None:
     """Compare our face detector with YuNet: faces that both find, overlap of the boxes, distance of the landmarks.
@@ -136,6 +138,7 @@ def detector(output: OutputOption, options: DetectorOptions, force: ForceOption 
     typer.echo(f"report: {write_report(report, output, force)}")
 
 
+@app.command("encoder")
 def encoder(
     data: Annotated[list[Path], typer.Option("--data", metavar="FOLDER", help=DATA_HELP)],
     output: OutputOption,
@@ -206,6 +209,7 @@ class VideoOptions:
             raise UsageError("--grid and --variant cannot be given together")
 
 
+@app.command("video")
 @with_options(preset_help="Settings that the variants change; see `config list`.")
 def video(
     *,

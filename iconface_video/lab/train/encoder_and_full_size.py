@@ -26,7 +26,8 @@ from iconface_video.lab.train.trainer import Trainer
 from iconface_video.lab.train.validation import ValidationSet
 from iconface_video.models import lora
 from iconface_video.models.checkpoint_files import read_tensors
-from iconface_video.models.checkpoints import find_checkpoint, load_model, read_index
+from iconface_video.models.checkpoint_index import find_checkpoint, read_index
+from iconface_video.models.checkpoints import load_model
 from iconface_video.models.download import PUBLISHED
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.saving import save_model

@@ -97,6 +97,7 @@ def import_run(
     typer.echo(f"checkpoint: {import_run(file, out)}")
 
 
+@app.command("encoder")
 def encoder(
     config: Annotated[Path, typer.Option("--config", help="Training config (YAML), see configs/training/.")],
     out: Annotated[Path, typer.Option("--out", help="Run folder: config, curve, checkpoints.")],
@@ -121,6 +122,7 @@ def encoder(
         typer.echo(str(export_encoder(out, export)))
 
 
+@app.command("landmarks")
 def landmarks(
     config: Annotated[Path, typer.Option("--config", help="Training config (YAML), see configs/training/.")],
     out: Annotated[Path, typer.Option("--out", help="Run folder: config, curve, checkpoints.")],
@@ -146,6 +148,7 @@ def landmarks(
         typer.echo(str(export_landmarks(out, export)))
 
 
+@app.command("fusion")
 def fusion(
     config: Annotated[Path, typer.Option("--config", help="Training config (YAML), see configs/training/.")],
     out: Annotated[Path, typer.Option("--out", help="Run folder: config, curve, checkpoints.")],
