@@ -20,6 +20,7 @@ from iconface_video.web.engine import check_machine
 from iconface_video.web.facts import clip_facts
 from iconface_video.web.jobs import Job, Kind, Status
 from iconface_video.web.kept import FACES, PREVIEW, RESULTS, SURVEY, WORK, KeptProject, size_of
+from iconface_video.web.on_view import faces_on_view
 from iconface_video.web.people import decided_people, regrouped, take_over
 from iconface_video.web.record import Options, Todo
 from iconface_video.web.requests import sentence
@@ -143,6 +144,11 @@ class Project(KeptProject):
             pace = Pace({int(size): seconds for size, seconds in known["face_seconds"].items()}, known["frame_seconds"])
             self._estimate = dict(wanted.recipe), estimated(wanted, pace, self.engine.crop_sizes(wanted.settings))
         return self._estimate[1]
+
+    def faces_at(self, seconds: float) -> list[dict[str, Any]]:
+        """Who is where in the frame at a time (`faces_on_view`); nobody before the clip was looked through."""
+        with self._lock:
+            return [] if self.survey is None else faces_on_view(self.people, self.survey, seconds)
 
     def summary(self) -> dict[str, Any]:
         """For the list: what can be told without reading more than the record."""

@@ -100,6 +100,12 @@ async def _restore_only(request: Request, project: Project) -> Response:
     return await _told(project)
 
 
+async def _faces(request: Request, project: Project) -> Response:
+    """Of the frame at a time."""
+    seconds = number(request.query_params.get("seconds"), "seconds")
+    return JSONResponse({"faces": await run_in_threadpool(project.faces_at, seconds)})
+
+
 async def _face(request: Request, project: Project) -> Response:
     return file(project.face(number_in_address(request, "track")))
 
@@ -218,6 +224,7 @@ ROUTES = [
     project_route("/people/{person}/photos", _put_photo, "PUT"),
     project_route("/people/{person}/photos/{photo}", _photo),
     project_route("/people/{person}/photos/{photo}", _remove_photo, "DELETE"),
+    project_route("/faces", _faces),
     project_route("/faces/{track}", _face),
     project_route("/preview", _start_preview, "POST"),
     project_route("/preview/{id}/{file}", _preview_file),

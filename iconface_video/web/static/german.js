@@ -271,4 +271,6 @@ export const german = {
   "The recording looks like {what}. {name} would suit it.": "Die Aufnahme sieht aus wie {what}. {name} würde zu ihr passen.",
   "What kind of recording it is, is {what}; so {name} was taken. You can choose another.": "Welche Art Aufnahme es ist: {what}; darum wurde {name} genommen. Sie können etwas anderes wählen.",
   "The recording looks like {what}; so {name} was taken. You can choose another.": "Die Aufnahme sieht aus wie {what}; darum wurde {name} genommen. Sie können etwas anderes wählen.",
+  "People in this picture": "Personen in diesem Bild",
+  "{name}: go to the card": "{name}: zur Karte",
 };

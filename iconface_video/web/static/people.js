@@ -31,6 +31,15 @@ export class People {
     }
     people.forEach((person, index) => this.cards[index].update(person, people, busy, isHere));
   }
+
+  // Whoever was pointed at: the card comes into sight, ready for a name.
+  choose(index) {
+    for (const card of this.cards) card.root.classList.toggle("chosen", card.person.index === index);
+    const card = this.cards.find((item) => item.person.index === index);
+    if (!card) return;
+    card.root.scrollIntoView({ block: "center" });
+    (card.name.disabled ? card.root : card.name).focus({ preventScroll: true });
+  }
 }
 
 export const titleOf = (person) => person.name || t("Person {n}", { n: person.index + 1 });
@@ -46,6 +55,7 @@ class Card {
     this.person = person;
     this.path = api.project(owner.id, `/people/${person.index}`);
     this.root = document.getElementById("person-template").content.firstElementChild.cloneNode(true);
+    this.root.tabIndex = -1;
     const find = (selector) => this.root.querySelector(selector);
     for (const part of ["name", "skip", "photos", "drop", "refusal", "strength", "only", "same", "more", "moments", "apart", "keep",
       "kept", "recognise"]) {

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { Compare } from "./compare.js";
 import { $ } from "./dom.js";
+import { FacesOnView } from "./faces.js";
 import { bytes, capital, duration, percent, sentence, time } from "./format.js";
 import { isActive } from "./job.js";
 import { question } from "./list.js";
@@ -27,6 +28,7 @@ export class ProjectView {
     this.preview.onFail = () => fail(new Error(t("the browser cannot play this film; download the result instead")));
     this.results = new Results({ act, fail, patch: (values) => this.patch(values) });
     this.people = new People($("people-list"), $("people-lead"), { act, take, lookAt: (seconds) => this.moveTo(seconds) });
+    this.faces = new FacesOnView($("faces-on-view"), (index) => this.people.choose(index));
     this.listen();
   }
 
@@ -112,6 +114,7 @@ export class ProjectView {
       $("moment").value = state.people.length && !state.preview ? state.people[0].best_seconds : 0;
       this.showMoment();
     }
+    if (!$("moment-view").hidden) this.faces.show(state, Number($("moment").value));
     this.showSettings(state);
     this.showPart(state);
     this.showPreview(state);
@@ -203,7 +206,7 @@ export class ProjectView {
     const files = `${this.path}/preview/${id}`;
     $("moment").value = found.seconds;
     $("moment-value").textContent = time(found.seconds);
-    $("moment-picture").hidden = true;
+    $("moment-view").hidden = true;
     $("preview-caption").textContent = found.kind === "frame"
       ? t("The frame at {time}. The strength above is shown at once.", { time: time(found.seconds) })
       : t("{length} from {time}. The strength above is shown at once.", { length: duration(found.length), time: time(found.seconds) });
@@ -217,7 +220,8 @@ export class ProjectView {
     $("moment-value").textContent = time(seconds);
     $("moment").setAttribute("aria-valuetext", time(seconds));
     $("moment-picture").src = `${this.path}/frame?seconds=${seconds}`;
-    $("moment-picture").hidden = false;
+    $("moment-view").hidden = false;
+    this.faces.show(this.state, seconds);
     $("preview-caption").textContent = "";
   }
 
