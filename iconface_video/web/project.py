@@ -51,16 +51,32 @@ class Project(KeptProject):
     def choose(self, values: dict[str, Any]) -> None:
         """Other settings. Where they find faces otherwise, the clip is looked through again. Raises UsageError."""
         with self._lock:
-            self.must_be_idle("Settings cannot be changed")
-            before, after = self.options, self.options.changed(values)
-            if (before.device, before.workers) != (after.device, after.workers):
-                check_machine(after.settings)
-            self.record.options = after
-            self.record.may_choose = self.record.may_choose and "preset" not in values
-            self.save()
-            one, other = before.settings, after.settings
-            if (one.survey, one.read, one.anchors) != (other.survey, other.read, other.anchors):
+            if self._takes_new_survey(values):
                 self._start("survey", self._look_for_people)
+
+    def run_with(self, values: dict[str, Any]) -> None:
+        """Restore with other settings, after another look for people where they need one. Raises UsageError."""
+        with self._lock:
+            self.must_be_surveyed("The video cannot be restored")
+            if self._takes_new_survey(values):
+                self._look_then_run()
+            else:
+                self.start_run()
+
+    def _takes_new_survey(self, values: dict[str, Any]) -> bool:
+        """Take the settings; whether they find faces otherwise."""
+        self.must_be_idle("Settings cannot be changed")
+        before, after = self.options, self.options.changed(values)
+        if (before.device, before.workers) != (after.device, after.workers):
+            check_machine(after.settings)
+        self.record.options = after
+        self.record.may_choose = self.record.may_choose and "preset" not in values
+        self.save()
+        one, other = before.settings, after.settings
+        return (one.survey, one.read, one.anchors) != (other.survey, other.read, other.anchors)
+
+    def _look_then_run(self) -> None:
+        self._start("run", self._survey_and_run, todo=Todo("survey", self._next_number(), then_run=True))
 
     def look_again(self) -> None:
         """Start the survey that was cancelled or that failed."""
@@ -117,6 +133,8 @@ class Project(KeptProject):
         self.note(f"going on after the program was stopped: {todo.kind}")
         if todo.kind == "run" and self.survey is not None:
             self.start_run()
+        elif todo.then_run:
+            self._look_then_run()
         else:
             self.look_again()
 
@@ -180,7 +198,8 @@ class Project(KeptProject):
             return {
                 "id": self.id,
                 "name": self.record.name,
-                "folder": str(self.folder),
+                "folder": str(self.folder.absolute()),
+                "results_folder": str((self.folder / RESULTS).absolute()),
                 "trouble": self.trouble(),
                 "warnings": self._warnings,
                 "failed": {"kind": self.record.failed_kind, "error": self.record.failed} if self.record.failed else None,
@@ -209,10 +228,13 @@ class Project(KeptProject):
         if self.survey is not None:
             self.engine.known.recognise(self.survey, self.people, self.options.settings.anchors)
 
-    def _start(self, kind: Kind, act: Callable[[Job], None], expected: Mapping[str, float] | None = None) -> None:
+    def _start(
+        self, kind: Kind, act: Callable[[Job], None], expected: Mapping[str, float] | None = None, todo: Todo | None = None
+    ) -> None:
+        """todo: what is noted as still to be done; a survey or a run itself where nothing else is said."""
         if kind in ("survey", "run"):
-            number = self.record.todo.number if self.record.todo else self._next_number()
-            self.record.todo = Todo(kind, number)
+            wanted = todo or Todo(kind, self._next_number())
+            self.record.todo = replace(wanted, number=self.record.todo.number) if self.record.todo else wanted
         self.record.failed_kind, self.record.failed = None, ""
         self.save()
 
@@ -231,8 +253,9 @@ class Project(KeptProject):
         self.note(f"{job.kind}: {status}{f': {job.error}' if job.error else ''}")
         with self._lock:
             if job.kind in ("survey", "run"):
+                reached = job.kind if self.record.todo is None else self.record.todo.kind
                 self.record.todo = None
-                self.record.failed_kind, self.record.failed = (job.kind, job.error) if status == "failed" else (None, "")
+                self.record.failed_kind, self.record.failed = (reached, job.error) if status == "failed" else (None, "")
             if status == "cancelled":
                 shutil.rmtree(self.folder / RESULTS / results.UNFINISHED, ignore_errors=True)
             if self.folder.is_dir():
@@ -269,6 +292,19 @@ class Project(KeptProject):
             seconds = float((found.last_pts - found.first_pts) * info.time_base)
             self.record.clip = replace(self.record.clip, identity=identity, seconds=seconds, is_interlaced=is_interlaced)
             self.save()
+
+    def _survey_and_run(self, job: Job) -> None:
+        """As `run_with` asked for it. After a pause in its second half the first one is not done again."""
+        todo = self.record.todo
+        if todo is not None and todo.kind == "survey":
+            self._look_for_people(job)
+            with self._lock:
+                self.record.todo = Todo("run", todo.number)
+                self.save()
+        assert self.survey is not None
+        about = self.estimate()
+        job.expected = {} if about is None else about.stages
+        self._run(job, self._wanted(self.survey))
 
     def _choose_preset(self, job: Job) -> None:
         """By looking at the recording, once, as `run` does; not where the user has named one."""

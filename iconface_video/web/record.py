@@ -195,6 +195,8 @@ class Todo:
     kind: Literal["survey", "run"]
     number: int
     """Its place in line, lower first."""
+    then_run: bool = False
+    """Of a survey: restore the video as soon as its people are found."""
 
 
 @dataclass

@@ -95,6 +95,7 @@ class Result:
         return {
             "id": self.id,
             "name": report.output.name,
+            "path": str(report.output.absolute()),
             "bytes": self.size,
             "made": self.made,
             "frames": report.frames,

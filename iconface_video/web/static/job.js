@@ -8,11 +8,11 @@ import { counted, t } from "./messages.js";
 const ORDER = {
   survey: ["kind", "survey", "estimate"],
   preview: ["load", "anchors", "restore", "compare"],
-  run: ["load", "anchors", "learn", "restore", "render", "compare"],
+  run: ["survey", "estimate", "load", "anchors", "learn", "restore", "render", "compare"],
   sides: ["render"],
   versions: ["compare"],
 };
-const SOMETIMES = ["kind", "learn"];
+const SOMETIMES = ["kind", "survey", "estimate", "learn"];
 const NOTIFY = "iconface-notify";
 
 export function titleOf(kind) {

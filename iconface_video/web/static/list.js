@@ -6,6 +6,7 @@ import { dropZone } from "./drop.js";
 import { bytes, percent, sentence, time } from "./format.js";
 import { howFar, isActive, share, timeLeft, titleOf } from "./job.js";
 import { counted, t } from "./messages.js";
+import { openButton } from "./where.js";
 
 const VIDEO = /\.(mp4|m4v|mov|qt|mkv|avi|mpg|mpeg|mts|m2ts|ts|vob|dv|mxf|webm|wmv|flv|3gp|ogv)$/i;
 
@@ -38,9 +39,9 @@ export class List {
     $("how").hidden = projects.length > 0;
     $("projects").hidden = !projects.length && !damaged.length;
     const ready = this.ready();
-    $("restore-all").hidden = ready.length < 2;
+    $("restore-row").hidden = ready.length < 2;
     $("restore-all").textContent = counted(ready.length, "Restore {n} video", "Restore all {n} videos");
-    $("projects-folder").textContent = t("Kept in {folder}", { folder: state.folder });
+    $("projects-folder").querySelector(".path").textContent = state.folder;
     $("damaged").replaceChildren(...damaged.map((item) => make("li", { class: "refusal" }, item.error)));
     const identity = JSON.stringify(projects.map((item) => ({ ...item, job: item.job && [item.job.kind, item.job.status] })));
     if (identity !== this.shown) {
@@ -64,7 +65,12 @@ export class List {
       make("img", { src: api.project(item.id, "/poster"), alt: "", loading: "lazy" }),
       make("div", { class: "project-text" }, make("h3", {}, link), make("p", { class: item.trouble || item.failed ? "note" : "muted state" }, stateOf(item)),
         make("progress", { max: 1, "aria-label": t("Progress of {name}", { name: item.name }), hidden: true }), make("p", { class: "muted" }, facts)),
-      make("div", { class: "row" }, ...this.actions(item), rename, remove));
+      make("div", { class: "row" }, ...this.actions(item), ...this.open(item), rename, remove));
+  }
+
+  open(item) {
+    const name = t("Open the folder of {name}", { name: item.name });
+    return openButton(() => this.act(api.post(api.project(item.id, "/folder"))), { "data-key": `folder-${item.id}`, "aria-label": name });
   }
 
   actions(item) {
@@ -164,7 +170,7 @@ export class List {
   }
 
   restoreAll() {
-    this.act(api.post("/api/line", { projects: this.ready().reverse() }).then((answer) => {
+    this.act(api.post("/api/line", { projects: this.ready().reverse(), own: $("restore-own").value }).then((answer) => {
       if (answer.refused.length) this.fail(new Error(answer.refused.map(sentence).join(" ")));
     }));
   }

@@ -9,7 +9,9 @@ import { isActive } from "./job.js";
 import { question } from "./list.js";
 import { counted, t } from "./messages.js";
 import { People } from "./people.js";
+import { OwnPresets } from "./own.js";
 import { Results } from "./results.js";
+import { Where } from "./where.js";
 
 const FRAME_DELAY_MS = 120;
 const CODECS = { h264: "H.264", hevc: "HEVC (H.265)", prores: "ProRes", ffv1: "FFV1" };
@@ -17,7 +19,7 @@ const SCALES = [1, 1.5, 2, 3, 4];
 const CONTROLS = ["look-again", "harder", "everybody", "preset", "strength", "mask", "codec", "container", "crf", "scale", "fields",
   "personalize", "device", "workers", "preview-frame",
   "preview-stretch", "begin-here", "end-here", "part-whole", "run", "make-sides", "delete-result", "again", "against",
-  "take-settings"];
+  "take-settings", "own"];
 
 export class ProjectView {
   constructor({ act, take, fail, clear }) {
@@ -29,6 +31,8 @@ export class ProjectView {
     this.results = new Results({ act, fail, patch: (values) => this.patch(values) });
     this.people = new People($("people-list"), $("people-lead"), { act, take, lookAt: (seconds) => this.moveTo(seconds) });
     this.faces = new FacesOnView($("faces-on-view"), (index) => this.people.choose(index));
+    this.where = new Where($("project-folder"), t("All of it lies in"), () => api.post(`${this.path}/folder`).catch(fail));
+    this.own = new OwnPresets({ fail, clear, patch: (values) => this.patch(values) });
     this.listen();
   }
 
@@ -116,6 +120,7 @@ export class ProjectView {
     }
     if (!$("moment-view").hidden) this.faces.show(state, Number($("moment").value));
     this.showSettings(state);
+    this.own.show(state);
     this.showPart(state);
     this.showPreview(state);
     this.showEstimate(state);
@@ -132,7 +137,8 @@ export class ProjectView {
     $("failed").hidden = !state.failed || busy;
     if (state.failed) $("failed-text").textContent = t("It did not work: {error}", { error: sentence(state.failed.error) });
     $("look-again").hidden = surveyed || busy || Boolean(state.failed);
-    $("project-folder").textContent = t("All of it lies in {folder}", { folder: state.folder });
+    this.where.show(state.folder);
+    $("goes-to").textContent = state.results_folder;
     if (this.shownId !== state.id) {
       this.shownId = state.id;
       $("clip-still").src = api.project(state.id, "/poster");

@@ -5,12 +5,14 @@ import { Compare } from "./compare.js";
 import { $, keepingFocus, make } from "./dom.js";
 import { bytes, duration, percent, time, when } from "./format.js";
 import { counted, t } from "./messages.js";
+import { Where } from "./where.js";
 
 export class Results {
   constructor({ act, fail, patch }) {
     Object.assign(this, { act, fail });
     this.compare = new Compare($("result-compare"), t("Result, before and after"));
     this.compare.onFail = () => fail(new Error(t("the browser cannot play this film; download the result instead")));
+    this.where = new Where($("result-where"), t("It lies in"), () => api.post(api.project(this.state.id, "/folder"), { result: this.chosen }).catch(fail));
     this.newest = this.chosen = this.shown = this.listed = this.against = "";
     $("make-sides").addEventListener("click", () => act(api.post(`${this.path}/sides`)));
     $("against").addEventListener("change", () => this.choose($("against").value));
@@ -115,6 +117,7 @@ export class Results {
     this.found = found;
     this.showAgainst(found);
     this.showFilm(found);
+    this.where.show(found.path);
     $("download").href = `${this.path}/download`;
     $("download").download = found.name;
     $("download-sides").href = `${this.path}/sides.mp4`;
