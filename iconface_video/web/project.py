@@ -23,6 +23,7 @@ from iconface_video.web.kept import FACES, PREVIEW, RESULTS, SURVEY, WORK, KeptP
 from iconface_video.web.on_view import faces_on_view
 from iconface_video.web.people import decided_people, regrouped, take_over
 from iconface_video.web.record import Options, Todo
+from iconface_video.web.remembering import forget, memory_of_previews, memory_of_run
 from iconface_video.web.requests import sentence
 from iconface_video.web.results import Result, load_results, recipe_of
 from iconface_video.web.versions import check_overlap, make_versions
@@ -332,11 +333,17 @@ class Project(KeptProject):
 
     def _preview(self, job: Job, wanted: Wanted, kind: PreviewKind, pts: int) -> None:
         self.preview = None
-        self.preview = make_preview(wanted, kind, pts, self.folder / PREVIEW, self.engine, job)
+        memory = memory_of_previews(self.folder)
+        self.preview = make_preview(wanted, kind, pts, self.folder / PREVIEW, self.engine, job, memory)
 
     def _run(self, job: Job, wanted: Wanted) -> None:
         unfinished = self.folder / RESULTS / results.UNFINISHED
-        result = make_result(wanted, unfinished, self.folder / WORK, self.engine, job)
+        memory = memory_of_run(self.folder)
+        result = make_result(wanted, unfinished, self.folder / WORK, self.engine, job, memory)
+        forget(self.folder)
         with self._lock:
             self.results.append(result)
-            self._learn_pace(job, result, wanted)
+            if memory.taken:
+                self.note(f"run: {memory.taken} faces were there from previews and from runs that were stopped")
+            else:
+                self._learn_pace(job, result, wanted)

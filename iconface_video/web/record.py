@@ -7,6 +7,7 @@ PROJECTS/ID/faces/N.jpg     a picture of each track
 PROJECTS/ID/photos/ID/      a photo that was dropped on a person, and the face in it
 PROJECTS/ID/work/           what is restored, with its journal (`session.work`)
 PROJECTS/ID/preview/        the latest preview
+PROJECTS/ID/previewed/      faces of all previews since the last run, which takes them (`remembering`)
 PROJECTS/ID/results/ID/     finished videos, each with the settings that it was made with
 PROJECTS/ID/log.txt         what was done when
 """
