@@ -47,7 +47,10 @@ class FaceMemory:
             with suppress(OSError):
                 data = (folder / f"{key}{_SUFFIX}").read_bytes()
                 samples = data[_CHECK_BYTES:]
-                if len(samples) == size * size * 3 and zlib.crc32(samples).to_bytes(_CHECK_BYTES, "little") == data[:_CHECK_BYTES]:
+                if (
+                    len(samples) == size * size * 3
+                    and zlib.crc32(samples).to_bytes(_CHECK_BYTES, "little") == data[:_CHECK_BYTES]
+                ):
                     return np.frombuffer(samples, np.uint8).reshape(size, size, 3)
         return None
 

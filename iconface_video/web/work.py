@@ -235,9 +235,7 @@ def _stretch(wanted: Wanted, pts: int) -> tuple[int, int]:
     return first, min(first + length - 1, found.last_pts)
 
 
-def make_result(
-    wanted: Wanted, folder: Path, work: Path, engine: Engine, job: Job, memory: FaceMemory | None = None
-) -> Result:
+def make_result(wanted: Wanted, folder: Path, work: Path, engine: Engine, job: Job, memory: FaceMemory | None = None) -> Result:
     """The restored video and a film to compare, in a folder of its own beside `folder`, which it replaces.
 
     work: folder in which restored faces stay; what a killed, cancelled or failed job left there is gone on from.  memory: of

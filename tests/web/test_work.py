@@ -81,8 +81,8 @@ def test_a_run_takes_the_faces_of_previews_to_the_bit(wanted, tmp_path):
     begin, job = wanted.survey.first_pts, Job("preview", lambda job: None)
     make_preview(wanted, "frame", begin, tmp_path / "preview", engine, job, memory_of_previews(tmp_path))
     base = wanted.survey.info.time_base
+    later, stopping = begin + round(0.5 / base), Stopping(9)
     with pytest.raises(Cancelled):
-        later, stopping = begin + round(0.5 / base), Stopping(9)
         make_preview(wanted, "stretch", later, tmp_path / "preview", engine, stopping, memory_of_previews(tmp_path))
     shown = len(list((tmp_path / PREVIEWED).iterdir()))
     assert shown > 8

@@ -57,7 +57,7 @@ function take(next) {
     project.show(next, about);
     if (!state || !("options" in state)) project.own.load(); // somebody has come to a project
     if (before && isActive(before) && next.job && next.job.id === before.id && !isActive(next.job)) {
-      bar.ended(next.job, next.name);
+      bar.ended(next.job, next.name, next.results.length > 0 && !next.results[0].faces_restored);
       project.ended(next.job);
       if (next.job.status === "failed" && !next.failed) fail(new Error(next.job.error)); // else the project itself says so
     }

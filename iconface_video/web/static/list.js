@@ -53,7 +53,7 @@ export class List {
   }
 
   ready() {
-    return this.state.projects.filter((item) => item.people !== null && !item.results && !isActive(item.job) && !item.trouble).map((item) => item.id);
+    return this.state.projects.filter((item) => item.people && !item.results && !isActive(item.job) && !item.trouble).map((item) => item.id);
   }
 
   card(item) {
@@ -63,7 +63,7 @@ export class List {
     const remove = button(t("Delete"), () => this.remove(item), { class: "quiet", "data-key": `delete-${item.id}`, "aria-label": t("Delete {name}", { name: item.name }) });
     return make("li", { class: "project", id: `project-${item.id}` },
       make("img", { src: api.project(item.id, "/poster"), alt: "", loading: "lazy" }),
-      make("div", { class: "project-text" }, make("h3", {}, link), make("p", { class: item.trouble || item.failed ? "note" : "muted state" }, stateOf(item)),
+      make("div", { class: "project-text" }, make("h3", {}, link), make("p", { class: item.trouble || item.failed || item.is_in_vain ? "note" : "muted state" }, stateOf(item)),
         make("progress", { max: 1, "aria-label": t("Progress of {name}", { name: item.name }), hidden: true }), make("p", { class: "muted" }, facts)),
       make("div", { class: "row" }, ...this.actions(item), ...this.open(item), rename, remove));
   }
@@ -78,6 +78,7 @@ export class List {
       return [button(t("Try again"), () => this.act(api.post(api.project(item.id, "/again"))), { "data-key": `again-${item.id}`, "aria-label": t("Try {name} again", { name: item.name }) })];
     }
     if (item.people === null || item.results || isActive(item.job) || item.trouble) return [];
+    if (!item.people) return item.harder ? [] : [button(t("Look harder"), () => this.act(api.patch(api.project(item.id), { harder: true })), { class: "primary", "data-key": `harder-${item.id}`, "aria-label": t("Look harder for faces in {name}", { name: item.name }) })];
     return [button(t("Restore"), () => this.act(api.post(api.project(item.id, "/run"))), { "data-key": `run-${item.id}`, "aria-label": t("Restore {name}", { name: item.name }) })];
   }
 
@@ -196,6 +197,7 @@ function stateOf(item) {
   if (isActive(item.job)) return [titleOf(item.job.kind), howFar(item.job), timeLeft(item.job)].filter(Boolean).join(" \u00b7 ");
   if (item.trouble) return sentence(item.trouble);
   if (item.failed) return t("It did not work: {error}", { error: sentence(item.failed) });
+  if (item.is_in_vain) return t("No face was restored: the video is as it was.");
   if (item.results) return counted(item.results, "Restored, {n} result", "Restored, {n} results");
   if (item.people === null) return t("Not looked through yet");
   return item.people ? counted(item.people, "{n} person, ready to be restored", "{n} people, ready to be restored") : t("No face was found");

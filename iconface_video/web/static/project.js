@@ -6,6 +6,7 @@ import { $ } from "./dom.js";
 import { FacesOnView } from "./faces.js";
 import { bytes, capital, duration, percent, sentence, time } from "./format.js";
 import { isActive } from "./job.js";
+import { whyPreset } from "./kinds.js";
 import { question } from "./list.js";
 import { counted, t } from "./messages.js";
 import { People } from "./people.js";
@@ -106,6 +107,10 @@ export class ProjectView {
     for (const id of CONTROLS) $(id).disabled = busy;
     this.showClip(state, surveyed, busy);
     if (!surveyed) return;
+    // Without a face there is nothing to look at or to restore: what is left to do is to look harder.
+    $("look").hidden = !state.people.length;
+    $("restore").hidden = !state.people.length && !state.results.length;
+    $("to-restore").hidden = !state.people.length;
     this.people.show(state, busy, this.about.is_loopback);
     $("everybody").hidden = !state.people.some((person) => person.skip);
     $("harder").textContent = state.options.harder ? t("Look as usual again") : t("Look harder for small or dim faces");
@@ -250,15 +255,6 @@ export class ProjectView {
     const place = { preview: "look", run: "result", versions: "result" }[job.kind];
     if (job.status === "done" && place) $(place).scrollIntoView({ block: "start" });
   }
-}
-
-// What the program says of the recording is in English.
-function whyPreset(looked, used) {
-  const values = { what: looked.looks_like, name: t(capital(looked.name)) };
-  if (looked.name !== used) return t("The recording looks like {what}. {name} would suit it.", values);
-  return looked.kind === "unknown"
-    ? t("What kind of recording it is, is {what}; so {name} was taken. You can choose another.", values)
-    : t("The recording looks like {what}; so {name} was taken. You can choose another.", values);
 }
 
 function deviceName(name) {

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { Compare } from "./compare.js";
 import { $, keepingFocus, make } from "./dom.js";
 import { bytes, duration, percent, time, when } from "./format.js";
+import { notesOf } from "./kinds.js";
 import { counted, t } from "./messages.js";
 import { Where } from "./where.js";
 
@@ -107,7 +108,7 @@ export class Results {
     $("result-summary").className = isRestored ? "good" : "refusal";
     $("result-summary").textContent = isRestored
       ? t("Done in {time}: {faces} faces in {done} of {frames} frames restored at {strength} strength.", values) + (left ? ` ${t("Left alone: {list}.", { list: left })}` : "")
-      : t("No face was restored: the video is as it was. {list}", { list: left });
+      : [t("No face was restored: the video is as it was."), left && t("Left alone: {list}.", { list: left })].filter(Boolean).join(" ");
     $("outdated").hidden = !found.changed.length;
     $("outdated").textContent = found.changed.length
       ? t("Since it was made, this has changed: {list}. You can still download it as it is.", { list: found.changed.map(nameOf).join(", ") })
@@ -122,7 +123,7 @@ export class Results {
     $("download").download = found.name;
     $("download-sides").href = `${this.path}/sides.mp4`;
     $("result-file").textContent = `${found.name}, ${bytes(found.bytes)}`;
-    $("result-notes").replaceChildren(...found.notes.map((note) => make("li", {}, note)));
+    $("result-notes").replaceChildren(...notesOf(found).map((note) => make("li", {}, note)));
   }
 }
 
