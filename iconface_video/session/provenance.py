@@ -34,7 +34,7 @@ from iconface_video.session.fingerprint import (
     plain,
 )
 from iconface_video.session.networks import Networks
-from iconface_video.settings import RunSettings, recorded
+from iconface_video.settings import RestoreSettings, RunSettings, recorded
 from iconface_video.types import IdentityAnchor, Survey
 from iconface_video.video.display_light import SHOWN_LIGHT, display_light
 from iconface_video.video.reader import VideoReader
@@ -48,6 +48,17 @@ _HOW_NOT_WHAT = ("device", "dtype")
 _SHOWN = ("seed", "steps", "guidance_scale", "crop_size", "start_sigma", "noise")
 """Restore settings that the mark states in plain."""
 _SHORT, _SHORTEST = 16, 8
+
+
+def restorer_record(networks: Networks, settings: RestoreSettings, model: FaceModel | ModelFacts) -> Record:
+    """What restores, and how; the model's `identity` is part of it, where it has one. Raises CheckpointError."""
+    return {
+        "model": model.name,
+        "weights": networks.weights(settings),
+        "machine": dict(getattr(model, "identity", {})),
+        "settings": {name: value for name, value in recorded(settings).items() if name not in _HOW_NOT_WHAT},
+        _LIBRARIES: library_versions(),
+    }
 
 
 @dataclass(frozen=True)
@@ -111,18 +122,9 @@ class Provenance:
         return {person: [photo.path for photo in photos] for person, photos in decided.photos.items()}
 
     def faces(self, clip: Clip, survey: Survey, anchors: Mapping[int, IdentityAnchor], model: FaceModel | ModelFacts) -> Record:
-        """Of the restored faces. The model's `identity` is part of it, where it has one."""
-        settings = self.used.restore
-        return {
-            **self.clip(clip),
-            "survey": hash_survey(survey),
-            "anchors": hash_anchors(anchors),
-            "model": model.name,
-            "weights": self.networks.weights(settings),
-            "machine": dict(getattr(model, "identity", {})),
-            "settings": {name: value for name, value in recorded(settings).items() if name not in _HOW_NOT_WHAT},
-            _LIBRARIES: library_versions(),
-        }
+        """Of the restored faces."""
+        found = {"survey": hash_survey(survey), "anchors": hash_anchors(anchors)}
+        return {**self.clip(clip), **found, **restorer_record(self.networks, self.used.restore, model)}
 
     @cached_property
     def output(self) -> Record:

@@ -24,7 +24,7 @@ PRESETS: dict[Kind, str] = {
     "unknown": "default",
 }
 """Preset of `configs` for each kind."""
-_NAMES: dict[Kind, str] = {
+KIND_NAMES: dict[Kind, str] = {
     "tape": "a tape",
     "film": "film",
     "camera": "a camera or phone",
@@ -60,7 +60,7 @@ class Verdict:
         why = "; ".join(self.reasons[:_TOLD])
         if self.kind == "unknown":
             return "not clear" + (f" (though: {why})" if why else ", no kind's signs were found")
-        return f"{_NAMES[self.kind]}" + (f": {why}" if why else "")
+        return f"{KIND_NAMES[self.kind]}" + (f": {why}" if why else "")
 
 
 def kind_of(info: VideoInfo) -> Verdict:

@@ -134,6 +134,8 @@ _RULES = (
     _Rule("broadcast", _streaky_color, 0.65, 1.35, -1.5, ""),
     _Rule("broadcast", _soft_noise, 0.4, 0.6, -0.7, ""),
 )
+REASONS = tuple(rule.words for rule in _RULES if rule.words)
+"""All that can be told, each with the place of its figure where it has one."""
 
 
 def signs_of(measures: Measures) -> list[Sign]:

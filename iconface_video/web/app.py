@@ -20,8 +20,9 @@ from starlette.staticfiles import StaticFiles
 from iconface_video import __version__
 from iconface_video.configs import DEFAULTS, load_preset, preset_names
 from iconface_video.errors import IconFaceError
-from iconface_video.web import known_routes, list_routes, project_routes
+from iconface_video.web import known_routes, list_routes, preset_routes, project_routes
 from iconface_video.web.answers import refusal
+from iconface_video.web.desktop import opener
 from iconface_video.web.door import COOKIE, ENTER, Door
 from iconface_video.web.engine import devices_here
 from iconface_video.web.projects import Projects
@@ -51,6 +52,7 @@ def create_app(settings: ServeSettings, projects: Projects, door: Door | None = 
             *list_routes.ROUTES,
             *project_routes.ROUTES,
             *known_routes.ROUTES,
+            *preset_routes.ROUTES,
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         lifespan=lifespan,
@@ -75,6 +77,7 @@ async def _about(settings: ServeSettings, door: Door | None, request: Request) -
             "version": __version__,
             "max_upload_bytes": settings.max_upload_bytes,
             "is_loopback": settings.is_loopback,
+            "shows_folders": settings.is_loopback and opener() is not None,
             "is_locked": door is not None and not door.knows(request.headers.get("cookie", "")),
             "presets": [
                 {"name": item.name, "description": item.description, "strength": item.settings().render.strength}

@@ -12,11 +12,14 @@ from iconface_video.identity.references import Embed, ReferencePhoto, find_faces
 from iconface_video.pipelines.estimate import SpeedMemory
 from iconface_video.restore.face_model import FaceModel
 from iconface_video.session.checks import check_settings
+from iconface_video.session.engines.engine import Engine as SegmentEngine
 from iconface_video.session.engines.engine import engine_kind, make_engine, split_devices
 from iconface_video.session.engines.job import load_restorer
+from iconface_video.session.face_memory import FaceMemory
 from iconface_video.session.networks import EMBEDDED, Networks, load_embedder
 from iconface_video.settings import AnchorSettings, RunSettings, SurveySettings
 from iconface_video.web.known import KnownPeople
+from iconface_video.web.remembering import RememberingEngine
 
 _RIVAL = 0.5
 """A second face this much of the largest one's height leaves open who is meant."""
@@ -66,10 +69,13 @@ class Engine:
                 self._restorer = settings.restore, load_restorer(settings.restore)
             return self._restorer[1]
 
-    def networks(self, settings: RunSettings) -> Networks:
-        """For one job. Workers, where the settings want some, load a model of their own."""
-        is_local = engine_kind(settings) == "local"
-        engine = make_engine(settings, self.restorer(settings)) if is_local else None
+    def networks(self, settings: RunSettings, memory: FaceMemory | None = None) -> Networks:
+        """For one job. Workers, where the settings want some, load a model of their own, and look into no memory."""
+        engine: SegmentEngine | None = None
+        if engine_kind(settings) == "local":
+            model = self.restorer(settings)
+            engine = make_engine(settings, model)
+            engine = engine if memory is None else RememberingEngine(engine, model, memory)
         return Networks(engine=engine, embed=self.embed, encoder=EMBEDDED)
 
     def crop_sizes(self, settings: RunSettings) -> tuple[int, ...]:

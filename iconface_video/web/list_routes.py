@@ -49,8 +49,9 @@ async def _change_line(request: Request, projects: Projects) -> Response:
 
 
 async def _start_all(request: Request, projects: Projects) -> Response:
-    wanted = texts((await json_object(request)).get("projects"), "projects")
-    refused = await run_in_threadpool(projects.start_all, wanted)
+    asked = await json_object(request)
+    wanted = texts(asked.get("projects"), "projects")
+    refused = await run_in_threadpool(projects.start_all, wanted, text(asked, "own") or "")
     if refused and len(refused) == len(wanted):
         raise UsageError("; ".join(refused))
     return JSONResponse({**await run_in_threadpool(projects.snapshot), "refused": refused}, 202)

@@ -20,8 +20,10 @@ from iconface_video.web.engine import check_machine
 from iconface_video.web.facts import clip_facts
 from iconface_video.web.jobs import Job, Kind, Status
 from iconface_video.web.kept import FACES, PREVIEW, RESULTS, SURVEY, WORK, KeptProject, size_of
+from iconface_video.web.on_view import faces_on_view
 from iconface_video.web.people import decided_people, regrouped, take_over
 from iconface_video.web.record import Options, Todo
+from iconface_video.web.remembering import forget, memory_of_previews, memory_of_run
 from iconface_video.web.requests import sentence
 from iconface_video.web.results import Result, load_results, recipe_of
 from iconface_video.web.versions import check_overlap, make_versions
@@ -50,16 +52,32 @@ class Project(KeptProject):
     def choose(self, values: dict[str, Any]) -> None:
         """Other settings. Where they find faces otherwise, the clip is looked through again. Raises UsageError."""
         with self._lock:
-            self.must_be_idle("Settings cannot be changed")
-            before, after = self.options, self.options.changed(values)
-            if (before.device, before.workers) != (after.device, after.workers):
-                check_machine(after.settings)
-            self.record.options = after
-            self.record.may_choose = self.record.may_choose and "preset" not in values
-            self.save()
-            one, other = before.settings, after.settings
-            if (one.survey, one.read, one.anchors) != (other.survey, other.read, other.anchors):
+            if self._takes_new_survey(values):
                 self._start("survey", self._look_for_people)
+
+    def run_with(self, values: dict[str, Any]) -> None:
+        """Restore with other settings, after another look for people where they need one. Raises UsageError."""
+        with self._lock:
+            self.must_be_surveyed("The video cannot be restored")
+            if self._takes_new_survey(values):
+                self._look_then_run()
+            else:
+                self.start_run()
+
+    def _takes_new_survey(self, values: dict[str, Any]) -> bool:
+        """Take the settings; whether they find faces otherwise."""
+        self.must_be_idle("Settings cannot be changed")
+        before, after = self.options, self.options.changed(values)
+        if (before.device, before.workers) != (after.device, after.workers):
+            check_machine(after.settings)
+        self.record.options = after
+        self.record.may_choose = self.record.may_choose and "preset" not in values
+        self.save()
+        one, other = before.settings, after.settings
+        return (one.survey, one.read, one.anchors) != (other.survey, other.read, other.anchors)
+
+    def _look_then_run(self) -> None:
+        self._start("run", self._survey_and_run, todo=Todo("survey", self._next_number(), then_run=True))
 
     def look_again(self) -> None:
         """Start the survey that was cancelled or that failed."""
@@ -116,6 +134,8 @@ class Project(KeptProject):
         self.note(f"going on after the program was stopped: {todo.kind}")
         if todo.kind == "run" and self.survey is not None:
             self.start_run()
+        elif todo.then_run:
+            self._look_then_run()
         else:
             self.look_again()
 
@@ -144,6 +164,11 @@ class Project(KeptProject):
             self._estimate = dict(wanted.recipe), estimated(wanted, pace, self.engine.crop_sizes(wanted.settings))
         return self._estimate[1]
 
+    def faces_at(self, seconds: float) -> list[dict[str, Any]]:
+        """Who is where in the frame at a time (`faces_on_view`); nobody before the clip was looked through."""
+        with self._lock:
+            return [] if self.survey is None else faces_on_view(self.people, self.survey, seconds)
+
     def summary(self) -> dict[str, Any]:
         """For the list: what can be told without reading more than the record."""
         record, job = self.record, self.job
@@ -155,7 +180,9 @@ class Project(KeptProject):
             "seconds": record.clip.seconds,
             "bytes": size_of(self.folder),
             "people": None if record.people is None else len(record.people),
+            "harder": record.options.harder,
             "results": len(made),
+            "is_in_vain": bool(made) and made[-1].is_in_vain,
             "failed": record.failed,
             "trouble": self.trouble(),
             "job": job.snapshot(self.queue.ahead_of(job)) if job is not None and job.is_active else None,
@@ -174,7 +201,8 @@ class Project(KeptProject):
             return {
                 "id": self.id,
                 "name": self.record.name,
-                "folder": str(self.folder),
+                "folder": str(self.folder.absolute()),
+                "results_folder": str((self.folder / RESULTS).absolute()),
                 "trouble": self.trouble(),
                 "warnings": self._warnings,
                 "failed": {"kind": self.record.failed_kind, "error": self.record.failed} if self.record.failed else None,
@@ -203,10 +231,13 @@ class Project(KeptProject):
         if self.survey is not None:
             self.engine.known.recognise(self.survey, self.people, self.options.settings.anchors)
 
-    def _start(self, kind: Kind, act: Callable[[Job], None], expected: Mapping[str, float] | None = None) -> None:
+    def _start(
+        self, kind: Kind, act: Callable[[Job], None], expected: Mapping[str, float] | None = None, todo: Todo | None = None
+    ) -> None:
+        """todo: what is noted as still to be done; a survey or a run itself where nothing else is said."""
         if kind in ("survey", "run"):
-            number = self.record.todo.number if self.record.todo else self._next_number()
-            self.record.todo = Todo(kind, number)
+            wanted = todo or Todo(kind, self._next_number())
+            self.record.todo = replace(wanted, number=self.record.todo.number) if self.record.todo else wanted
         self.record.failed_kind, self.record.failed = None, ""
         self.save()
 
@@ -225,8 +256,9 @@ class Project(KeptProject):
         self.note(f"{job.kind}: {status}{f': {job.error}' if job.error else ''}")
         with self._lock:
             if job.kind in ("survey", "run"):
+                reached = job.kind if self.record.todo is None else self.record.todo.kind
                 self.record.todo = None
-                self.record.failed_kind, self.record.failed = (job.kind, job.error) if status == "failed" else (None, "")
+                self.record.failed_kind, self.record.failed = (reached, job.error) if status == "failed" else (None, "")
             if status == "cancelled":
                 shutil.rmtree(self.folder / RESULTS / results.UNFINISHED, ignore_errors=True)
             if self.folder.is_dir():
@@ -264,6 +296,19 @@ class Project(KeptProject):
             self.record.clip = replace(self.record.clip, identity=identity, seconds=seconds, is_interlaced=is_interlaced)
             self.save()
 
+    def _survey_and_run(self, job: Job) -> None:
+        """As `run_with` asked for it. After a pause in its second half the first one is not done again."""
+        todo = self.record.todo
+        if todo is not None and todo.kind == "survey":
+            self._look_for_people(job)
+            with self._lock:
+                self.record.todo = Todo("run", todo.number)
+                self.save()
+        assert self.survey is not None
+        about = self.estimate()
+        job.expected = {} if about is None else about.stages
+        self._run(job, self._wanted(self.survey))
+
     def _choose_preset(self, job: Job) -> None:
         """By looking at the recording, once, as `run` does; not where the user has named one."""
         if not self.record.may_choose:
@@ -290,11 +335,17 @@ class Project(KeptProject):
 
     def _preview(self, job: Job, wanted: Wanted, kind: PreviewKind, pts: int) -> None:
         self.preview = None
-        self.preview = make_preview(wanted, kind, pts, self.folder / PREVIEW, self.engine, job)
+        memory = memory_of_previews(self.folder)
+        self.preview = make_preview(wanted, kind, pts, self.folder / PREVIEW, self.engine, job, memory)
 
     def _run(self, job: Job, wanted: Wanted) -> None:
         unfinished = self.folder / RESULTS / results.UNFINISHED
-        result = make_result(wanted, unfinished, self.folder / WORK, self.engine, job)
+        memory = memory_of_run(self.folder)
+        result = make_result(wanted, unfinished, self.folder / WORK, self.engine, job, memory)
+        forget(self.folder)
         with self._lock:
             self.results.append(result)
-            self._learn_pace(job, result, wanted)
+            if memory.taken:
+                self.note(f"run: {memory.taken} faces were there from previews and from runs that were stopped")
+            else:
+                self._learn_pace(job, result, wanted)

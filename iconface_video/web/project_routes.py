@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from iconface_video.errors import UsageError
 from iconface_video.web.answers import file, project_route, refusal, serve_settings
+from iconface_video.web.desktop import show_folder
 from iconface_video.web.photos import thumbnail
 from iconface_video.web.project import Project
 from iconface_video.web.projects import Projects
@@ -32,16 +33,18 @@ async def _state(request: Request, project: Project) -> Response:
 
 
 async def _change(request: Request, project: Project) -> Response:
-    """Its name, or where its clip has gone; all else are settings."""
+    """Its name, or where its clip has gone; all else are settings, single ones or (`own`) those that the user has kept."""
     wanted = await json_object(request)
-    name, path = text(wanted, "name"), text(wanted, "path")
+    name, path, own = text(wanted, "name"), text(wanted, "path"), text(wanted, "own")
     if path is not None and not serve_settings(request).is_loopback:
         return refusal("files of this computer can be named by their path on this computer alone", 403)
     if name is not None:
         await run_in_threadpool(project.rename, name)
     if path is not None:
         await run_in_threadpool(project.found_at, Path(path.strip()).expanduser())
-    options = {key: value for key, value in wanted.items() if key not in ("name", "path")}
+    projects: Projects = request.app.state.projects
+    options = {key: value for key, value in wanted.items() if key not in ("name", "path", "own")}
+    options = {**(projects.presets.values(own) if own else {}), **options}
     if options:
         await run_in_threadpool(project.choose, options)
     return await _told(project)
@@ -71,6 +74,15 @@ async def _log(request: Request, project: Project) -> Response:
     return PlainTextResponse(await run_in_threadpool(project.log))
 
 
+async def _show_folder(request: Request, project: Project) -> Response:
+    """Its own folder, or that of a result's video; no request can name another one."""
+    number = text(await json_object(request), "result")
+    if not serve_settings(request).is_loopback:
+        return refusal("folders of this computer are shown on this computer alone", 403)
+    await run_in_threadpool(show_folder, project.folder if number is None else project.result(number).report.output.parent)
+    return JSONResponse({})
+
+
 # People ------------------------------------------------------------------------------------------------------------------
 
 
@@ -98,6 +110,12 @@ async def _restore_only(request: Request, project: Project) -> Response:
     wanted = whole_numbers((await json_object(request)).get("people"), "people")
     await run_in_threadpool(project.restore_only, wanted)
     return await _told(project)
+
+
+async def _faces(request: Request, project: Project) -> Response:
+    """Of the frame at a time."""
+    seconds = number(request.query_params.get("seconds"), "seconds")
+    return JSONResponse({"faces": await run_in_threadpool(project.faces_at, seconds)})
 
 
 async def _face(request: Request, project: Project) -> Response:
@@ -211,6 +229,7 @@ ROUTES = [
     project_route("/poster", _poster),
     project_route("/frame", _frame),
     project_route("/log", _log),
+    project_route("/folder", _show_folder, "POST"),
     project_route("/survey", _look_again, "POST"),
     project_route("/people", _restore_only, "POST"),
     project_route("/people/{person}", _change_person, "PATCH"),
@@ -218,6 +237,7 @@ ROUTES = [
     project_route("/people/{person}/photos", _put_photo, "PUT"),
     project_route("/people/{person}/photos/{photo}", _photo),
     project_route("/people/{person}/photos/{photo}", _remove_photo, "DELETE"),
+    project_route("/faces", _faces),
     project_route("/faces/{track}", _face),
     project_route("/preview", _start_preview, "POST"),
     project_route("/preview/{id}/{file}", _preview_file),

@@ -24,6 +24,7 @@ from iconface_video.video.probe import probe
 from iconface_video.video.suffixes import VIDEO_SUFFIXES
 from iconface_video.web.engine import Engine
 from iconface_video.web.jobs import JobQueue
+from iconface_video.web.own_presets import OwnPresets
 from iconface_video.web.project import Project
 from iconface_video.web.record import ClipRecord, Record
 from iconface_video.web.requests import sentence
@@ -68,6 +69,7 @@ class Projects:
                 f"{folder}: projects cannot be kept there ({error.strerror}); give --projects another folder"
             ) from error
         shutil.rmtree(folder / _INCOMING, ignore_errors=True)  # uploads that a killed server was in
+        self.presets = OwnPresets(folder)
         self.queue = JobQueue()
         self._read()
 
@@ -182,8 +184,13 @@ class Projects:
         for project in wanted:
             project.save()
 
-    def start_all(self, numbers: Sequence[str]) -> list[str]:
-        """Restore each, as far as it can be; sentences on the others."""
+    def start_all(self, numbers: Sequence[str], own: str = "") -> list[str]:
+        """Restore each, as far as it can be; sentences on the others.
+
+        own: name of settings that the user has kept, which each gets; empty: each has its own. Raises UsageError where nothing
+        has the name.
+        """
+        values = self.presets.values(own) if own else {}
         refused = []
         for number in numbers:
             project = self.get(number)
@@ -191,7 +198,9 @@ class Projects:
                 continue
             try:
                 project.open()
-                project.start_run()
+                if project.survey is not None and not project.people and not values:
+                    raise UsageError("no face was found in it; look harder for small or dim faces first")
+                project.run_with(values)
             except UsageError as error:
                 refused.append(f"{project.record.name}: {error}")
         return refused

@@ -7,6 +7,7 @@ PROJECTS/ID/faces/N.jpg     a picture of each track
 PROJECTS/ID/photos/ID/      a photo that was dropped on a person, and the face in it
 PROJECTS/ID/work/           what is restored, with its journal (`session.work`)
 PROJECTS/ID/preview/        the latest preview
+PROJECTS/ID/previewed/      faces of all previews since the last run, which takes them (`remembering`)
 PROJECTS/ID/results/ID/     finished videos, each with the settings that it was made with
 PROJECTS/ID/log.txt         what was done when
 """
@@ -195,6 +196,8 @@ class Todo:
     kind: Literal["survey", "run"]
     number: int
     """Its place in line, lower first."""
+    then_run: bool = False
+    """Of a survey: restore the video as soon as its people are found."""
 
 
 @dataclass

@@ -84,6 +84,11 @@ class Result:
         return (self.folder / SIDES).is_file()
 
     @property
+    def is_in_vain(self) -> bool:
+        """No face was restored: the video is as it was."""
+        return self.report.faces_restored == 0
+
+    @property
     def made_with(self) -> Recipe:
         """The recipe, with what earlier releases did not write into it."""
         return {**_EARLIER, **self.recipe}
@@ -95,6 +100,7 @@ class Result:
         return {
             "id": self.id,
             "name": report.output.name,
+            "path": str(report.output.absolute()),
             "bytes": self.size,
             "made": self.made,
             "frames": report.frames,
@@ -103,6 +109,9 @@ class Result:
             "left_alone": report.left_alone,
             "seconds": sum(report.seconds.values()),
             "notes": list(report.notes),
+            "looked": None
+            if report.kind is None
+            else {"name": report.preset, "kind": report.kind, "looks_like": report.looks_like},
             "settings": {name: made_with[name] for name in _SHOWN},
             "close_ups": self.close_ups,
             "changed": outdated,

@@ -16,11 +16,13 @@ from iconface_video.pipelines.compare import CompareRequest, compare_videos
 from iconface_video.pipelines.estimate import PASTE_SECONDS, seconds_to_write
 from iconface_video.pipelines.survey import survey
 from iconface_video.restore.crop_store import estimate_bytes
+from iconface_video.restore.face_model import FaceModel
 from iconface_video.restore.plan import make_plan
 from iconface_video.session.chosen_preset import ChosenPreset
 from iconface_video.session.clip import Clip, DisplayPictures, Watch
 from iconface_video.session.clip_faces import ClipFaces
 from iconface_video.session.clip_session import ClipRequest, ClipSession
+from iconface_video.session.face_memory import FaceMemory
 from iconface_video.session.preview import restored_stretch
 from iconface_video.settings import RunSettings
 from iconface_video.tracking.store import part_of_survey
@@ -34,6 +36,7 @@ from iconface_video.video.reader import VideoReader
 from iconface_video.web.engine import Engine
 from iconface_video.web.jobs import Job
 from iconface_video.web.people import Person, found_people, look_at, take_pictures
+from iconface_video.web.remembering import remembering
 from iconface_video.web.results import FILM, OUT, SIDES, Preview, Recipe, Result, finish
 from iconface_video.web.viewing import close_ups, shown, write_comparison
 
@@ -176,20 +179,28 @@ def estimated(wanted: Wanted, pace: Pace, crop_sizes: Sequence[int]) -> Estimate
     return Estimate(frames, faces, stages, estimate_output_bytes(large, frames, settings.encode), estimate_bytes(sizes))
 
 
-def make_preview(wanted: Wanted, kind: PreviewKind, pts: int, folder: Path, engine: Engine, job: Job) -> Preview:
-    """Pictures or a film in `folder`, which is made anew.  pts: ticks, of the frame or where the stretch begins."""
+def make_preview(
+    wanted: Wanted, kind: PreviewKind, pts: int, folder: Path, engine: Engine, job: Job, memory: FaceMemory | None = None
+) -> Preview:
+    """Pictures or a film in `folder`, which is made anew.  pts: ticks, of the frame or where the stretch begins.  memory: where
+    faces that are restored are looked for, and kept for the whole run.
+    """
     found, settings = wanted.survey, wanted.settings
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     first, last = _stretch(wanted, pts) if kind == "stretch" else _frame(wanted, pts)
     job.step("load", 0, None)
-    networks, model = engine.networks(settings), engine.restorer(settings)
+    networks = engine.networks(settings)
+    model: FaceModel = engine.restorer(settings)
     watch = Watch(job.report, job.should_stop)
+    used = networks.prepared(settings)
+    if memory is not None:
+        model = remembering(model, memory, used.restore)
     with (
         VideoReader(found.info.path, settings.read) as reader,
         TemporaryDirectory(dir=folder, prefix="crops-") as crops,
         restored_stretch(
-            ClipFaces(Clip(reader), wanted.request(whole=True), networks, watch, networks.prepared(settings)),
+            ClipFaces(Clip(reader), wanted.request(whole=True), networks, watch, used),
             model,
             first,
             last,
@@ -224,16 +235,17 @@ def _stretch(wanted: Wanted, pts: int) -> tuple[int, int]:
     return first, min(first + length - 1, found.last_pts)
 
 
-def make_result(wanted: Wanted, folder: Path, work: Path, engine: Engine, job: Job) -> Result:
+def make_result(wanted: Wanted, folder: Path, work: Path, engine: Engine, job: Job, memory: FaceMemory | None = None) -> Result:
     """The restored video and a film to compare, in a folder of its own beside `folder`, which it replaces.
 
-    work: folder in which restored faces stay; what a killed, cancelled or failed job left there is gone on from.
+    work: folder in which restored faces stay; what a killed, cancelled or failed job left there is gone on from.  memory: of
+    single faces that were restored before.
     """
     found = wanted.survey
     out = folder / OUT
     out.mkdir(parents=True, exist_ok=True)
     job.step("load", 0, None)
-    networks, watch = engine.networks(wanted.settings), Watch(job.report, job.should_stop)
+    networks, watch = engine.networks(wanted.settings, memory), Watch(job.report, job.should_stop)
     with ClipSession.open(wanted.request(wanted.output_in(out), work), networks, watch) as session:
         report = session.render()
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from iconface_video.configs import DEFAULTS, load_preset, preset_names
+from iconface_video.video.kind import KIND_NAMES
+from iconface_video.video.kind_signs import REASONS
 from iconface_video.web.app import STATIC
 
 _TEXT = r'("(?:[^"\\]|\\.)*")'
@@ -46,7 +48,9 @@ def english() -> set[str]:
             said |= {json.loads(item) for item in re.findall(rf"\bt\(\s*{_TEXT}", text)}
             said |= {json.loads(item) for pair in re.findall(rf"\bcounted\([^,]+,\s*{_TEXT},\s*{_TEXT}", text) for item in pair}
     presets = [DEFAULTS, *map(load_preset, preset_names())]
-    return said | {item.description for item in presets} | {item.name.capitalize() for item in presets}
+    said |= {item.description for item in presets} | {item.name.capitalize() for item in presets}
+    recordings = {name for kind, name in KIND_NAMES.items() if kind != "unknown"}
+    return said | recordings | {reason.replace("{v:.1f}", "{v}") for reason in REASONS}
 
 
 def test_all_of_it_is_translated_and_nothing_else(german):

@@ -655,6 +655,22 @@ class TestTheLine:
             for number in numbers:
                 assert len(wait_until_idle(client, f"/api/projects/{number}")["results"]) == 1
 
+    def test_a_clip_without_faces_is_not_restored_with_the_others_and_no_success(
+        self, folder, face_clip, known_survey, monkeypatch
+    ):
+        def nobody(path, **_):
+            return replace(known_survey, info=replace(known_survey.info, path=path), tracks=())
+
+        monkeypatch.setattr("iconface_video.web.work.survey", nobody)
+        with serving(folder, engine=Counting()) as client:
+            project = added(client, face_clip)
+            answer = client.post("/api/line", json={"projects": [project.rpartition("/")[2]]})
+            assert answer.status_code == 400
+            assert "look harder" in answer.json()["error"]
+            assert restored(client, project)["faces_restored"] == 0
+            (item,) = client.get("/api/projects").json()["projects"]
+            assert (item["people"], item["harder"], item["is_in_vain"]) == (0, False, True)
+
     def test_a_refused_clip_makes_no_project(self, client, tmp_path):
         letter = tmp_path / "letter.mp4"
         letter.write_text("Dear Anna,\n" * 100)

@@ -410,5 +410,18 @@ class TestFrames:
         assert first.headers["content-type"] == "image/jpeg"
         assert first.content != later.content
 
+    def test_the_faces_on_view_are_where_the_survey_has_them(self, client, face_clip, three_people, known_survey):
+        project = added(client, face_clip)
+        (track,), (width, height) = known_survey.tracks, known_survey.info.display_size
+        for row in (2, len(track) - 3):
+            seconds = float((track.pts[row] - known_survey.first_pts) * known_survey.info.time_base)
+            faces = client.get(f"{project}/faces?seconds={seconds:.4f}").json()["faces"]
+            owners = {person["index"] for person in client.get(project).json()["people"] if person["seconds"] > 1.5}
+            assert owners < {face["person"] for face in faces}
+            x0, y0, x1, y1 = track.boxes[row] / [width, height, width, height]
+            assert [face["box"] for face in faces] == [pytest.approx([x0, y0, x1 - x0, y1 - y0], abs=1e-3)] * 2
+        assert client.get(f"{project}/faces?seconds=900").json()["faces"] == []
+        assert client.get(f"{project}/faces?seconds=x").status_code == 400
+
     def test_beyond_the_end_the_last_one(self, client, surveyed):
         assert client.get(f"{surveyed}/frame?seconds=500").content[:3] == b"\xff\xd8\xff"

@@ -11,6 +11,7 @@ from iconface_video.identity.grouping import DecidedPeople
 from iconface_video.identity.people_choice import ChosenPeople
 from iconface_video.settings import EncodeSettings, RestoreSettings, RunSettings, SurveySettings
 from iconface_video.web.jobs import Job
+from iconface_video.web.remembering import PREVIEWED, forget, memory_of_previews, memory_of_run
 from iconface_video.web.work import Wanted, make_preview, make_result
 from tests.pipelines.conftest import Sharpener
 from tests.web.conftest import NoModels
@@ -72,3 +73,50 @@ def test_a_preview_leaves_pictures_alone(wanted, tmp_path):
     assert sorted(path.name for path in place.iterdir()) == ["after.jpg", "before.jpg", "result.json"]
     assert (place / "before.jpg").read_bytes() != (place / "after.jpg").read_bytes()
     assert len(preview.close_ups) > 0
+
+
+def test_a_run_takes_the_faces_of_previews_to_the_bit(wanted, tmp_path):
+    """Also those of a preview that was cancelled."""
+    engine, at_once = Standing(), Standing()
+    begin, job = wanted.survey.first_pts, Job("preview", lambda job: None)
+    make_preview(wanted, "frame", begin, tmp_path / "preview", engine, job, memory_of_previews(tmp_path))
+    base = wanted.survey.info.time_base
+    later, stopping = begin + round(0.5 / base), Stopping(9)
+    with pytest.raises(Cancelled):
+        make_preview(wanted, "stretch", later, tmp_path / "preview", engine, stopping, memory_of_previews(tmp_path))
+    shown = len(list((tmp_path / PREVIEWED).iterdir()))
+    assert shown > 8
+    memory = memory_of_run(tmp_path)
+    run = Job("run", lambda job: None)
+    before = engine.model.faces
+    result = make_result(wanted, tmp_path / "one", tmp_path / "work", engine, run, memory)
+    whole = make_result(wanted, tmp_path / "two", tmp_path / "other", at_once, Job("run", lambda job: None))
+    assert memory.taken == shown
+    assert engine.model.faces - before < at_once.model.faces
+    assert result.report.output.read_bytes() == whole.report.output.read_bytes()
+    assert result.report.faces_restored == whole.report.faces_restored
+    forget(tmp_path)
+    assert not (tmp_path / PREVIEWED).exists()
+
+
+def test_a_run_takes_the_faces_of_a_piece_that_was_broken_off(wanted, tmp_path):
+    long = replace(wanted, settings=replace(SETTINGS, restore=replace(SETTINGS.restore, segment_seconds=10.0)))
+    engine, at_once = Standing(), Standing()
+    work = tmp_path / "work"
+    with pytest.raises(Cancelled):
+        make_result(long, tmp_path / "one", work, engine, Stopping(13), memory_of_run(tmp_path))
+    assert not list((work / "crops").glob("*.npz")), "no piece is whole"
+    memory = memory_of_run(tmp_path)
+    result = make_result(long, tmp_path / "two", work, engine, Job("run", lambda job: None), memory)
+    whole = make_result(long, tmp_path / "three", tmp_path / "other", at_once, Job("run", lambda job: None))
+    assert memory.taken >= 12
+    assert result.report.output.read_bytes() == whole.report.output.read_bytes()
+
+
+def test_a_preview_of_other_settings_is_not_taken(wanted, tmp_path):
+    engine, begin = Standing(), wanted.survey.first_pts
+    make_preview(wanted, "frame", begin, tmp_path / "p", engine, Job("preview", lambda job: None), memory_of_previews(tmp_path))
+    other = replace(wanted, settings=replace(SETTINGS, restore=replace(SETTINGS.restore, seed=7)))
+    memory = memory_of_run(tmp_path)
+    make_result(other, tmp_path / "one", tmp_path / "work", engine, Job("run", lambda job: None), memory)
+    assert memory.taken == 0

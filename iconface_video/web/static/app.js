@@ -8,6 +8,7 @@ import { Known } from "./known.js";
 import { List } from "./list.js";
 import { choose, language, t, translate } from "./messages.js";
 import { ProjectView } from "./project.js";
+import * as where from "./where.js";
 
 const POLL_BUSY_MS = 400, POLL_LIST_MS = 1000, POLL_IDLE_MS = 15000, POLL_AWAY_MS = 1500;
 
@@ -54,15 +55,16 @@ function take(next) {
   if (isProject) {
     bar.show(next.job, next.name, next.paused);
     project.show(next, about);
+    if (!state || !("options" in state)) project.own.load(); // somebody has come to a project
     if (before && isActive(before) && next.job && next.job.id === before.id && !isActive(next.job)) {
-      bar.ended(next.job, next.name);
+      bar.ended(next.job, next.name, next.results.length > 0 && !next.results[0].faces_restored);
       project.ended(next.job);
       if (next.job.status === "failed" && !next.failed) fail(new Error(next.job.error)); // else the project itself says so
     }
   } else {
     bar.show(null, "", false);
     list.show(next);
-    if (!state || "options" in state) known.load(); // somebody has come to the list
+    if (!state || "options" in state) [known, project.own].forEach((item) => item.load()); // somebody has come to the list
   }
   state = next;
   clearTimeout(timer);
@@ -109,6 +111,7 @@ async function start() {
     return;
   }
   $("version").textContent = t("Version {version}.", { version: about.version });
+  where.begin(about);
   list.begin(about);
   known.begin(about);
   project.begin(about);

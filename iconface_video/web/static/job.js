@@ -8,11 +8,11 @@ import { counted, t } from "./messages.js";
 const ORDER = {
   survey: ["kind", "survey", "estimate"],
   preview: ["load", "anchors", "restore", "compare"],
-  run: ["load", "anchors", "learn", "restore", "render", "compare"],
+  run: ["survey", "estimate", "load", "anchors", "learn", "restore", "render", "compare"],
   sides: ["render"],
   versions: ["compare"],
 };
-const SOMETIMES = ["kind", "learn"];
+const SOMETIMES = ["kind", "survey", "estimate", "learn"];
 const NOTIFY = "iconface-notify";
 
 export function titleOf(kind) {
@@ -39,9 +39,11 @@ function stageName(stage) {
   }[stage];
 }
 
-function endOf(job) {
+// isInVain: no face was restored.
+function endOf(job, isInVain) {
   if (job.status === "failed") return t("It did not work: {error}", { error: job.error });
   if (job.status === "cancelled") return t("Stopped.");
+  if (job.kind === "run" && isInVain) return t("No face was restored: the video is as it was.");
   return {
     survey: t("The people are found."),
     preview: t("The preview is there."),
@@ -101,10 +103,10 @@ export class JobBar {
     this.showStages(job);
   }
 
-  ended(job, name) {
-    const said = endOf(job);
+  ended(job, name, isInVain) {
+    const said = endOf(job, isInVain);
     $("announce").textContent = said;
-    if (job.status === "done" && job.kind === "run") document.title = `\u2713 ${name} \u2013 iconface-video`;
+    if (job.status === "done" && job.kind === "run" && !isInVain) document.title = `\u2713 ${name} \u2013 iconface-video`;
     if ($("job-notify").checked && document.hidden && job.status !== "cancelled") new Notification(name, { body: said, icon: "/static/icon.svg" });
   }
 

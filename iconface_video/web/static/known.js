@@ -26,7 +26,7 @@ export class Known {
 
   show({ folder, people, copies = [] }) {
     $("known").hidden = !people.length && !copies.length;
-    $("known-folder").textContent = t("Kept in {folder}", { folder });
+    $("known-folder").querySelector(".path").textContent = folder;
     $("known-copies").hidden = !copies.length;
     $("known-copies").textContent = copies.length ? t("Copies of the photos are still in work that is not done, or was kept: {list}", { list: copies.join(", ") }) : "";
     keepingFocus($("known-list"), () => $("known-list").replaceChildren(...people.map((person) => this.row(person))), $("known-title"));

@@ -6,6 +6,7 @@ import { dropZone } from "./drop.js";
 import { bytes, percent, sentence, time } from "./format.js";
 import { howFar, isActive, share, timeLeft, titleOf } from "./job.js";
 import { counted, t } from "./messages.js";
+import { openButton } from "./where.js";
 
 const VIDEO = /\.(mp4|m4v|mov|qt|mkv|avi|mpg|mpeg|mts|m2ts|ts|vob|dv|mxf|webm|wmv|flv|3gp|ogv)$/i;
 
@@ -38,9 +39,9 @@ export class List {
     $("how").hidden = projects.length > 0;
     $("projects").hidden = !projects.length && !damaged.length;
     const ready = this.ready();
-    $("restore-all").hidden = ready.length < 2;
+    $("restore-row").hidden = ready.length < 2;
     $("restore-all").textContent = counted(ready.length, "Restore {n} video", "Restore all {n} videos");
-    $("projects-folder").textContent = t("Kept in {folder}", { folder: state.folder });
+    $("projects-folder").querySelector(".path").textContent = state.folder;
     $("damaged").replaceChildren(...damaged.map((item) => make("li", { class: "refusal" }, item.error)));
     const identity = JSON.stringify(projects.map((item) => ({ ...item, job: item.job && [item.job.kind, item.job.status] })));
     if (identity !== this.shown) {
@@ -52,7 +53,7 @@ export class List {
   }
 
   ready() {
-    return this.state.projects.filter((item) => item.people !== null && !item.results && !isActive(item.job) && !item.trouble).map((item) => item.id);
+    return this.state.projects.filter((item) => item.people && !item.results && !isActive(item.job) && !item.trouble).map((item) => item.id);
   }
 
   card(item) {
@@ -62,9 +63,14 @@ export class List {
     const remove = button(t("Delete"), () => this.remove(item), { class: "quiet", "data-key": `delete-${item.id}`, "aria-label": t("Delete {name}", { name: item.name }) });
     return make("li", { class: "project", id: `project-${item.id}` },
       make("img", { src: api.project(item.id, "/poster"), alt: "", loading: "lazy" }),
-      make("div", { class: "project-text" }, make("h3", {}, link), make("p", { class: item.trouble || item.failed ? "note" : "muted state" }, stateOf(item)),
+      make("div", { class: "project-text" }, make("h3", {}, link), make("p", { class: item.trouble || item.failed || item.is_in_vain ? "note" : "muted state" }, stateOf(item)),
         make("progress", { max: 1, "aria-label": t("Progress of {name}", { name: item.name }), hidden: true }), make("p", { class: "muted" }, facts)),
-      make("div", { class: "row" }, ...this.actions(item), rename, remove));
+      make("div", { class: "row" }, ...this.actions(item), ...this.open(item), rename, remove));
+  }
+
+  open(item) {
+    const name = t("Open the folder of {name}", { name: item.name });
+    return openButton(() => this.act(api.post(api.project(item.id, "/folder"))), { "data-key": `folder-${item.id}`, "aria-label": name });
   }
 
   actions(item) {
@@ -72,6 +78,7 @@ export class List {
       return [button(t("Try again"), () => this.act(api.post(api.project(item.id, "/again"))), { "data-key": `again-${item.id}`, "aria-label": t("Try {name} again", { name: item.name }) })];
     }
     if (item.people === null || item.results || isActive(item.job) || item.trouble) return [];
+    if (!item.people) return item.harder ? [] : [button(t("Look harder"), () => this.act(api.patch(api.project(item.id), { harder: true })), { class: "primary", "data-key": `harder-${item.id}`, "aria-label": t("Look harder for faces in {name}", { name: item.name }) })];
     return [button(t("Restore"), () => this.act(api.post(api.project(item.id, "/run"))), { "data-key": `run-${item.id}`, "aria-label": t("Restore {name}", { name: item.name }) })];
   }
 
@@ -164,7 +171,7 @@ export class List {
   }
 
   restoreAll() {
-    this.act(api.post("/api/line", { projects: this.ready().reverse() }).then((answer) => {
+    this.act(api.post("/api/line", { projects: this.ready().reverse(), own: $("restore-own").value }).then((answer) => {
       if (answer.refused.length) this.fail(new Error(answer.refused.map(sentence).join(" ")));
     }));
   }
@@ -190,6 +197,7 @@ function stateOf(item) {
   if (isActive(item.job)) return [titleOf(item.job.kind), howFar(item.job), timeLeft(item.job)].filter(Boolean).join(" \u00b7 ");
   if (item.trouble) return sentence(item.trouble);
   if (item.failed) return t("It did not work: {error}", { error: sentence(item.failed) });
+  if (item.is_in_vain) return t("No face was restored: the video is as it was.");
   if (item.results) return counted(item.results, "Restored, {n} result", "Restored, {n} results");
   if (item.people === null) return t("Not looked through yet");
   return item.people ? counted(item.people, "{n} person, ready to be restored", "{n} people, ready to be restored") : t("No face was found");

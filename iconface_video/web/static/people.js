@@ -31,6 +31,15 @@ export class People {
     }
     people.forEach((person, index) => this.cards[index].update(person, people, busy, isHere));
   }
+
+  // Whoever was pointed at: the card comes into sight, ready for a name.
+  choose(index) {
+    for (const card of this.cards) card.root.classList.toggle("chosen", card.person.index === index);
+    const card = this.cards.find((item) => item.person.index === index);
+    if (!card) return;
+    card.root.scrollIntoView({ block: "center" });
+    (card.name.disabled ? card.root : card.name).focus({ preventScroll: true });
+  }
 }
 
 export const titleOf = (person) => person.name || t("Person {n}", { n: person.index + 1 });
@@ -46,8 +55,9 @@ class Card {
     this.person = person;
     this.path = api.project(owner.id, `/people/${person.index}`);
     this.root = document.getElementById("person-template").content.firstElementChild.cloneNode(true);
+    this.root.tabIndex = -1;
     const find = (selector) => this.root.querySelector(selector);
-    for (const part of ["name", "skip", "photos", "drop", "refusal", "strength", "only", "same", "more", "moments", "apart", "keep",
+    for (const part of ["name", "skip", "photos", "drop", "refusal", "strength", "only", "same", "more", "moments", "apart", "to", "keep",
       "kept", "recognise"]) {
       this[part] = find(`.${part}`);
     }
@@ -60,6 +70,7 @@ class Card {
     this.label(find(".drop input"), find(".drop label"), t("Add photos of person {n}", { n }), "photos", true);
     this.label(this.strength, find(".strength-label"), t("Strength of person {n}", { n }), "strength", true);
     this.label(this.same, find(".same-label"), t("Person {n} is the same person as", { n }), "same", true);
+    this.label(this.to, find(".to-label"), t("The ticked appearances of person {n} are", { n }), "to", true);
     this.skip.dataset.key = `skip-${person.index}`;
     find("summary").dataset.key = `more-${person.index}`;
     this.timeline(find(".timeline"), person, clip.seconds);
@@ -77,6 +88,7 @@ class Card {
     this.more.addEventListener("toggle", () => owner.opened[this.more.open ? "add" : "delete"](person.index));
     this.moments.replaceChildren(...person.tracks.map((item) => this.moment(item)));
     this.apart.addEventListener("click", () => this.move(this.chosen(), null));
+    this.to.addEventListener("change", () => this.to.value !== "" && this.move(this.chosen(), Number(this.to.value)));
     find(".appearances").hidden = person.tracks.length < 2;
     dropZone(this.drop, find(".drop input"), (files) => this.add(files));
   }
@@ -119,9 +131,11 @@ class Card {
   showApart() {
     const count = this.chosen().length;
     this.apart.disabled = this.busy || !count || count === this.person.tracks.length;
+    this.to.disabled = this.busy || !count;
   }
 
   move(tracks, to) {
+    this.same.value = this.to.value = ""; // it may be refused
     this.owner.act(api.post(`${this.path}/move`, { tracks, to }));
   }
 
@@ -133,8 +147,10 @@ class Card {
     if (document.activeElement !== this.strength) this.strength.value = Math.round(person.strength * 100);
     this.showStrength(this.strength.value / 100);
     const others = people.filter((other) => other.index !== person.index);
-    this.only.hidden = this.same.parentElement.hidden = !others.length;
-    this.same.replaceChildren(new Option("\u2013", ""), ...others.map((other) => new Option(titleOf(other), other.index)));
+    this.only.hidden = this.same.parentElement.hidden = this.to.parentElement.hidden = !others.length;
+    for (const list of [this.same, this.to]) {
+      list.replaceChildren(new Option("\u2013", ""), ...others.map((other) => new Option(titleOf(other), other.index)));
+    }
     const photos = JSON.stringify(person.photos);
     if (photos !== this.photosShown) {
       this.photosShown = photos;

@@ -3,12 +3,16 @@
 import * as api from "./api.js";
 import { Compare } from "./compare.js";
 import { $ } from "./dom.js";
+import { FacesOnView } from "./faces.js";
 import { bytes, capital, duration, percent, sentence, time } from "./format.js";
 import { isActive } from "./job.js";
+import { whyPreset } from "./kinds.js";
 import { question } from "./list.js";
 import { counted, t } from "./messages.js";
 import { People } from "./people.js";
+import { OwnPresets } from "./own.js";
 import { Results } from "./results.js";
+import { Where } from "./where.js";
 
 const FRAME_DELAY_MS = 120;
 const CODECS = { h264: "H.264", hevc: "HEVC (H.265)", prores: "ProRes", ffv1: "FFV1" };
@@ -16,7 +20,7 @@ const SCALES = [1, 1.5, 2, 3, 4];
 const CONTROLS = ["look-again", "harder", "everybody", "preset", "strength", "mask", "codec", "container", "crf", "scale", "fields",
   "personalize", "device", "workers", "preview-frame",
   "preview-stretch", "begin-here", "end-here", "part-whole", "run", "make-sides", "delete-result", "again", "against",
-  "take-settings"];
+  "take-settings", "own"];
 
 export class ProjectView {
   constructor({ act, take, fail, clear }) {
@@ -27,6 +31,9 @@ export class ProjectView {
     this.preview.onFail = () => fail(new Error(t("the browser cannot play this film; download the result instead")));
     this.results = new Results({ act, fail, patch: (values) => this.patch(values) });
     this.people = new People($("people-list"), $("people-lead"), { act, take, lookAt: (seconds) => this.moveTo(seconds) });
+    this.faces = new FacesOnView($("faces-on-view"), (index) => this.people.choose(index));
+    this.where = new Where($("project-folder"), t("All of it lies in"), () => api.post(`${this.path}/folder`).catch(fail));
+    this.own = new OwnPresets({ fail, clear, patch: (values) => this.patch(values) });
     this.listen();
   }
 
@@ -100,6 +107,10 @@ export class ProjectView {
     for (const id of CONTROLS) $(id).disabled = busy;
     this.showClip(state, surveyed, busy);
     if (!surveyed) return;
+    // Without a face there is nothing to look at or to restore: what is left to do is to look harder.
+    $("look").hidden = !state.people.length;
+    $("restore").hidden = !state.people.length && !state.results.length;
+    $("to-restore").hidden = !state.people.length;
     this.people.show(state, busy, this.about.is_loopback);
     $("everybody").hidden = !state.people.some((person) => person.skip);
     $("harder").textContent = state.options.harder ? t("Look as usual again") : t("Look harder for small or dim faces");
@@ -112,7 +123,9 @@ export class ProjectView {
       $("moment").value = state.people.length && !state.preview ? state.people[0].best_seconds : 0;
       this.showMoment();
     }
+    if (!$("moment-view").hidden) this.faces.show(state, Number($("moment").value));
     this.showSettings(state);
+    this.own.show(state);
     this.showPart(state);
     this.showPreview(state);
     this.showEstimate(state);
@@ -129,7 +142,8 @@ export class ProjectView {
     $("failed").hidden = !state.failed || busy;
     if (state.failed) $("failed-text").textContent = t("It did not work: {error}", { error: sentence(state.failed.error) });
     $("look-again").hidden = surveyed || busy || Boolean(state.failed);
-    $("project-folder").textContent = t("All of it lies in {folder}", { folder: state.folder });
+    this.where.show(state.folder);
+    $("goes-to").textContent = state.results_folder;
     if (this.shownId !== state.id) {
       this.shownId = state.id;
       $("clip-still").src = api.project(state.id, "/poster");
@@ -203,7 +217,7 @@ export class ProjectView {
     const files = `${this.path}/preview/${id}`;
     $("moment").value = found.seconds;
     $("moment-value").textContent = time(found.seconds);
-    $("moment-picture").hidden = true;
+    $("moment-view").hidden = true;
     $("preview-caption").textContent = found.kind === "frame"
       ? t("The frame at {time}. The strength above is shown at once.", { time: time(found.seconds) })
       : t("{length} from {time}. The strength above is shown at once.", { length: duration(found.length), time: time(found.seconds) });
@@ -217,7 +231,8 @@ export class ProjectView {
     $("moment-value").textContent = time(seconds);
     $("moment").setAttribute("aria-valuetext", time(seconds));
     $("moment-picture").src = `${this.path}/frame?seconds=${seconds}`;
-    $("moment-picture").hidden = false;
+    $("moment-view").hidden = false;
+    this.faces.show(this.state, seconds);
     $("preview-caption").textContent = "";
   }
 
@@ -240,15 +255,6 @@ export class ProjectView {
     const place = { preview: "look", run: "result", versions: "result" }[job.kind];
     if (job.status === "done" && place) $(place).scrollIntoView({ block: "start" });
   }
-}
-
-// What the program says of the recording is in English.
-function whyPreset(looked, used) {
-  const values = { what: looked.looks_like, name: t(capital(looked.name)) };
-  if (looked.name !== used) return t("The recording looks like {what}. {name} would suit it.", values);
-  return looked.kind === "unknown"
-    ? t("What kind of recording it is, is {what}; so {name} was taken. You can choose another.", values)
-    : t("The recording looks like {what}; so {name} was taken. You can choose another.", values);
 }
 
 function deviceName(name) {

@@ -4,13 +4,16 @@ import * as api from "./api.js";
 import { Compare } from "./compare.js";
 import { $, keepingFocus, make } from "./dom.js";
 import { bytes, duration, percent, time, when } from "./format.js";
+import { notesOf } from "./kinds.js";
 import { counted, t } from "./messages.js";
+import { Where } from "./where.js";
 
 export class Results {
   constructor({ act, fail, patch }) {
     Object.assign(this, { act, fail });
     this.compare = new Compare($("result-compare"), t("Result, before and after"));
     this.compare.onFail = () => fail(new Error(t("the browser cannot play this film; download the result instead")));
+    this.where = new Where($("result-where"), t("It lies in"), () => api.post(api.project(this.state.id, "/folder"), { result: this.chosen }).catch(fail));
     this.newest = this.chosen = this.shown = this.listed = this.against = "";
     $("make-sides").addEventListener("click", () => act(api.post(`${this.path}/sides`)));
     $("against").addEventListener("change", () => this.choose($("against").value));
@@ -105,7 +108,7 @@ export class Results {
     $("result-summary").className = isRestored ? "good" : "refusal";
     $("result-summary").textContent = isRestored
       ? t("Done in {time}: {faces} faces in {done} of {frames} frames restored at {strength} strength.", values) + (left ? ` ${t("Left alone: {list}.", { list: left })}` : "")
-      : t("No face was restored: the video is as it was. {list}", { list: left });
+      : [t("No face was restored: the video is as it was."), left && t("Left alone: {list}.", { list: left })].filter(Boolean).join(" ");
     $("outdated").hidden = !found.changed.length;
     $("outdated").textContent = found.changed.length
       ? t("Since it was made, this has changed: {list}. You can still download it as it is.", { list: found.changed.map(nameOf).join(", ") })
@@ -115,11 +118,12 @@ export class Results {
     this.found = found;
     this.showAgainst(found);
     this.showFilm(found);
+    this.where.show(found.path);
     $("download").href = `${this.path}/download`;
     $("download").download = found.name;
     $("download-sides").href = `${this.path}/sides.mp4`;
     $("result-file").textContent = `${found.name}, ${bytes(found.bytes)}`;
-    $("result-notes").replaceChildren(...found.notes.map((note) => make("li", {}, note)));
+    $("result-notes").replaceChildren(...notesOf(found).map((note) => make("li", {}, note)));
   }
 }
 

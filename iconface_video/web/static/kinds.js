@@ -1,0 +1,37 @@
+// What kind of recording a video is, and so which preset was taken, in the page's own words.
+
+import { capital } from "./format.js";
+import { t } from "./messages.js";
+
+// The program says "a tape: lines tremble sideways; color lies 2.9 px beside the light", or "not clear (though: ...)".
+function looksLike({ kind, looks_like: said }) {
+  const [, name, why] = /^(.*?)(?:: | \(though: |, )(.*?)\)?$/.exec(said) || [said, said, ""];
+  const reasons = why.split("; ").map(reason).join("; ");
+  if (kind === "unknown") return said.includes("though") ? t("not clear (though: {reasons})", { reasons }) : t("not clear, no kind's signs were found");
+  return why ? `${t(name)}: ${reasons}` : t(name);
+}
+
+// A figure in it stands in for itself in the catalogue.
+function reason(text) {
+  const [v] = /\d+\.\d/.exec(text) || [""];
+  return t(v ? text.replace(v, "{v}") : text, { v });
+}
+
+// looked: {name, kind, looks_like}.  used: the preset that is in force.
+export function whyPreset(looked, used) {
+  const values = { what: looksLike(looked), name: t(capital(looked.name)) };
+  if (looked.name !== used) return t("The recording looks like {what}. {name} would suit it.", values);
+  return looked.kind === "unknown"
+    ? t("What kind of recording it is, is {what}; so {name} was taken. You can choose another.", values)
+    : t("The recording looks like {what}; so {name} was taken. You can choose another.", values);
+}
+
+// The same of a result, whose notes say it in the program's words.
+export function notesOf({ notes, looked }) {
+  if (!looked) return notes;
+  const values = { what: looksLike(looked), name: t(capital(looked.name)) };
+  const said = looked.kind === "unknown"
+    ? t("{name} was taken; what kind of recording it is, is {what}.", values)
+    : t("{name} was taken, as the recording looks like {what}.", values);
+  return [said, ...notes.filter((note) => !note.includes(looked.looks_like))];
+}
