@@ -22,8 +22,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 # What CI runs, in an environment that is there already.
 check: lint test wheel
 
+# Two processes; the browser's tests by themselves, or Chromium and the server would wait for the others' networks.
 test: demo
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/web
+	$(BIN)/python -m pytest tests/web
 
 kill-test: $(INSTALLED)
 	ICONFACE_KILLS=20 $(BIN)/python -m pytest -s tests/session/test_killed.py
