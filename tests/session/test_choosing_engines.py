@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 
 import pytest
 
 from iconface_video.errors import UsageError
+from iconface_video.session.engines import job
 from iconface_video.session.engines.engine import cores, engine_kind, make_engine, split_devices, worker_devices
 from iconface_video.session.engines.processes import worker_names
 from iconface_video.settings import EngineSettings, RestoreSettings, RunSettings
-from tests.session.engine_parts import StandIn
+from tests.session.engine_parts import StandIn, stand_in
 
 
 def settings(device: str = "auto", **engine) -> RunSettings:
@@ -89,3 +91,17 @@ def test_without_ray_the_extra_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "iconface_video.session.engines.ray_engine", raising=False)
     with pytest.raises(UsageError, match=r"pip install 'iconface-video\[ray\]'"):
         make_engine(settings(engine="ray"))
+
+
+def test_workers_of_this_machine_do_not_read_the_models_files_again(monkeypatch):
+    read = []
+    monkeypatch.setattr(job, "hash_weights", lambda settings: read.append(settings) or "ab" * 32)
+    setup = job.WorkerSetup(RestoreSettings()).hashed()
+    there = pickle.loads(pickle.dumps(setup.on("cpu")))
+    assert there.versions() == setup.versions()
+    assert there.versions()["weights"] == "ab" * 8
+    assert len(read) == 1
+    assert job.WorkerSetup(RestoreSettings()).versions() == setup.versions()  # another machine's
+    assert len(read) == 2
+    assert "weights" not in job.WorkerSetup(RestoreSettings(), load=stand_in).hashed().versions()  # has no files
+    assert len(read) == 2

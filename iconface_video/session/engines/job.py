@@ -25,6 +25,7 @@ from iconface_video.video.scan import Scan
 Report = Callable[[Progress], None]
 Check = Callable[[], None]
 """Called often; raises to stop."""
+_SHORT_HASH = 16
 LoadModel = Callable[[RestoreSettings], FaceModel]
 """A function of some module (or a `functools.partial` of one), so that it can be named to another process."""
 
@@ -139,6 +140,12 @@ class WorkerSetup:
     threads: int = 0
     """For the model on a CPU; 0: as many as torch takes by itself, on which the last bits depend."""
     load: LoadModel = load_restorer
+    weights: str | None = None
+    """Hash of the model's files, where it was worked out on the worker's own machine; None: the worker hashes them."""
+
+    def hashed(self) -> WorkerSetup:
+        """For workers on this machine, which need not read the model's files once more for that. Raises CheckpointError."""
+        return self if self.load is not load_restorer else replace(self, weights=hash_weights(self.restore)[:_SHORT_HASH])
 
     def on(self, device: str) -> WorkerSetup:
         return replace(self, restore=replace(self.restore, device=device))
@@ -146,8 +153,8 @@ class WorkerSetup:
     def versions(self) -> dict[str, str]:
         """Of the libraries that restoring depends on, the same for all workers of a run, and a hash of the model's files where
         it is known which they are. Raises CheckpointError."""
-        weights = {"weights": hash_weights(self.restore)[:16]} if self.load is load_restorer else {}
-        return {**restoring_versions(), **weights}
+        weights = self.hashed().weights if self.weights is None else self.weights
+        return {**restoring_versions(), **({} if weights is None else {"weights": weights})}
 
 
 class WorkerFailure(Exception):

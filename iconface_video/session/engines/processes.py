@@ -33,6 +33,7 @@ class WorkersEngine(Pool):
 
     def __init__(self, setup: WorkerSetup, devices: Sequence[str], check: Check = lambda: None) -> None:
         """devices: one for each worker (`worker_devices`).  check: asked while waiting for the first worker."""
+        setup = setup.hashed()
         workers = [_Process(name, setup.on(device)) for name, device in zip(worker_names(devices), devices)]
         super().__init__(workers, setup.versions(), check)
 
