@@ -95,7 +95,7 @@ def invert(matrix: ArrayLike) -> Float64:
     return _affine(linear, -linear @ m[:, 2])
 
 
-def _affine(linear: Float64, shift: Float64) -> Float64:
+def _affine(linear: NDArray[Any], shift: NDArray[Any]) -> Float64:
     """(2, 2) and (2,) as (2, 3); a dozen are made for every face of every frame, and numpy's own stacking is slow."""
     matrix = np.empty((2, 3))
     matrix[:, :2], matrix[:, 2] = linear, shift

@@ -214,7 +214,7 @@ def _allowed_share(change: Float32, restoration: Float32) -> Float32:
     """(S, S) 0..1: how much of the filter's change is within what the restoration changed, or noise explains, around each place."""
     side = change.shape[0]
     window = (max(1, round(side * ALLOWANCE_SHARE)),) * 2
-    wanted, restored = (cv2.blur(_squares(picture), window) for picture in (change, restoration))
+    wanted, restored = (np.asarray(cv2.blur(_squares(picture), window), np.float32) for picture in (change, restoration))
     noise = np.quantile(_middle(wanted), NOISE_QUANTILE)
     share = np.clip((NOISE_ALLOWANCE * noise + restored) / (wanted + 1e-3), 0, 1)
     return np.asarray(cv2.GaussianBlur(share, (0, 0), side / 128), np.float32)
