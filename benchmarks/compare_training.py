@@ -23,6 +23,8 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
+from iconface_video.lab.bench.compare import package_of
+
 HERE = Path(__file__).resolve().parents[1]
 MARK = "step-taken: "
 VALIDATED = "validated: "
@@ -86,14 +88,13 @@ class Driver:
     """A process that trains with the code of one revision, a step whenever it is told to."""
 
     def __init__(self, what: str, tree: Path, folder: Path, data: list[Path], options: argparse.Namespace) -> None:
-        package = folder / f"{what}-package" / "iconface_video"
-        package.mkdir(parents=True)
-        # As the package is installed: pipelines/ and configs/ inside it.
-        missing = [name for name in ("iconface_video", "pipelines", "configs") if not (tree / name).is_dir()]
-        if missing:
-            raise SystemExit(f"{tree}: not a checkout of this project ({missing[0]} is missing)")
-        for part in [*(tree / "iconface_video").iterdir(), tree / "pipelines", tree / "configs"]:
-            (package / part.name).symlink_to(part)
+        # Here, not above: where a revision is driven, its own package is the one that is found.
+        from iconface_video.errors import UsageError
+
+        try:
+            package = package_of(tree, folder / f"{what}-package")
+        except UsageError as error:
+            raise SystemExit(str(error)) from None
         self._what = what
         sets = [part for folder in data for part in ("--data", str(folder))]
         chosen = [
@@ -108,7 +109,7 @@ class Driver:
         chosen += ["--optimizer", options.optimizer] if options.optimizer else []
         chosen += ["--validate-every", str(options.validate_every), "--validation-faces", str(options.validation_faces)]
         command = [sys.executable, str(Path(__file__).resolve()), str(tree), "--drive", str(folder / f"{what}-run"), *chosen]
-        environment = {**os.environ, "PYTHONPATH": str(package.parent)}
+        environment = {**os.environ, "PYTHONPATH": str(package)}
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
     def step(self) -> dict[str, float]:

@@ -13,6 +13,7 @@ Cut an aligned crop out of a frame: each plane is brought to the crop by itself,
 
 from __future__ import annotations
 
+from math import ceil, floor
 from typing import Any
 
 import cv2
@@ -84,15 +85,21 @@ def widened(parameters: ArrayLike, scale: float) -> Float64:
 def compose(outer: ArrayLike, inner: ArrayLike) -> Float64:
     """``outer @ inner`` of two (2, 3) affines: first `inner`, then `outer`."""
     after, before = np.asarray(outer, dtype=np.float64), np.asarray(inner, dtype=np.float64)
-    linear = after[:, :2] @ before[:, :2]
-    return np.column_stack([linear, after[:, :2] @ before[:, 2] + after[:, 2]])
+    return _affine(after[:, :2] @ before[:, :2], after[:, :2] @ before[:, 2] + after[:, 2])
 
 
 def invert(matrix: ArrayLike) -> Float64:
     """Inverse of a (2, 3) affine."""
     m = np.asarray(matrix, dtype=np.float64)
     linear = np.linalg.inv(m[:, :2])
-    return np.column_stack([linear, -linear @ m[:, 2]])
+    return _affine(linear, -linear @ m[:, 2])
+
+
+def _affine(linear: NDArray[Any], shift: NDArray[Any]) -> Float64:
+    """(2, 2) and (2,) as (2, 3); a dozen are made for every face of every frame, and numpy's own stacking is slow."""
+    matrix = np.empty((2, 3))
+    matrix[:, :2], matrix[:, 2] = linear, shift
+    return matrix
 
 
 def transform_points(matrix: ArrayLike, points: ArrayLike) -> Float64:
@@ -123,15 +130,20 @@ def source_box(matrix: ArrayLike, size: int | tuple[int, int], picture_size: tup
     matrix: (2, 3) crop_from_picture.  size: of the crop, one side or (width, height).  picture_size: (width, height) px.
     Never empty: a crop that lies wholly outside gets the nearest pixels of the picture.
     """
-    crop_width, crop_height = (size, size) if isinstance(size, int) else size
-    found = _window(matrix, (crop_width, crop_height))
-    margin = _MARGIN_PX + max(1.0, _source_per_crop_px(matrix))
     width, height = picture_size
-    low = np.floor(found.min(axis=0) - margin).astype(int)
-    high = np.ceil(found.max(axis=0) + margin).astype(int) + 1
-    x0, y0 = (int(np.clip(low[i], 0, (width, height)[i] - 1)) for i in range(2))
-    x1, y1 = (int(np.clip(high[i], (x0, y0)[i] + 1, (width, height)[i])) for i in range(2))
+    found = _window(matrix, (size, size) if isinstance(size, int) else size)
+    margin = _MARGIN_PX + max(1.0, _source_per_crop_px(matrix))
+    (left, top), (right, bottom) = (found.min(axis=0) - margin).tolist(), (found.max(axis=0) + margin).tolist()
+    (x0, x1), (y0, y1) = (
+        _within(floor(low), ceil(high) + 1, most) for low, high, most in ((left, right, width), (top, bottom, height))
+    )
     return x0, y0, x1, y1
+
+
+def _within(low: int, high: int, most: int) -> tuple[int, int]:
+    """[low, high) clipped to [0, most), never empty."""
+    begin = min(max(low, 0), most - 1)
+    return begin, min(max(high, begin + 1), most)
 
 
 def cut_crop(

@@ -142,21 +142,25 @@ class TemporalFilter:
             near = np.float32(np.exp(-0.5 * (offset / DISTANCE_FRAMES) ** 2))
             detail, weight = self._compensated(here, self._frames[position + offset])
             weight *= near
-            total += weight[..., None] * detail
             weights += weight
-        averaged = total / weights[..., None]
-        allowed = _allowed_share(averaged - here.detail, here.restoration)
-        change = _with_contrast_of(here.detail, averaged) - here.detail
-        return np.clip(here.restored + allowed[..., None] * change, 0.0, 255.0)
+            detail *= _thrice(weight)
+            total += detail
+        total /= _thrice(weights)
+        allowed = _allowed_share(total - here.detail, here.restoration)
+        change = _with_contrast_of(here.detail, total)
+        change -= here.detail
+        change *= _thrice(allowed)
+        change += here.restored
+        return np.clip(change, 0.0, 255.0, out=change)
 
     def _compensated(self, here: TrackFrame, other: TrackFrame) -> tuple[Float32, Float32]:
         """The other frame's detail where it would stand in this frame, and how far it can be trusted, (S, S) 0..1."""
         size = here.source.shape[0]
         there, back = self._flow_between(here, other), self._flow_between(other, here)
-        miss = there + _sample(back, there)
+        miss = there + _sample(back, there, cv2.INTER_LINEAR)  # flow is smooth
         difference = cv2.transform(cv2.absdiff(_sample(other.small, there), here.small), _MEAN_OF_THREE)
         scale = np.float32(np.clip(DIFFERENCE_NOISE * np.median(difference[::2, ::2]), *DIFFERENCE_LIMITS))
-        doubt = (miss**2).sum(axis=2) / OCCLUSION_PX**2 + (difference / scale) ** 2
+        doubt = _squares(miss) / OCCLUSION_PX**2 + (difference / scale) ** 2
         weight = _enlarge(np.exp(np.float32(-0.5) * doubt), size)
         return _sample(other.detail, _enlarge(there, size)), weight
 
@@ -173,11 +177,24 @@ class TemporalFilter:
 
 def _flow_estimator() -> cv2.DISOpticalFlow:
     """DIS (Kroeger et al. 2016), "fast" but down to half of `FLOW_SIZE`: as exact as "medium" for half its time. With "fast" itself,
-    which stops at a quarter, averaging made clean moving faces softer."""
+    which stops at a quarter, averaging made clean moving faces softer. Half of its 16 steps of descent: real faces fall on each other
+    as well (the rest follows noise), for three quarters of the time; fewer, or patches further apart, are too few for a face that turns
+    (docs/speed.md)."""
     estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     estimator.setFinestScale(1)
+    estimator.setGradientDescentIterations(8)
     estimator.setVariationalRefinementIterations(2)
     return estimator
+
+
+def _thrice(weight: Float32) -> Float32:
+    """(h, w) -> (h, w, 3): numpy takes several times as long over a plane that it has to stretch over channels."""
+    return np.asarray(cv2.merge((weight, weight, weight)), np.float32)
+
+
+def _squares(vectors: Float32) -> Float32:
+    """(h, w, C) -> (h, w): squared lengths."""
+    return np.asarray(cv2.transform(vectors * vectors, np.ones((1, vectors.shape[2]), np.float32)), np.float32)
 
 
 _MEAN_OF_THREE = np.full((1, 3), 1 / 3, np.float32)
@@ -197,7 +214,7 @@ def _allowed_share(change: Float32, restoration: Float32) -> Float32:
     """(S, S) 0..1: how much of the filter's change is within what the restoration changed, or noise explains, around each place."""
     side = change.shape[0]
     window = (max(1, round(side * ALLOWANCE_SHARE)),) * 2
-    wanted, restored = (cv2.blur((picture**2).sum(axis=2), window) for picture in (change, restoration))
+    wanted, restored = (np.asarray(cv2.blur(_squares(picture), window), np.float32) for picture in (change, restoration))
     noise = np.quantile(_middle(wanted), NOISE_QUANTILE)
     share = np.clip((NOISE_ALLOWANCE * noise + restored) / (wanted + 1e-3), 0, 1)
     return np.asarray(cv2.GaussianBlur(share, (0, 0), side / 128), np.float32)
@@ -219,10 +236,10 @@ def _grid(size: int) -> Float32:
     return np.stack(np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32)), axis=-1)
 
 
-def _sample(picture: Float32, flow: Float32) -> Float32:
-    """Backward warp: picture at (x + flow), bicubic."""
+def _sample(picture: Float32, flow: Float32, interpolation: int = cv2.INTER_CUBIC) -> Float32:
+    """Backward warp: picture at (x + flow)."""
     where = _grid(flow.shape[0]) + flow
-    return np.asarray(cv2.remap(picture, where, _NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    return np.asarray(cv2.remap(picture, where, _NO_MAP, interpolation, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _enlarge(field_: Float32, size: int) -> Float32:

@@ -47,6 +47,33 @@ def test_passes_are_compared_with_the_ffmpeg_program(capsys: pytest.CaptureFixtu
     assert "times the ffmpeg program's time" in shown
 
 
+def test_two_revisions_run_in_turn(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Each with its own code: the other one here idles longer."""
+    other = tmp_path / "other"
+    for part in ("iconface_video/cli", "pipelines", "configs"):
+        (other / part).mkdir(parents=True)
+    for package in ("iconface_video", "iconface_video/cli"):
+        (other / package / "__init__.py").touch()
+    slow = "import time\ndef main():\n    until = time.process_time() + 1.5\n    while time.process_time() < until: pass\n"
+    (other / "iconface_video" / "cli" / "main.py").write_text(slow)
+    assert main(["bench", "compare", str(other), str(TAPE), "--what", "help", "--rounds", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["others"]) == len(found["own"]) == 2
+    assert all(cost["processor_seconds"] > 1.5 for cost in found["others"])
+    assert all(0 < cost["processor_seconds"] < 1.5 and cost["peak_bytes"] > 2**20 for cost in found["own"])
+    assert 1 < found["processor"]["least"] <= found["processor"]["median"] <= found["processor"]["most"]
+    (other / "iconface_video" / "cli" / "main.py").write_text("def main():\n    raise SystemExit('nothing goes')\n")
+    assert main(["bench", "compare", str(other), str(TAPE), "--what", "help"]) == 1
+    assert "nothing goes" in capsys.readouterr().err
+
+
+def test_what_is_no_revision_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["bench", "compare", str(tmp_path), str(TAPE)]) == 2
+    assert "iconface_video is missing" in capsys.readouterr().err
+    assert main(["bench", "compare", "no-such-revision", str(TAPE)]) == 2
+    assert "neither a folder nor a commit" in capsys.readouterr().err
+
+
 def test_a_missing_clip_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "stages", "no such.mp4"]) == 2
     assert "no such.mp4" in capsys.readouterr().err

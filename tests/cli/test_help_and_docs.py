@@ -105,6 +105,18 @@ def test_help_is_light(words, heavy):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_clip_without_a_face_loads_no_torch(empty_clip, tmp_path):
+    words = ["run", str(empty_clip), "-o", str(tmp_path / "out.mp4"), "--quiet"]
+    script = (
+        f"import sys; from iconface_video.cli.main import main; code = main({words})\n"
+        "heavy = {'torch', 'diffusers', 'transformers'} & set(sys.modules)\n"
+        "sys.exit('imported ' + ', '.join(heavy) if heavy else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.mp4").is_file()
+
+
 def test_three_hops_lead_to_the_line_that_decides():
     """README -> docs/architecture.md -> a function -> a line: each is there, word for word."""
     guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")

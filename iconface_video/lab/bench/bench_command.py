@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,8 @@ from iconface_video.cli.display import print_json, print_rows
 from iconface_video.cli.options import with_options
 from iconface_video.cli.shared_options import JsonFlag
 from iconface_video.errors import UsageError
+from iconface_video.lab.bench.compare import What
+from iconface_video.lab.bench.compare import compare as compared
 from iconface_video.settings import OptionForm, setting
 
 if TYPE_CHECKING:
@@ -167,6 +170,45 @@ def pipeline(
     from iconface_video.lab.bench.pipeline import bench_pipeline
 
     _show(bench_pipeline(clip, seconds=seconds, rounds=rounds), as_json)
+
+
+@app.command("compare")
+def compare(
+    revision: Annotated[
+        str, typer.Argument(metavar="REVISION", help="A folder with another checkout, or a commit of the one that is used.")
+    ],
+    clip: _Clip,
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="[-- OPTION...]", help="More options for the command that is measured.")
+    ] = None,
+    what: Annotated[
+        What, typer.Option(help="The list of commands, `people`, `run`, or `render` of what a run has kept.")
+    ] = "run",
+    rounds: _Rounds = 3,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run another revision and this one in turn, from start to end, and show how many times as much the other takes: of time, of
+    processor time, of memory. On a machine that does other things only processor time tells something.
+
+    Examples:
+
+      iconface-video bench compare ../other-checkout samples/tape.mp4
+
+      iconface-video bench compare 28e7581 talk.mp4 --rounds 5 -- --crop-size 256
+    """
+    found = compared(revision, clip, what, rounds, options or ())
+    if as_json:
+        return print_json({**asdict(found), **{name: asdict(getattr(found, name)) for name in ("wall", "processor", "memory")}})
+    rows = [("measured", f"{found.what}, {found.clip}"), ("on", f"{found.machine.processor}, {found.machine.cores} cores")]
+    for name, costs in ((found.other, found.others), (f"this ({found.this})", found.own)):
+        wall, processor, peak = (
+            median(values)
+            for values in zip(*((cost.wall_seconds, cost.processor_seconds, cost.peak_bytes / 2**20) for cost in costs))
+        )
+        rows.append((name, f"{wall:.2f} s, {processor:.2f} s of processor time, {peak:.0f} MiB"))
+    for name, ratio in (("time", found.wall), ("processor time", found.processor), ("memory", found.memory)):
+        rows.append((name, f"{ratio.median:.2f} times this one's ({ratio.least:.2f} to {ratio.most:.2f})"))
+    print_rows(rows)
 
 
 def _show(found: ClipBench, as_json: bool) -> None:
