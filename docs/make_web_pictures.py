@@ -28,8 +28,8 @@ PICTURES = {
     "web-projects": ("9-line-light", None),
 }
 """Name here -> (the test's picture, height in px that is shown; None: all).  Long pages are cut to what matters."""
-BOTTOM = {"web-preview": (1400, 270), "web-result": (1150, 270), "web-projects": (1526, 148)}
-"""Of these, px from the end between which they are shown: below stands where this machine keeps its files."""
+BOTTOM = {"web-preview": (1330, 580), "web-result": (1070, 510), "web-projects": (1526, 148)}
+"""Of these, px from the end between which they are shown."""
 
 
 def take(folder: Path) -> None:

@@ -56,11 +56,13 @@ class Project(KeptProject):
                 self._start("survey", self._look_for_people)
 
     def run_with(self, values: dict[str, Any]) -> None:
-        """Restore with other settings, after another look for people where they need one. Raises UsageError."""
+        """Restore with other settings, after another look for people where they need one. Raises UsageError, also where nobody is."""
         with self._lock:
             self.must_be_surveyed("The video cannot be restored")
             if self._takes_new_survey(values):
                 self._look_then_run()
+            elif not self.people:
+                raise UsageError("no face was found in it; look harder for small or dim faces first")
             else:
                 self.start_run()
 
@@ -160,8 +162,7 @@ class Project(KeptProject):
             return None
         wanted = self._wanted(found)
         if self._estimate is None or self._estimate[0] != wanted.recipe:
-            pace = Pace({int(size): seconds for size, seconds in known["face_seconds"].items()}, known["frame_seconds"])
-            self._estimate = dict(wanted.recipe), estimated(wanted, pace, self.engine.crop_sizes(wanted.settings))
+            self._estimate = dict(wanted.recipe), estimated(wanted, Pace.of(known), self.engine.crop_sizes(wanted.settings))
         return self._estimate[1]
 
     def faces_at(self, seconds: float) -> list[dict[str, Any]]:
@@ -288,10 +289,7 @@ class Project(KeptProject):
                 self.face(number).write_bytes(picture)
             take_over(self.people, people)
             self.survey, self.people = found, people
-            self.record.pace = {
-                "face_seconds": {str(k): v for k, v in pace.face_seconds.items()},
-                "frame_seconds": pace.frame_seconds,
-            }
+            self.record.pace = pace.to_dict()
             seconds = float((found.last_pts - found.first_pts) * info.time_base)
             self.record.clip = replace(self.record.clip, identity=identity, seconds=seconds, is_interlaced=is_interlaced)
             self.save()

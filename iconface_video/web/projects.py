@@ -198,8 +198,6 @@ class Projects:
                 continue
             try:
                 project.open()
-                if project.survey is not None and not project.people and not values:
-                    raise UsageError("no face was found in it; look harder for small or dim faces first")
                 project.run_with(values)
             except UsageError as error:
                 refused.append(f"{project.record.name}: {error}")

@@ -99,6 +99,15 @@ class Pace:
     frame_seconds: float
     """To decode and encode one frame."""
 
+    @classmethod
+    def of(cls, kept: dict[str, Any]) -> Pace:
+        """From what `to_dict` gave."""
+        return cls({int(size): seconds for size, seconds in kept["face_seconds"].items()}, kept["frame_seconds"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, which takes no numbers as names."""
+        return {"face_seconds": {str(k): v for k, v in self.face_seconds.items()}, "frame_seconds": self.frame_seconds}
+
     def seconds_of(self, size: int) -> float:
         """One face; of a size that was not measured (another scale asks for it) by its number of pixels."""
         if not self.face_seconds:

@@ -31,7 +31,7 @@ from tests.pipelines.conftest import reading_raw
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-NEUTRAL = ".path { font-size: 0 !important } .path::after { content: '/home/anna/restored'; font-size: 0.9rem }"
+NEUTRAL = [".path { font-size: 0 !important }", ".path::after { content: '/home/anna/restored'; font-size: 0.9rem }"]
 """For pictures that go into the docs: where this machine keeps its files is no business of theirs."""
 FOCUSABLE = "[...document.querySelectorAll('a[href], button, input, select, summary, [tabindex]')]"
 DETAIL = "document.getElementById('job-detail').textContent"
@@ -216,11 +216,19 @@ class Page:
                 faults += [f"{over} px too wide at {size['width']} px"] if over > 0 else []
                 faults += [f"text is cut off at {size['width']} px: {text}" for text in self.clipped()]
                 place = self.folder / f"{name}-{scheme}{kind}.png"
-                self.tab.screenshot(path=place, full_page=whole, animations="disabled", style=NEUTRAL)
+                with self.neutral():
+                    self.tab.screenshot(path=place, full_page=whole, animations="disabled")
             faults += [f"{scheme}: {barrier}" for barrier in self.barriers()]
         self.tab.set_viewport_size(WIDE)
         self.tab.emulate_media(color_scheme="light", reduced_motion="reduce")
         assert faults == [], name
+
+    @contextmanager
+    def neutral(self) -> Iterator[None]:
+        """Through the sheet that is there: the page allows no other styles."""
+        self.tab.evaluate("rules => rules.forEach(rule => document.styleSheets[0].insertRule(rule))", NEUTRAL)
+        yield
+        self.tab.evaluate("rules => rules.forEach(() => document.styleSheets[0].deleteRule(0))", NEUTRAL)
 
     def barriers(self) -> list[str]:
         """What axe-core has to object, as "rule: element". It measures contrast and names among much else."""
