@@ -22,6 +22,7 @@ from iconface_video.faces.identity_encoder import IdentityEncoder, arcface_from_
 from iconface_video.identity.anchors import aggregate
 from iconface_video.learn.losses import ViewJitter, charbonnier, charbonnier_at_scales
 from iconface_video.learn.muon import Muon
+from iconface_video.models.context import ReferenceContext
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.sampler import make_sigmas
 from iconface_video.models.traits import add_noise
@@ -34,12 +35,15 @@ OnStep = Callable[[int, int], None]
 """Steps done, steps in all."""
 ShouldStop = Callable[[], bool]
 
-PIXEL_SCALES = (1.0, 1.0, 1.0)
+PIXEL_SCALES = (1.0, 1.0, 1.0, 1.0, 1.0)
+"""Down to 1/16: likeness is paid for with light and shape that drift from the degraded picture, which coarse errors tell best."""
 GRADIENT_CLIP = 3.0
 _DAMAGE_SCALE = 0.05
 """Charbonnier: what a moderate damage costs; errors count relative to (the root of) what the damage cost."""
 _MAPS = 3
 """Of the encoder's maps: at 1/2, 1/4 and 1/8 of what it sees."""
+_FROM_AFAR = 0.5
+"""Share of steps in which the encoder sees both at half their size: fine patterns that please it, and no other judge, are lost there."""
 _PHOTO_SIDE = 1.5
 """Photos are brought to this many times the size at which is learnt, once: views of them stay sharp when they are enlarged."""
 
@@ -197,27 +201,31 @@ class PersonLearner(Learner):
 
     def _restored(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """(restored, truth, source), each (B, 3, S, S): one step of the model's own sampler, at a noise level that it visits."""
-        model, device = self.model, self.model.device
+        model, device, with_transformer = self.model, self.model.device, self.settings.transformer
         truth, source, noise = (tensor.to(device) for tensor in (batch.truth, batch.source, batch.noise))
         source = source.contiguous(memory_format=torch.channels_last)
-        if batch.references is None:
+        anchor: Tensor | None = None
+        context: ReferenceContext | None = None
+        if batch.references is not None:
+            shown = batch.references.to(device).contiguous(memory_format=torch.channels_last)
+            context = model.encode_references(shown, source.shape[-1], with_transformer)
+            anchor = self.anchor.expand(len(source), -1)
+        elif with_transformer:
             with torch.no_grad():
                 anchor = self._embedded(source)
-            conditioning = model.condition(source, anchor, [None] * len(source))
-        else:
-            shown = batch.references.to(device).contiguous(memory_format=torch.channels_last)
-            context = model.encode_references(shown, source.shape[-1])
-            conditioning = model.condition(source, self.anchor.expand(len(source), -1), [context] * len(source))
+        conditioning = model.condition(source, anchor, [context] * len(source))
         rows, columns = conditioning.source.grid
         sigmas = make_sigmas(model.traits.default_steps, rows * columns, model.scheduler_config, 1.0)
         sigma = sigmas[int(self.batches._rng.integers(len(sigmas) - 1))].to(noise).expand(len(noise))
         state = add_noise(truth, noise, sigma)
-        return model.predict_clean(state, sigma, conditioning).float(), truth, source
+        return model.predict_clean(state, sigma, conditioning, with_transformer).float(), truth, source
 
     def _losses(self, restored: Tensor, truth: Tensor, source: Tensor) -> dict[str, Tensor]:
         share = (_DAMAGE_SCALE / (charbonnier(source - truth) + 0.2 * _DAMAGE_SCALE)).sqrt()
         pixel = (share * charbonnier_at_scales(restored - truth, PIXEL_SCALES)).mean()
         look = ViewJitter.draw(self._looks)
+        if torch.rand((), generator=self._looks) < _FROM_AFAR:
+            restored, truth = F.avg_pool2d(restored, 2), F.avg_pool2d(truth, 2)
         with torch.no_grad():
             wanted, wanted_maps = self._seen(truth, look)
         found, maps = self._seen(restored, look)

@@ -65,6 +65,20 @@ def test_a_step_has_three_losses_and_a_perfect_result_none(model, encoder, faces
     assert perfect["features"] == 0
 
 
+def test_the_transformer_takes_part_only_where_it_is_asked_to(model, encoder, faces, quick, monkeypatch):
+    def asked(self, *given, **named):
+        raise AssertionError("the transformer was asked")
+
+    monkeypatch.setattr(type(model.transformer), "forward", asked)
+    monkeypatch.setattr(type(model.transformer), "encode_references", asked)
+    for share in (0.0, 1.0):  # of steps in which photos are shown
+        chosen = replace(quick, reference_share=share)
+        PersonLearner(model, encoder, [faces[0].crop], faces[0].embedding[None], chosen).step(0)
+        learner = PersonLearner(model, encoder, [faces[0].crop], faces[0].embedding[None], replace(chosen, transformer=True))
+        with pytest.raises(AssertionError, match="was asked"):
+            learner.step(0)
+
+
 def test_the_person_comes_nearer(model, encoder, faces):
     """Of a view that no step saw: likeness to the truth, with the very references that the base gets, too."""
     settings = PersonalizeSettings(steps=12, faces=4, size=64)
