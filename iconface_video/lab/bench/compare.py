@@ -93,8 +93,6 @@ def compare(revision: str, clip: Path, what: What = "run", rounds: int = 3, opti
     words for the command that is measured. Raises UsageError for a revision that is not there, and IconFaceError with what the
     program said where a run fails.
     """
-    from iconface_video.lab.bench.stages import Machine
-
     root = Path(__file__).resolve().parents[3]
     with tempfile.TemporaryDirectory(prefix="iconface-compare-") as name, ExitStack() as undo:
         folder = Path(name)
@@ -105,6 +103,9 @@ def compare(revision: str, clip: Path, what: What = "run", rounds: int = 3, opti
         for _ in range(rounds):
             for which, job in jobs.items():
                 costs[which].append(job())
+    # Only now: torch comes with it, and the peak of a process that is started is never below that of the one that starts it.
+    from iconface_video.lab.bench.stages import Machine
+
     return Comparison(what, str(clip), revision, __version__, Machine.here(), tuple(costs["other"]), tuple(costs["this"]))
 
 
