@@ -40,8 +40,8 @@ def plain(model) -> IConFaceRestorer:
 
 def test_it_pays_for_damaged_faces_with_photos(faces):
     anchor = replace(anchor_of(faces), reliability=20.0)
-    assert pays([track(0, 2.0)], anchor)
-    assert not pays([track(0, 4.0)], anchor)
+    assert pays([track(0, 4.0)], anchor)
+    assert not pays([track(0, 6.0)], anchor)
     assert not pays([track(0, 19.0)], anchor)
     assert not pays([], anchor)
     assert not pays([track(0, 2.0)], replace(anchor, origin="track"))
