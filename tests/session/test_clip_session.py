@@ -109,18 +109,29 @@ def test_what_was_decided_is_obeyed_without_another_survey(decided, face_clip, t
     assert marks[0] != marks[1]
 
 
-def test_a_stretch_shows_what_the_whole_will_be(decided, face_clip, tmp_path):  # noqa: F811
+class LookingSharpener(Sharpener):
+    """Each of a face's neighbours leaves its trace."""
+
+    neighbours = 3
+
+    def fuse(self, window):
+        weights = np.array([0.05, 0.08, 0.13, 0.4, 0.12, 0.12, 0.1], np.float32)
+        return np.tensordot(weights, np.stack(window).astype(np.float32), 1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kind", [Sharpener, LookingSharpener])
+def test_a_stretch_shows_what_the_whole_will_be(kind, decided, face_clip, tmp_path):  # noqa: F811
     settings = replace(SETTINGS, render=replace(SETTINGS.render, temporal_filter=False, strength=0.5))
     request = ClipRequest(face_clip, tmp_path / "out.mkv", settings, ReferenceChoice(decided=decided))
     full = replace(request, settings=replace(settings, render=replace(settings.render, strength=1.0)))
-    with ClipSession.open(full, Networks(Sharpener(), embed=grey_embed)) as session:
+    with ClipSession.open(full, Networks(kind(), embed=grey_embed)) as session:
         output = session.render().output
     pts = decided.chosen.survey.tracks[0].pts
     first, last = int(pts[8]), int(pts[12])  # in the middle: the whole fades faces in and out at its own ends
     with VideoReader(output) as whole, VideoReader(face_clip) as reader:
         wanted = list(whole.frames())[8:13]
         faces = ClipFaces(Clip(reader), request, Networks(embed=grey_embed))
-        with restored_stretch(faces, Sharpener(), first, last, tmp_path / "crops") as pairs:
+        with restored_stretch(faces, kind(), first, last, tmp_path / "crops") as pairs:
             shown = list(pairs)
     assert [before.pts for before, _ in shown] == [int(number) for number in pts[8:13]]
     for (before, after), frame in zip(shown, wanted):
