@@ -43,9 +43,8 @@ def restored_stretch(
         sizes = [item.crop_size for found in plan.rows_in(first_pts, last_pts).values() for item, _ in found]
         check_space([Need(crops, estimate_bytes({size: sizes.count(size) for size in set(sizes)}), "the restored faces")])
         context = RestoreContext(plan, clip.info, model, anchors, settings.restore, crops)
-        restore_timeline(
-            context, faces.clip.frames, watch.report, watch.check
-        )  # also the neighbours of its first and last frames
+        # Frames of the whole clip: the stretch's first and last faces have neighbours outside of it.
+        restore_timeline(context, faces.clip.frames, watch.report, watch.check)
     full = replace(settings.render, strength=1.0)
     with prefetch(clip.frames(), DECODE_AHEAD_FRAMES) as frames:
         yield _pairs(frames, with_shares(CropStore(crops, plan.segments).at, faces.shares), full, watch)
