@@ -17,7 +17,7 @@ from iconface_video.models.autoencoder import LatentAutoencoder
 from iconface_video.models.checkpoint_index import checkpoint_traits
 from iconface_video.models.checkpoints import load_model
 from iconface_video.models.context import ReferenceContext
-from iconface_video.models.frame_fusion import FrameFusion, fuse, load_frame_fusion
+from iconface_video.models.frame_fusion import fuse, load_frame_fusion
 from iconface_video.models.load_options import pick_device, pick_dtype
 from iconface_video.models.memory_plan import Architecture, Fit, architecture_of, fit, restore_needs
 from iconface_video.models.model import IConFaceModel
@@ -131,17 +131,16 @@ class IConFaceRestorer:
         settings: RestoreSettings,
         start: IConFaceRestorer | None = None,
         notes: tuple[str, ...] = (),
-        fusion: FrameFusion | None = None,
     ) -> None:
         """start: whose result a restoration starts from, with `start_sigma` of noise.  notes: about how it was loaded.
 
-        fusion: brings a face's neighbouring frames together first; None: each frame is looked at alone.
+        Raises CheckpointError where neighbours are wanted and the network that brings them together is not there.
         """
         self._model = model
         self._settings = settings
         self._start = start
-        self._fusion = fusion
-        self.neighbours = settings.neighbours if fusion else 0
+        self._fusion = load_frame_fusion(device=model.device) if settings.neighbours else None
+        self.neighbours = settings.neighbours
         self.name = settings.model
         self.crop_sizes = tuple(sorted(model.traits.crop_sizes))
         self.framing = Framing(settings.crop_scale or model.traits.crop_scale, model.traits.border)
@@ -232,11 +231,10 @@ def load_face_model(settings: RestoreSettings) -> IConFaceRestorer:
     """Load what the settings name. Raises CheckpointError, or UsageError for a device or number format that is not there."""
     start = None
     if settings.start_sigma < 1 and settings.start_from != INPUT:
-        own = RestoreSettings(settings.start_from, seed=settings.seed, device=settings.device)
+        own = RestoreSettings(settings.start_from, seed=settings.seed, device=settings.device, neighbours=0)
         start = IConFaceRestorer(load_model(settings.start_from, settings.device), own)
     fitting = fitting_options(settings)  # before billions of weights are read
     model = load_model(
         settings.model, settings.device, options=settings if fitting is None else fitting.options, lora_form="fused"
     )
-    fusion = load_frame_fusion(device=model.device) if settings.neighbours else None
-    return IConFaceRestorer(model, settings, start, () if fitting is None else (fitting.note,), fusion)
+    return IConFaceRestorer(model, settings, start, () if fitting is None else (fitting.note,))
