@@ -46,9 +46,9 @@ FINE_SIGMA_SHARE = 1 / 128
 MOST_CONTRAST = 1.1
 """The fine detail's contrast is given back up to this factor: what is missing beyond was noise and grain."""
 
-NOISE_ALLOWANCE, NOISE_QUANTILE = 2.0, 1 / 3
-"""How many times the change (squared) in the calmer third of the face averaging may make anywhere: noise is alike all over, what
-comes of neighbours that do not fall on each other is where edges are."""
+RESTORATION_ALLOWANCE, NOISE_ALLOWANCE, NOISE_QUANTILE = 0.4, 1.0, 1 / 3
+"""How many times what the restoration changed (squared), and the change (squared) in the calmer third of the face, averaging may
+make anywhere: noise is alike all over, what comes of neighbours that do not fall on each other is where edges are."""
 ALLOWANCE_SHARE = 1 / 16
 """Side, as a share of the crop, of the neighbourhood in which changes are weighed against each other."""
 
@@ -216,7 +216,7 @@ def _allowed_share(change: Float32, restoration: Float32) -> Float32:
     window = (max(1, round(side * ALLOWANCE_SHARE)),) * 2
     wanted, restored = (np.asarray(cv2.blur(_squares(picture), window), np.float32) for picture in (change, restoration))
     noise = np.quantile(_middle(wanted), NOISE_QUANTILE)
-    share = np.clip((NOISE_ALLOWANCE * noise + restored) / (wanted + 1e-3), 0, 1)
+    share = np.clip((NOISE_ALLOWANCE * noise + RESTORATION_ALLOWANCE * restored) / (wanted + 1e-3), 0, 1)
     return np.asarray(cv2.GaussianBlur(share, (0, 0), side / 128), np.float32)
 
 
