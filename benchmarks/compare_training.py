@@ -23,8 +23,6 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from iconface_video.lab.bench.compare import package_of
-
 HERE = Path(__file__).resolve().parents[1]
 MARK = "step-taken: "
 VALIDATED = "validated: "
@@ -90,6 +88,7 @@ class Driver:
     def __init__(self, what: str, tree: Path, folder: Path, data: list[Path], options: argparse.Namespace) -> None:
         # Here, not above: where a revision is driven, its own package is the one that is found.
         from iconface_video.errors import UsageError
+        from iconface_video.lab.bench.compare import package_of
 
         try:
             package = package_of(tree, folder / f"{what}-package")

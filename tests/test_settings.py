@@ -10,7 +10,7 @@ from iconface_video.errors import UsageError
 from iconface_video.session.fingerprint import differences, fingerprint
 from iconface_video.settings import LoadSettings, ReadSettings, RestoreSettings, RunSettings, declared, recorded, setting
 
-LATER = {"attention_backend", "compile_backend", "vae_tiling", "personalize"}
+LATER = {"attention_backend", "compile_backend", "vae_tiling", "personalize", "neighbours"}
 
 
 def test_what_loads_a_model_is_declared_once():

@@ -146,6 +146,11 @@ class SegmentRestorer:
                 self._run(size, jobs[: self._batch])
                 del jobs[: self._batch]
 
+    @property
+    def has_seen_all(self) -> bool:
+        """Whether none of its faces waits for neighbours any more, once its last frame has been pushed."""
+        return not any(self._unready.values())
+
     def finish(self, check: Callable[[], None] = lambda: None) -> RestoreCounts:
         """Run what still waits, write the segment to its end."""
         for waiting in self._unready.values():

@@ -157,7 +157,9 @@ def _restore_stretch(
 
         for frame in stream:
             check()
-            while active and frame.pts > ends[active[0][0].index]:
+            while active and (
+                frame.pts > ends[active[0][0].index] or (frame.pts > active[0][0].last_pts and active[0][1].has_seen_all)
+            ):
                 close_oldest()
             while upcoming and upcoming[0][0] <= frame.pts:
                 open_next()

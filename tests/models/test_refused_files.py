@@ -23,7 +23,7 @@ from iconface_video.models.checkpoint_files import (
     read_sharded_shapes,
     verify_manifest,
 )
-from iconface_video.models.checkpoints import INDEX, checkpoint_traits
+from iconface_video.models.checkpoint_index import INDEX, checkpoint_traits
 from iconface_video.models.download import OFFLINE, HubPart, list_part
 from tests.models.published_form import lora_state, write_lora
 from tests.models.tiny_models import TINY, tiny_pixel_model

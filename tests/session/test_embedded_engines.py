@@ -25,7 +25,8 @@ def test_two_workers_make_what_one_process_with_as_many_threads_makes(found, tmp
 
     def work(name: str, people: Mapping[str, bytes]) -> RestoreWork:
         made = without(found.work(tmp_path / name, crop_sizes=model.crop_sizes), *others)
-        return replace(made, people=people)
+        # One face a call: who else is in a batch may alter a last bit on some processors, and it is others' faces that are compared.
+        return replace(made, people=people, restore=replace(made.restore, batch=1))
 
     here, there = work("here", {}), work("there", {})
     learnt = person_of(model.network, found.anchors[0], tmp_path)
