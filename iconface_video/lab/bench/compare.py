@@ -120,7 +120,7 @@ def package_of(tree: Path, folder: Path) -> Path:
         return folder
     missing = next((part for part in _PARTS if not (tree / part).is_dir()), None)
     if missing is not None:
-        raise UsageError(f"{tree}: no checkout of this project ({missing} is missing)")
+        raise UsageError(f"{tree}: not a checkout of this project ({missing} is missing)")
     package = folder / "iconface_video"
     package.mkdir(parents=True)
     for part in [*(tree / "iconface_video").iterdir(), tree / "pipelines", tree / "configs"]:
