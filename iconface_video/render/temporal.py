@@ -46,7 +46,7 @@ FINE_SIGMA_SHARE = 1 / 128
 MOST_CONTRAST = 1.1
 """The fine detail's contrast is given back up to this factor: what is missing beyond was noise and grain."""
 
-RESTORATION_ALLOWANCE, NOISE_ALLOWANCE, NOISE_QUANTILE = 0.4, 1.0, 1 / 3
+RESTORATION_ALLOWANCE, NOISE_ALLOWANCE, NOISE_QUANTILE = 0.6, 1.0, 1 / 3
 """How many times what the restoration changed (squared), and the change (squared) in the calmer third of the face, averaging may
 make anywhere: noise is alike all over, what comes of neighbours that do not fall on each other is where edges are."""
 ALLOWANCE_SHARE = 1 / 16
