@@ -59,11 +59,8 @@ def _aligned(other: Float32, here: Float32) -> Float32:
 
 def _parts(mask: UInt8) -> NDArray[np.int32]:
     """(n, 5) x, y, width, height, area of connected parts."""
-    x, y, width, height = cv2.boundingRect(mask)
-    if not width:
-        return np.zeros((0, 5), np.int32)
-    stats = cv2.connectedComponentsWithStats(mask[y : y + height, x : x + width], connectivity=8)[2]
-    return np.asarray(stats[1:] + (x, y, 0, 0, 0), np.int32)
+    stats = cv2.connectedComponentsWithStats(mask, connectivity=8)[2]
+    return np.asarray(stats[1:], np.int32)
 
 
 def _streaks(mask: UInt8, width: int) -> int:

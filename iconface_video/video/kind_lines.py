@@ -43,23 +43,17 @@ def _color_lag(light: Float32, color: Float32, across: float) -> tuple[float, fl
         colored = cv2.magnitude(_edges(tint[..., 0], sigma), _edges(tint[..., 1], sigma))
         edge, colored = np.abs(edge), colored
         edge, colored = (part - part.mean(axis=1, keepdims=True) for part in (edge, colored))
-        edge = edge[:, reach : edge.shape[1] - reach]
-        found += _products(edge, colored)
-        power[0] += float((edge**2).sum())
-        power[1] += float((colored[:, reach:-reach] ** 2).sum())
+        inner = slice(reach, edge.shape[1] - reach)
+        for place, lag in enumerate(range(-reach, reach + 1)):
+            moved = colored[:, reach + lag : edge.shape[1] - reach + lag]
+            found[place] += float((edge[:, inner] * moved).sum())
+        power[0] += float((edge[:, inner] ** 2).sum())
+        power[1] += float((colored[:, inner] ** 2).sum())
     found /= np.sqrt(power[0] * power[1]) + 1e-6
     best = int(np.clip(found.argmax(), 1, 2 * reach - 1))
     left, middle, right = found[best - 1 : best + 2]
     bend = left - 2 * middle + right
     return float(best - reach + (0.5 * (left - right) / bend if bend < -1e-9 else 0.0)) / across, float(found.max())
-
-
-def _products(inner: Float32, whole: Float32) -> Float64:
-    """Sum of the products of (h, w) with each stretch of (h, w + n), from the leftmost on: (n + 1,). By Fourier transforms: one
-    transform of either and a sum over rows take the place of n + 1 products."""
-    length = cv2.getOptimalDFTSize(whole.shape[1])
-    spectrum = (np.fft.rfft(inner, length).conj() * np.fft.rfft(whole, length)).sum(axis=0)
-    return np.fft.irfft(spectrum, length)[: whole.shape[1] - inner.shape[1] + 1]
 
 
 def _edges(plane: Float32, sigma: float) -> Float32:

@@ -119,15 +119,8 @@ class Run:
 
 def run_of(pictures: list[UInt8]) -> Run:
     """Of RGB pictures (h, w, 3)."""
-    height, width = pictures[0].shape[:2]
-    light = np.empty((len(pictures), height, width), np.float32)
-    color = np.empty((len(pictures), height, width, 2), np.float32)
-    for t, picture in enumerate(pictures):
-        luma, *differences = cv2.split(cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb))
-        light[t] = luma
-        color[t] = cv2.merge(differences)
-    color -= 128
-    return Run(light, color)
+    ycc = np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb) for picture in pictures]).astype(np.float32)
+    return Run(np.ascontiguousarray(ycc[..., 0]), ycc[..., 1:] - 128)
 
 
 def measures_of(run: Run) -> dict[str, float]:
