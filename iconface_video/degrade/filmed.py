@@ -54,10 +54,10 @@ def degraded_clip_pair(
 
 def damaged_sequence(
     pictures: Sequence[UInt8], effects: Sequence[ClipEffect], screen: float, rng: np.random.Generator
-) -> tuple[list[UInt8], list[UInt8]]:
+) -> list[UInt8]:
     """Neighbouring crops of one face, moved through a picture that is damaged as a whole and cut out again.
 
-    pictures: (S, S, 3) RGB each.  screen: side of that picture as a multiple of the face's.  Returns damaged and clean crops.
+    pictures: (S, S, 3) RGB each.  screen: side of that picture as a multiple of the face's.  Returns as many damaged crops.
     """
     size = pictures[0].shape[0]
     face = min(LARGEST_PX / screen, size * float(np.exp(rng.uniform(*np.log(SEEN_SHARE)))))
@@ -66,7 +66,7 @@ def damaged_sequence(
     path = [compose(place, middle) for place in _path(rng, side, len(pictures))]
     frames = (_placed(picture, place, side) for picture, place in zip(pictures, path))
     damaged = degrade_frames(frames, effects, ClipFormat(side, side), int(rng.integers(2**31)))
-    return [cut_crop(frame, invert(place), size) for frame, place in zip(damaged, path)], list(pictures)
+    return [cut_crop(frame, invert(place), size) for frame, place in zip(damaged, path)]
 
 
 def _placed(picture: UInt8, place: Float64, side: int) -> UInt8:

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from iconface_video.errors import CheckpointError
 from iconface_video.faces.align import cut_crop
+from iconface_video.faces.network_file import NetworkKind, read_network, write_network
 from iconface_video.faces.pixels import to_tensor
 from iconface_video.types import Float32, Float64, UInt8
 
@@ -25,7 +23,7 @@ INPUT_SIZE = 112
 WINDOW = (0.1, 0.15, 0.8)
 """The window in the FFHQ frame: left, top and side, as shares of the crop's side."""
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "landmarks.safetensors"
-_KIND, _FORMAT = "landmarks", "1"
+_KIND = NetworkKind("landmarks", "landmark network", "1")
 
 EYES = ((33, 133), (362, 263))
 """Corners of both eyes: errors are shares of the distance between their middles."""
@@ -116,22 +114,9 @@ def eye_distance(points: Float32) -> Float32:
 
 def save_landmark_network(network: LandmarkNetwork, path: Path) -> Path:
     """Write it as float16."""
-    tensors = {name: value.detach().cpu().half().contiguous() for name, value in network.state_dict().items()}
-    save_file(tensors, path, metadata={"kind": _KIND, "format_version": _FORMAT})
-    path.chmod(0o644)
-    return path
+    return write_network(network, path, _KIND)
 
 
 def load_landmark_network(path: Path = WEIGHTS, device: torch.device | str = "cpu") -> LandmarkNetwork:
     """In evaluation mode, weights frozen. Raises CheckpointError for a file that is missing, damaged or something else."""
-    try:
-        with safe_open(path, framework="pt") as opened:
-            metadata = dict(opened.metadata() or {})
-        if metadata.get("kind") != _KIND or metadata.get("format_version") != _FORMAT:
-            raise CheckpointError(f"{path}: not a landmark network of format {_FORMAT}; is the installation complete?")
-        tensors = {name: value.float() for name, value in load_file(path).items()}
-        network = LandmarkNetwork(len(tensors["basis"]))
-        network.load_state_dict(tensors)
-    except (OSError, SafetensorError, RuntimeError, KeyError) as error:
-        raise CheckpointError(f"{path}: no readable landmark network ({error}); reinstall the package") from error
-    return network.to(device).eval().requires_grad_(False)
+    return read_network(path, _KIND, lambda tensors: LandmarkNetwork(len(tensors["basis"]))).to(device)

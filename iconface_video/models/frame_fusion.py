@@ -7,22 +7,20 @@ face, less damaged, which any of them restores. Without neighbours nothing is do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from iconface_video.errors import CheckpointError
+from iconface_video.faces.network_file import NetworkKind, read_network, write_network
 from iconface_video.faces.pixels import to_tensor, to_uint8
 from iconface_video.models.checkpoint_index import frame_fusion_file
 from iconface_video.models.picture_layers import ChannelNorm, ResidualBlock, residual_stack
+from iconface_video.tracking.dense_flow import enlarged, flow_estimator, mean_difference, sampled
 from iconface_video.types import Float32, UInt8
 
 NEIGHBOURS = 3
@@ -40,7 +38,7 @@ _ANOTHER_PICTURE = 8.0
 """Median difference in grey levels from which on a neighbour shows something else altogether: tapes have 2 to 3."""
 _CONTRAST, _CHANGE = 4.0, 0.2
 """Scale of what the network sees of the neighbours, and of what it adds."""
-_KIND, _FORMAT = "frame-fusion", "1"
+_KIND = NetworkKind("frame-fusion", "frame fusion network", "1")
 
 
 class FrameFusion(nn.Module):
@@ -93,16 +91,14 @@ def carried(window: Sequence[UInt8]) -> UInt8:
     middle = window[NEIGHBOURS]
     size = len(middle)
     here = _for_flow(middle)
-    flow = _estimator()
+    flow = flow_estimator()
     found = []
     for picture in window:
         if picture is middle:
             found.append(middle)
             continue
-        motion = flow.calc(here, _for_flow(picture), np.zeros((*here.shape, 2), np.float32))
-        factor = np.float32(size / len(here))
-        where = _grid(size) + cv2.resize(motion, (size, size), interpolation=cv2.INTER_LINEAR) * factor
-        found.append(np.asarray(cv2.remap(picture, where, _NO_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8))
+        motion = np.asarray(flow.calc(here, _for_flow(picture), np.zeros((*here.shape, 2), np.float32)), np.float32)
+        found.append(sampled(picture, enlarged(motion, size)))
     return np.stack(found)
 
 
@@ -116,16 +112,15 @@ def trusted(windows: UInt8) -> UInt8:
     here, size = _for_comparing(middle), len(middle)
     found = []
     for picture in windows:
-        difference = cv2.transform(cv2.absdiff(_for_comparing(picture), here), _MEAN_OF_THREE)
+        difference = mean_difference(_for_comparing(picture), here)
         median = np.median(difference)
         if median > _ANOTHER_PICTURE:
             found.append(middle)
             continue
         scale = np.clip(_FORGIVEN * median, *_FORGIVEN_LIMITS)
         weight = np.exp(np.float32(-0.5) * (difference / np.float32(scale)) ** 2)
-        large = cv2.resize(weight, (size, size), interpolation=cv2.INTER_LINEAR)
-        other = 1 - large
-        found.append(np.asarray(cv2.blendLinear(picture, middle, large, other), np.uint8))
+        large = enlarged(weight, size)
+        found.append(np.asarray(cv2.blendLinear(picture, middle, large, 1 - large), np.uint8))
     return np.stack(found)
 
 
@@ -159,29 +154,9 @@ def _for_flow(picture: UInt8) -> UInt8:
     return np.asarray(cv2.GaussianBlur(small, (0, 0), side * _BLUR_SHARE), np.uint8)
 
 
-def _estimator() -> cv2.DISOpticalFlow:
-    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    estimator.setFinestScale(1)
-    estimator.setVariationalRefinementIterations(2)
-    return estimator
-
-
-@lru_cache(maxsize=4)
-def _grid(size: int) -> Float32:
-    return np.stack(np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32)), axis=-1)
-
-
-_MEAN_OF_THREE = np.full((1, 3), 1 / 3, np.float32)
-_NO_MAP = np.zeros(0, np.float32)
-"""Second map of cv2.remap where the first holds x and y."""
-
-
 def save_frame_fusion(network: FrameFusion, path: Path) -> Path:
     """Write it as float16."""
-    tensors = {name: value.detach().cpu().half().contiguous() for name, value in network.state_dict().items()}
-    save_file(tensors, path, metadata={"kind": _KIND, "format_version": _FORMAT})
-    path.chmod(0o644)
-    return path
+    return write_network(network, path, _KIND)
 
 
 def load_frame_fusion(path: Path | None = None, device: torch.device | str = "cpu") -> FrameFusion:
@@ -189,16 +164,8 @@ def load_frame_fusion(path: Path | None = None, device: torch.device | str = "cp
 
     path: None: those of the package.
     """
-    path = path or frame_fusion_file()
-    try:
-        with safe_open(path, framework="pt") as opened:
-            metadata = dict(opened.metadata() or {})
-        if metadata.get("kind") != _KIND or metadata.get("format_version") != _FORMAT:
-            raise CheckpointError(f"{path}: not a frame fusion network of format {_FORMAT}; is the installation complete?")
-        tensors = {name: value.float() for name, value in load_file(path).items()}
-        widths = [len(tensors[f"{name}.bias"]) for name in ("look", "to_middle", "to_deep")]
-        network = FrameFusion(widths)
-        network.load_state_dict(tensors)
-    except (OSError, SafetensorError, RuntimeError, KeyError) as error:
-        raise CheckpointError(f"{path}: no readable frame fusion network ({error}); reinstall the package") from error
-    return network.to(device).eval().requires_grad_(False)
+    return read_network(path or frame_fusion_file(), _KIND, _of).to(device)
+
+
+def _of(tensors: Mapping[str, Tensor]) -> FrameFusion:
+    return FrameFusion([len(tensors[f"{name}.bias"]) for name in ("look", "to_middle", "to_deep")])

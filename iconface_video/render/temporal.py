@@ -19,18 +19,21 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import cv2
 import numpy as np
 
 from iconface_video.render.match import low_frequencies
+from iconface_video.tracking.dense_flow import enlarged, flow_estimator, mean_difference, sampled
 from iconface_video.types import Float32, UInt8
 
 RADIUS_FRAMES = 4
 """Look-ahead and look-back."""
 FLOW_SIZE = 128
 """px at which the flow is estimated: faces move smoothly, and grain disturbs less."""
+DESCENT_STEPS = 8
+"""Half of what DIS takes by itself: real faces fall on each other as well (the rest follows noise), for three quarters of the time; fewer,
+or patches further apart, are too few for a face that turns (docs/speed.md)."""
 DIFFERENCE_NOISE, DIFFERENCE_LIMITS = 3.0, (0.7, 10.0)
 """A neighbour's weight falls to exp(-1/2) where the compensated source differs by so many times its median difference, held
 within these grey levels: what the input's own noise makes is forgiven, in a clean input little is."""
@@ -100,7 +103,7 @@ class TemporalFilter:
         self.delay = radius
         self._frames: deque[TrackFrame] = deque()
         self._waiting = 0
-        self._flow = _flow_estimator()
+        self._flow = flow_estimator(DESCENT_STEPS)
         self._flows: OrderedDict[tuple[int, int], Float32] = OrderedDict()
 
     def push(
@@ -157,12 +160,12 @@ class TemporalFilter:
         """The other frame's detail where it would stand in this frame, and how far it can be trusted, (S, S) 0..1."""
         size = here.source.shape[0]
         there, back = self._flow_between(here, other), self._flow_between(other, here)
-        miss = there + _sample(back, there, cv2.INTER_LINEAR)  # flow is smooth
-        difference = cv2.transform(cv2.absdiff(_sample(other.small, there), here.small), _MEAN_OF_THREE)
+        miss = there + sampled(back, there, cv2.INTER_LINEAR)  # flow is smooth
+        difference = mean_difference(sampled(other.small, there), here.small)
         scale = np.float32(np.clip(DIFFERENCE_NOISE * np.median(difference[::2, ::2]), *DIFFERENCE_LIMITS))
         doubt = _squares(miss) / OCCLUSION_PX**2 + (difference / scale) ** 2
-        weight = _enlarge(np.exp(np.float32(-0.5) * doubt), size)
-        return _sample(other.detail, _enlarge(there, size)), weight
+        weight = enlarged(np.exp(np.float32(-0.5) * doubt), size)
+        return sampled(other.detail, enlarged(there, size)), weight
 
     def _flow_between(self, here: TrackFrame, other: TrackFrame) -> Float32:
         """(F, F, 2): where each point of `here` is found in `other`, relative, px at the flow's size."""
@@ -175,18 +178,6 @@ class TemporalFilter:
         return self._flows[pair]
 
 
-def _flow_estimator() -> cv2.DISOpticalFlow:
-    """DIS (Kroeger et al. 2016), "fast" but down to half of `FLOW_SIZE`: as exact as "medium" for half its time. With "fast" itself,
-    which stops at a quarter, averaging made clean moving faces softer. Half of its 16 steps of descent: real faces fall on each other
-    as well (the rest follows noise), for three quarters of the time; fewer, or patches further apart, are too few for a face that turns
-    (docs/speed.md)."""
-    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    estimator.setFinestScale(1)
-    estimator.setGradientDescentIterations(8)
-    estimator.setVariationalRefinementIterations(2)
-    return estimator
-
-
 def _thrice(weight: Float32) -> Float32:
     """(h, w) -> (h, w, 3): numpy takes several times as long over a plane that it has to stretch over channels."""
     return np.asarray(cv2.merge((weight, weight, weight)), np.float32)
@@ -195,11 +186,6 @@ def _thrice(weight: Float32) -> Float32:
 def _squares(vectors: Float32) -> Float32:
     """(h, w, C) -> (h, w): squared lengths."""
     return np.asarray(cv2.transform(vectors * vectors, np.ones((1, vectors.shape[2]), np.float32)), np.float32)
-
-
-_MEAN_OF_THREE = np.full((1, 3), 1 / 3, np.float32)
-_NO_MAP = np.zeros(0, np.float32)
-"""Second map of cv2.remap where the first holds x and y."""
 
 
 def _with_contrast_of(detail: Float32, averaged: Float32) -> Float32:
@@ -229,23 +215,3 @@ def _middle(picture: Float32) -> Float32:
 def _fine(picture: Float32) -> Float32:
     smooth = cv2.GaussianBlur(picture, (0, 0), picture.shape[0] * FINE_SIGMA_SHARE)
     return np.asarray(picture - smooth, np.float32)
-
-
-@lru_cache(maxsize=8)
-def _grid(size: int) -> Float32:
-    return np.stack(np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32)), axis=-1)
-
-
-def _sample(picture: Float32, flow: Float32, interpolation: int = cv2.INTER_CUBIC) -> Float32:
-    """Backward warp: picture at (x + flow)."""
-    where = _grid(flow.shape[0]) + flow
-    return np.asarray(cv2.remap(picture, where, _NO_MAP, interpolation, borderMode=cv2.BORDER_REPLICATE), np.float32)
-
-
-def _enlarge(field_: Float32, size: int) -> Float32:
-    """Flow (in px, scaled along) or weight from the flow's size to the crop's."""
-    factor = size / field_.shape[0]
-    if factor == 1:
-        return field_
-    large = np.asarray(cv2.resize(field_, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
-    return large * np.float32(factor) if field_.ndim == 3 else large

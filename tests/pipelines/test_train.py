@@ -17,8 +17,9 @@ from iconface_video.errors import CheckpointError, InputError, UsageError
 from iconface_video.lab.train.config import RestorerConfig, ValidationSettings
 from iconface_video.lab.train.data import FaceSettings, MixSettings
 from iconface_video.lab.train.run_export import export_run, import_run
+from iconface_video.lab.train.run_state import newest_weights
 from iconface_video.lab.train.trainer import TrainSettings
-from iconface_video.lab.train.training import export_restorer, newest_weights, train_stages
+from iconface_video.lab.train.training import export_restorer, train_stages
 from iconface_video.learn.loss_settings import LossSettings
 from iconface_video.models.checkpoints import load_model
 from iconface_video.models.embedded import build_embedded

@@ -21,6 +21,7 @@ from iconface_video.lab.train.encoder import EncoderTask
 from iconface_video.lab.train.encoder_data import ValidationFaces, load_faces
 from iconface_video.lab.train.full_size import FullSizeTask, Trainables, with_pathways
 from iconface_video.lab.train.restorer import TaskParts
+from iconface_video.lab.train.run_state import newest_checkpoint, newest_weights
 from iconface_video.lab.train.teacher import embed_folder
 from iconface_video.lab.train.trainer import Trainer
 from iconface_video.lab.train.validation import ValidationSet
@@ -75,12 +76,10 @@ def export_encoder(run_folder: Path, out: Path, notes: Mapping[str, str] | None 
 
     `notes` go into the manifest: what it was trained on, under which terms.
     """
-    checkpoints = sorted(run_folder.glob("checkpoint-*"))
-    if not checkpoints:
-        raise InputError(f"{run_folder}: no checkpoint in this folder. Name the folder of a finished or interrupted run.")
+    checkpoint = newest_checkpoint(run_folder)
     encoder = IdentityEncoder()
-    encoder.load_state_dict(load_file(checkpoints[-1] / "average.safetensors"))
-    step = int(json.loads((checkpoints[-1] / "state.json").read_text(encoding="utf-8"))["step"])
+    encoder.load_state_dict(load_file(newest_weights(run_folder)))
+    step = int(json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))["step"])
     return save_identity_encoder(encoder, out, {"steps": step, "figures": _figures(run_folder, step), **(notes or {})})
 
 

@@ -27,7 +27,7 @@ from iconface_video.errors import InputError
 from iconface_video.faces.pixels import to_tensor
 from iconface_video.files import write_whole
 from iconface_video.lab.train.loading import index_rows, read_indexed, stream
-from iconface_video.lab.train.run_state import checkpoints
+from iconface_video.lab.train.run_state import newest_weights
 from iconface_video.lab.train.trainer import Task, Trainer, TrainSettings
 from iconface_video.models.frame_fusion import FRAMES, NEIGHBOURS, FrameFusion, carried, save_frame_fusion, trusted
 from iconface_video.render.match import low_frequencies
@@ -108,9 +108,9 @@ def windows_of(
     Light and color are not this network's business, and pasting gives them back to the input: the target has the damaged crop's.
     """
     kept = [effect for effect in effects if not isinstance(effect, Fading)]
-    damaged, clean = damaged_sequence(pictures, kept, screen, rng)
+    damaged = damaged_sequence(pictures, kept, screen, rng)
     windows = np.stack([carried(damaged[at - NEIGHBOURS : at + NEIGHBOURS + 1]) for at in _MIDDLES])
-    return DamagedWindows(windows, np.stack([_with_light_of(damaged[at], clean[at]) for at in _MIDDLES]))
+    return DamagedWindows(windows, np.stack([_with_light_of(damaged[at], pictures[at]) for at in _MIDDLES]))
 
 
 def _with_light_of(seen: UInt8, clean: UInt8) -> UInt8:
@@ -283,9 +283,6 @@ def train_fusion(
 
 def export_fusion(run_folder: Path, out: Path) -> Path:
     """Write the averaged weights of a run's newest checkpoint as one file. InputError where there is none."""
-    found = checkpoints(run_folder)
-    if not found:
-        raise InputError(f"{run_folder}: no checkpoint in this folder. Name the folder of a finished or interrupted run.")
     network = FrameFusion()
-    network.load_state_dict(load_file(found[-1] / "average.safetensors"))
+    network.load_state_dict(load_file(newest_weights(run_folder)))
     return save_frame_fusion(network, out)

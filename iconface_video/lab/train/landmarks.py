@@ -36,7 +36,7 @@ from iconface_video.faces.pixels import to_tensor
 from iconface_video.files import write_whole
 from iconface_video.lab.train.data import relit
 from iconface_video.lab.train.loading import index_rows, read_indexed, stream
-from iconface_video.lab.train.run_state import checkpoints
+from iconface_video.lab.train.run_state import newest_weights
 from iconface_video.lab.train.trainer import Task, Trainer, TrainSettings
 from iconface_video.settings import Count, Share, Validated
 from iconface_video.types import Float32, Float64, UInt8
@@ -242,10 +242,7 @@ def train_landmarks(
 
 def export_landmarks(run_folder: Path, out: Path) -> Path:
     """Write the averaged weights of a run's newest checkpoint as one file. InputError where there is none."""
-    found = checkpoints(run_folder)
-    if not found:
-        raise InputError(f"{run_folder}: no checkpoint in this folder. Name the folder of a finished or interrupted run.")
-    tensors = load_file(found[-1] / "average.safetensors")
+    tensors = load_file(newest_weights(run_folder))
     network = LandmarkNetwork(len(tensors["basis"]))
     network.load_state_dict(tensors)
     return save_landmark_network(network, out)

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from iconface_video.errors import CheckpointError, InputError, OutputError, UsageError
 from iconface_video.files import whole_folder, write_whole
-from iconface_video.lab.train.run_state import checkpoints, newest_stage
+from iconface_video.lab.train.run_state import newest_checkpoint
 
 FORMAT = "iconface-video run 1"
 SMALL = 4096
@@ -46,11 +46,7 @@ def export_run(run_folder: Path, out: Path, moments: bool = True) -> int:
     """
     if out.exists():
         raise UsageError(f"{out}: is there already; name another file, or delete it")
-    stage = newest_stage(run_folder)
-    found = checkpoints(stage)
-    if not found:
-        raise InputError(f"{run_folder}: no checkpoint in this folder. Name the folder of a finished or interrupted run.")
-    checkpoint = found[-1]
+    checkpoint = newest_checkpoint(run_folder)
     try:
         state = (checkpoint / "state.json").read_text(encoding="utf-8")
         parts = {path.stem: load_file(path) for path in sorted(checkpoint.glob("*.safetensors"))}

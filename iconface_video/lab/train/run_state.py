@@ -13,6 +13,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from iconface_video.errors import InputError
+
 
 class Averaged:
     """Exponential moving average of a module's weights."""
@@ -64,6 +66,19 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, flat: Mapping[str, Te
 def checkpoints(folder: Path) -> list[Path]:
     """Whole checkpoints of a run folder, oldest first; a copy under another name is the user's."""
     return sorted(folder.glob("checkpoint-" + 7 * "[0-9]"))
+
+
+def newest_checkpoint(run_folder: Path) -> Path:
+    """Of a run, or of its newest stage. Raises InputError where there is none."""
+    found = checkpoints(newest_stage(run_folder))
+    if not found:
+        raise InputError(f"{run_folder}: no checkpoint in this folder. Name the folder of a finished or interrupted run.")
+    return found[-1]
+
+
+def newest_weights(run_folder: Path) -> Path:
+    """The averaged weights of a run's newest checkpoint. Raises InputError."""
+    return newest_checkpoint(run_folder) / "average.safetensors"
 
 
 def newest_stage(run_folder: Path) -> Path:

@@ -14,6 +14,11 @@ DataOption = Annotated[
     list[Path], typer.Option("--data", help="Folder of aligned faces with an index.csv; may be given more than once.")
 ]
 
+ConfigOption = Annotated[Path, typer.Option("--config", help="Training config (YAML), see configs/training/.")]
+RunOption = Annotated[Path, typer.Option("--out", help="Run folder: config, curve, checkpoints.")]
+ExportOption = Annotated[Path | None, typer.Option("--export", help="Write the averaged weights here at the end.")]
+FileOption = Annotated[Path | None, typer.Option("--export", help="Write the averaged weights to this file at the end.")]
+
 MinutesOption = Annotated[
     float,
     typer.Option(
@@ -31,14 +36,14 @@ def _log(step: int, figures: dict[str, float]) -> None:
 
 @app.command()
 def restorer(
-    config: Annotated[Path, typer.Option("--config", help="Training config (YAML), see configs/training/.")],
+    config: ConfigOption,
     out: Annotated[Path, typer.Option("--out", help="Run folder: config, curve, sheets, checkpoints.")],
     data: DataOption,
     start_from: Annotated[
         str | None, typer.Option("--start-from", help="Run folder, model folder, or 'embedded', to start from.")
     ] = None,
     minutes: MinutesOption = 0,
-    export: Annotated[Path | None, typer.Option("--export", help="Write the averaged weights here at the end.")] = None,
+    export: ExportOption = None,
     workers: Annotated[int | None, typer.Option(help="Loader processes; the config's number when not given.")] = None,
 ) -> None:
     """Train the restorer: one stage, or several in a row where the config has a list `stages`.
@@ -99,14 +104,12 @@ def import_run(
 
 @app.command("encoder")
 def encoder(
-    config: Annotated[Path, typer.Option("--config", help="Training config (YAML), see configs/training/.")],
-    out: Annotated[Path, typer.Option("--out", help="Run folder: config, curve, checkpoints.")],
-    data: Annotated[
-        list[Path], typer.Option("--data", help="Folder of aligned faces with an index.csv; may be given more than once.")
-    ],
+    config: ConfigOption,
+    out: RunOption,
+    data: DataOption,
     teacher: Annotated[Path | None, typer.Option("--teacher", help="Folder where the teacher's vectors are kept.")] = None,
     minutes: MinutesOption = 0,
-    export: Annotated[Path | None, typer.Option("--export", help="Write the averaged weights here at the end.")] = None,
+    export: ExportOption = None,
 ) -> None:
     """Train the identity encoder; an interrupted run goes on from its last checkpoint.
 
@@ -124,15 +127,15 @@ def encoder(
 
 @app.command("landmarks")
 def landmarks(
-    config: Annotated[Path, typer.Option("--config", help="Training config (YAML), see configs/training/.")],
-    out: Annotated[Path, typer.Option("--out", help="Run folder: config, curve, checkpoints.")],
+    config: ConfigOption,
+    out: RunOption,
     data: DataOption,
     labels: Annotated[Path, typer.Option("--labels", help="Folder where the teacher's points are kept.")],
     teacher: Annotated[
         Path | None, typer.Option("--teacher", help="MediaPipe's face mesh (.tflite), where photos are still to be labelled.")
     ] = None,
     minutes: MinutesOption = 0,
-    export: Annotated[Path | None, typer.Option("--export", help="Write the averaged weights to this file at the end.")] = None,
+    export: FileOption = None,
 ) -> None:
     """Train the landmark network; an interrupted run goes on from its last checkpoint.
 
@@ -150,13 +153,13 @@ def landmarks(
 
 @app.command("fusion")
 def fusion(
-    config: Annotated[Path, typer.Option("--config", help="Training config (YAML), see configs/training/.")],
-    out: Annotated[Path, typer.Option("--out", help="Run folder: config, curve, checkpoints.")],
+    config: ConfigOption,
+    out: RunOption,
     data: DataOption,
     clips: Annotated[Path, typer.Option("--clips", help="Folder of crops of people talking, with an index.csv.")],
     pool: Annotated[Path, typer.Option("--pool", help="Folder where damaged windows are kept (about 6 MB a clip).")],
     minutes: MinutesOption = 0,
-    export: Annotated[Path | None, typer.Option("--export", help="Write the averaged weights to this file at the end.")] = None,
+    export: FileOption = None,
 ) -> None:
     """Train the network that brings neighbouring frames together; an interrupted run goes on from its last checkpoint.
 

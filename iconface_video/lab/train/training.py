@@ -25,7 +25,7 @@ from iconface_video.lab.train.encoder_and_full_size import (
 )
 from iconface_video.lab.train.refiner import RefinerTask
 from iconface_video.lab.train.restorer import RestorerTask, TaskParts
-from iconface_video.lab.train.run_state import checkpoints, newest_stage
+from iconface_video.lab.train.run_state import checkpoints, newest_weights
 from iconface_video.lab.train.trainer import Task, Trainer
 from iconface_video.lab.train.validation import ValidationSet
 from iconface_video.models.checkpoints import load_model
@@ -151,14 +151,6 @@ def export_restorer(run_folder: Path, out: Path) -> Path:
         return export_full_size(run_folder, newest_weights(run_folder), out)
     save_model(_load_run(run_folder), out, storage_dtype=torch.float16, overwrite=True)
     return out
-
-
-def newest_weights(run_folder: Path) -> Path:
-    """The averaged weights of a run's newest checkpoint."""
-    found = checkpoints(newest_stage(run_folder))
-    if not found:
-        raise InputError(f"{run_folder}: no checkpoint in this folder. Name the folder of a finished or interrupted run.")
-    return found[-1] / "average.safetensors"
 
 
 def _start(config: RestorerConfig, run_folder: Path) -> Path:

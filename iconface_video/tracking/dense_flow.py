@@ -1,0 +1,53 @@
+"""Optical flow at every place between two crops of one face, and what is carried along it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from iconface_video.types import Float32, UInt8
+
+Picture = TypeVar("Picture", Float32, UInt8)
+
+_MEAN_OF_THREE = np.full((1, 3), 1 / 3, np.float32)
+_NO_MAP = np.zeros(0, np.float32)
+"""Second map of cv2.remap where the first holds x and y."""
+
+
+def flow_estimator(descent_steps: int = 16) -> cv2.DISOpticalFlow:
+    """DIS (Kroeger et al. 2016), "fast" but down to half of the pictures' size: as exact as "medium" for half its time. With "fast"
+    itself, which stops at a quarter, averaging made clean moving faces softer."""
+    estimator = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    estimator.setFinestScale(1)
+    estimator.setGradientDescentIterations(descent_steps)
+    estimator.setVariationalRefinementIterations(2)
+    return estimator
+
+
+def sampled(picture: Picture, flow: Float32, interpolation: int = cv2.INTER_CUBIC) -> Picture:
+    """Backward warp: the picture (S, S, C) at (x + flow), flow (S, S, 2) px; edges repeated."""
+    where = _grid(flow.shape[0]) + flow
+    moved = cv2.remap(picture, where, _NO_MAP, interpolation, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, picture.dtype)
+
+
+def enlarged(field: Float32, size: int) -> Float32:
+    """Flow (F, F, 2) in px, scaled along, or a weight (F, F), from the flow's size to the crop's."""
+    factor = size / field.shape[0]
+    if factor == 1:
+        return field
+    large = np.asarray(cv2.resize(field, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
+    return large * np.float32(factor) if field.ndim == 3 else large
+
+
+def mean_difference(one: Float32, other: Float32) -> Float32:
+    """(h, w, 3) twice -> (h, w): mean absolute difference of the channels."""
+    return np.asarray(cv2.transform(cv2.absdiff(one, other), _MEAN_OF_THREE), np.float32)
+
+
+@lru_cache(maxsize=8)
+def _grid(size: int) -> Float32:
+    return np.stack(np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32)), axis=-1)
