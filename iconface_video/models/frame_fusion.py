@@ -140,10 +140,14 @@ def fuse(network: FrameFusion, window: Sequence[UInt8]) -> UInt8:
     window = [*missing, *window, *missing]
     if all(picture is middle for picture in window):
         return middle
+    return fused(network, carried(window))
+
+
+def fused(network: FrameFusion, windows: UInt8) -> UInt8:
+    """(S, S, 3) from the (7, S, S, 3) of `carried`."""
     with torch.inference_mode():
         device = next(network.parameters()).device
-        seen = to_tensor(trusted(carried(window)), device)[None]
-        return to_uint8(network(seen)[0])
+        return to_uint8(network(to_tensor(trusted(windows), device)[None])[0])
 
 
 def _for_flow(picture: UInt8) -> UInt8:

@@ -13,7 +13,9 @@ from skimage import data
 
 from iconface_video.degrade.clip_effects import Fading, TapeNoise
 from iconface_video.degrade.filmed import damaged_sequence
-from iconface_video.errors import InputError
+from iconface_video.errors import InputError, UsageError
+from iconface_video.lab.train.data import FaceMixer, FaceSet, MixSettings
+from iconface_video.lab.train.fused_pairs import FusedPairs
 from iconface_video.lab.train.fusion import (
     FusionConfig,
     FusionMixer,
@@ -24,7 +26,7 @@ from iconface_video.lab.train.fusion import (
     windows_of,
 )
 from iconface_video.lab.train.trainer import TrainSettings
-from iconface_video.models.frame_fusion import NEIGHBOURS, load_frame_fusion
+from iconface_video.models.frame_fusion import NEIGHBOURS, fused, load_frame_fusion
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +101,34 @@ def test_a_short_training_can_be_exported(sets, tmp_path):
         export_fusion(tmp_path / "nothing", tmp_path / "x.safetensors")
     with pytest.raises(InputError, match="18 readable frames, 40 are needed"):
         read_clip(Path(sets.clips) / "train.avi", 40, np.random.default_rng(0))
+
+
+def test_the_restorer_learns_from_faces_as_the_fusion_network_hands_them_on(sets, tmp_path):
+    """What is kept is what a run makes of such a window; the truth beside it is its clean frame, references are other frames."""
+    pool = WindowPool(replace(sets, pool=str(tmp_path)))
+    pool.make()
+    pairs = FusedPairs(tmp_path, 256)
+    pairs.make()
+    kept = pool.open(0)
+    network = load_frame_fusion()
+    of_a_run = [fused(network, window) for window in kept.windows]
+    faces = FaceSet([np.array(kept.targets[0])], [""], ["one"], {})
+    mix = MixSettings((256,), (4,), reference_shares=(0.0, 1.0), fused_share=1.0, grey_share=0.0)
+    batch = FaceMixer(faces, mix, {256: pairs}).batch(3, 5)
+    assert batch.references.shape == (4, 1, 256, 256, 3)
+    assert (batch.truth_index == -1).all()
+    seen = [pool.open(number) for number in range(2)]
+    truths = [target[:, ::step] for kept in seen for target in kept.targets for step in (1, -1)]
+    for truth in batch.truth:
+        assert any(np.array_equal(truth, target) for target in truths)
+    mirrored = [picture[:, ::step] for picture in of_a_run for step in (1, -1)]
+    drawn = [pairs.draw(np.random.default_rng(seed)).source for seed in range(24)]
+    assert sum(any(np.array_equal(source, picture) for picture in mirrored) for source in drawn) > 4
+
+
+def test_fused_faces_without_windows_are_refused(tmp_path):
+    faces = FaceSet([np.zeros((64, 64, 3), np.uint8)], [""], ["one"], {})
+    with pytest.raises(UsageError, match="name the fusion network's training windows"):
+        FaceMixer(faces, MixSettings((64,), (2,), fused_share=0.5))
+    with pytest.raises(InputError, match="no windows of damaged clips"):
+        FusedPairs(tmp_path, 64)

@@ -6,6 +6,7 @@ A set is a folder of pictures in the FFHQ frame with an ``index.csv`` beside the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ from iconface_video.degrade import degrade, sample_strength
 from iconface_video.degrade.filmed import degraded_clip_pair, moved
 from iconface_video.degrade.picture import BUCKETS
 from iconface_video.errors import InputError, UsageError
+from iconface_video.lab.train.fused_pairs import FusedPairs
 from iconface_video.lab.train.loading import index_rows, read_indexed
 from iconface_video.settings import Count, CountOrZero, NonNegative, Share, Validated
 
@@ -39,6 +41,8 @@ class FaceSettings(Validated):
     min_sharpness: NonNegative = 9.0
     """Truth pictures are at least this sharp (Laplacian deviation in the index)."""
     min_inside: Share = 0.7
+    windows: str = ""
+    """The frame fusion network's training windows (its `--pool`), for `fused_share`."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class MixSettings(Validated):
     """Share of the batches whose second half shows the first half's faces moved a little and degraded the same way."""
     filmed_share: Share = 0.0
     """Share of the batches that are pairs, too, but of neighbouring frames of damaged clips, real codecs included."""
+    fused_share: Share = 0.0
+    """Share of the batches that show what the frame fusion network made of damaged clips, as a run does."""
     target_blur_probability: Share = 0.0
     """Share of the undamaged filmed faces whose truth is soft, as most video is: what was never sharp must not be made so. The
     more damage, the fewer: it hides whether there was anything sharp."""
@@ -83,10 +89,10 @@ class MixSettings(Validated):
             raise UsageError(
                 f"the mix's sizes must be multiples of 16 px and its batches at least 1, got {self.sizes}, {self.batches}"
             )
-        if self.pair_share + self.filmed_share > 1:
+        if self.pair_share + self.filmed_share + self.fused_share > 1:
             raise UsageError(
-                "the mix's pair_share and filmed_share must be at most 1 together, "
-                f"got {self.pair_share} and {self.filmed_share}"
+                "the mix's pair_share, filmed_share and fused_share must be at most 1 together, "
+                f"got {self.pair_share}, {self.filmed_share} and {self.fused_share}"
             )
         if self.pair_share + self.filmed_share > 0 and min(self.batches) < 2:
             raise UsageError(f"the mix has pairs, so its batches must be at least 2, got {list(self.batches)}")
@@ -157,11 +163,7 @@ class FaceBatch:
     references: UInt8
     strength: NDArray[np.float32]
     truth_index: NDArray[np.int64]
-    """Rows of the FaceSet, for stored embeddings."""
-    reference_index: NDArray[np.int64]
-    """(B, R)."""
-    is_truth_reference: NDArray[np.bool_]
-    """(B,) the references are the truth itself, jittered."""
+    """Rows of the FaceSet; -1 for a face of a damaged clip that was fused."""
     moves: NDArray[np.float32]
     """(B / 2, 2, 3) affine px from a face of the first half to the same one in the second half; (0, 2, 3) where they differ."""
 
@@ -203,8 +205,8 @@ def _softened(picture: UInt8, rng: np.random.Generator) -> UInt8:
 _LEAST_WITH_OTHERS = 0.05
 """Share of the pictures of a size whose person must have other photos; below it that size is trained without references."""
 
-_Row = tuple[UInt8, UInt8, UInt8, float, int, NDArray[np.int64], bool]
-"""Truth, source, references, strength, row of the FaceSet, rows of the references, whether they are the truth itself."""
+_Row = tuple[UInt8, UInt8, UInt8, float, int]
+"""Truth, source, references, strength, row of the FaceSet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,15 +218,13 @@ class _Sample:
     """(R, S, S, 3)."""
     strength: float
     index: int
-    reference_index: NDArray[np.int64]
-    is_truth_reference: bool
     is_grey: bool
 
     def row(self, source: UInt8, truth: UInt8 | None = None) -> _Row:
         """truth: another one than the face's own."""
         shown = self.truth if truth is None else truth
         seen = grey(source) if self.is_grey else source
-        return shown, seen, self.references, self.strength, self.index, self.reference_index, self.is_truth_reference
+        return shown, seen, self.references, self.strength, self.index
 
 
 def grey(image: UInt8) -> UInt8:
@@ -235,8 +235,11 @@ def grey(image: UInt8) -> UInt8:
 class FaceMixer:
     """Makes paired batches from a FaceSet; the same (seed, step) gives the same batch in whatever process."""
 
-    def __init__(self, faces: FaceSet, mix: MixSettings) -> None:
-        self.faces, self.mix = faces, mix
+    def __init__(self, faces: FaceSet, mix: MixSettings, fused: Mapping[int, FusedPairs] | None = None) -> None:
+        """fused: by crop size, for the mix's `fused_share`. UsageError where they are wanted and missing."""
+        self.faces, self.mix, self.fused = faces, mix, fused or {}
+        if mix.fused_share and not self.fused:
+            raise UsageError("the mix has a fused_share: name the fusion network's training windows as `windows` under `faces`")
         self._pools = {size: self._pool(size) for size in mix.sizes}
 
     def _pool(self, size: int) -> tuple[list[int], list[int]]:
@@ -266,18 +269,18 @@ class FaceMixer:
             moves = [_small_move(rng, size) for _ in range(number // 2)]
             pairs = [make(rng, self._sample(rng, size, count), move) for move in moves]
             rows = [first for first, _ in pairs] + [second for _, second in pairs]
+        elif draw < mix.pair_share + mix.filmed_share + mix.fused_share:
+            rows = [self._fused(rng, size, count) for _ in range(number)]
         else:
             samples = (self._sample(rng, size, count) for _ in range(number))
             rows = [sample.row(degrade(sample.truth, sample.strength, rng)) for sample in samples]
-        truth, source, references, strength, index, others, same = zip(*rows)
+        truth, source, references, strength, index = zip(*rows)
         return FaceBatch(
             truth=np.stack(truth),
             source=np.stack(source),
             references=np.stack(references),
             strength=np.array(strength, np.float32),
             truth_index=np.array(index),
-            reference_index=np.stack(others),
-            is_truth_reference=np.array(same),
             moves=np.stack(moves) if moves else np.zeros((0, 2, 3), np.float32),
         )
 
@@ -296,6 +299,17 @@ class FaceMixer:
         first, second = degraded_clip_pair(sample.truth, move, level, rng)
         return sample.row(first), sample.row(second, moved(sample.truth, move))
 
+    def _fused(self, rng: np.random.Generator, size: int, count: int) -> _Row:
+        """A face of a damaged clip, brought together; its references are other frames of the clip."""
+        face = self.fused[size].draw(rng)
+        truth, source, others = face.truth, face.source, list(face.others)
+        if rng.random() < self.mix.grey_share:
+            truth, source, others = grey(truth), grey(source), [grey(picture) for picture in others]
+        chosen = rng.choice(len(others), size=count, replace=len(others) < count)
+        shown = [self._reference(rng, others[n], size, True, False) for n in chosen]
+        references = np.stack(shown) if shown else np.zeros((0, size, size, 3), np.uint8)
+        return truth, source, references, 0.0, -1
+
     def _sample(self, rng: np.random.Generator, size: int, count: int) -> _Sample:
         mix, faces = self.mix, self.faces
         able, with_others = self._pools[size]
@@ -311,7 +325,7 @@ class FaceMixer:
         extreme = rng.random() < mix.extreme_share
         strength = float(rng.uniform(16, 20)) if extreme else sample_strength(rng, mix.strength_weights)
         references = np.stack(pictures) if pictures else np.zeros((0, size, size, 3), np.uint8)
-        return _Sample(truth, references, strength, index, chosen, same, is_grey)
+        return _Sample(truth, references, strength, index, is_grey)
 
     def _choose_references(self, rng: np.random.Generator, index: int, count: int) -> tuple[NDArray[np.int64], bool]:
         others = self.faces.others(index)

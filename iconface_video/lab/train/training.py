@@ -23,6 +23,7 @@ from iconface_video.lab.train.encoder_and_full_size import (
     is_full_size,
     is_run_of_full_size,
 )
+from iconface_video.lab.train.fused_pairs import pairs_for
 from iconface_video.lab.train.refiner import RefinerTask
 from iconface_video.lab.train.restorer import RestorerTask, TaskParts
 from iconface_video.lab.train.run_state import checkpoints, newest_weights
@@ -114,7 +115,7 @@ def _train_stage(
 
 def make_trainer(config: RestorerConfig, run_folder: Path, faces: FaceSet, held_out: FaceSet) -> Trainer:
     """The trainer of one stage, where the run folder's last checkpoint left it. held_out: people to validate on."""
-    mixer = FaceMixer(faces, config.mix)
+    mixer = FaceMixer(faces, config.mix, pairs_for(config.faces.windows, config.mix.sizes))
     size = config.validation.size or max(config.mix.sizes)
     validation = ValidationSet.build(held_out, size, config.validation.count, config.validation.strengths)
     torch.manual_seed(config.trainer.seed)
