@@ -247,6 +247,25 @@ class IConFaceModel(nn.Module):
             return self.encode_references(torch.cat(tensors), size)
 
     @torch.inference_mode()
+    def seen_damage(self, sources: UInt8) -> Float32 | None:
+        """How much seems wrong at each place of uint8 (B, S, S, 3) RGB: mean absolute error in grey levels, (B, S / 2, S / 2).
+
+        By a cascade's coarse pass, from the picture alone; None for a model that does not tell.
+        """
+        if not isinstance(self.autoencoder, CascadeAutoencoder):
+            return None
+        source = to_tensor(sources, self.device)
+        noise = torch.randn(source.shape, generator=torch.Generator().manual_seed(0)).to(source)
+        with self.precision():
+            conditioning = self.condition(source, None, [None] * len(source))
+            damage = self.decode_parts(noise, noise.new_ones(len(noise)), conditioning, with_transformer=False)[0].damage
+        if damage is None:
+            return None
+        large = F.interpolate(damage.float(), (source.shape[-1] // 2,) * 2, mode="bilinear", align_corners=False)
+        levels: Float32 = (127.5 * large[:, 0].exp()).cpu().numpy()
+        return levels
+
+    @torch.inference_mode()
     def restore_crops(
         self,
         sources: UInt8,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import cv2
+import numpy as np
 
 from iconface_video.errors import OutputError
 from iconface_video.files import write_whole
@@ -13,14 +16,22 @@ from iconface_video.pages.html import clock
 from iconface_video.pages.plots import Row, Sheet
 from iconface_video.pages.tables import Cell, Note, Report, Table, Value, one_file_page
 from iconface_video.session.fingerprint import library_versions
-from iconface_video.session.run_report import FaceObserver, Pairs, RunReport, TrackFigures
+from iconface_video.session.run_report import STILL_PX, FaceObserver, Pairs, RunReport, Still, TrackFigures
 from iconface_video.settings import RunSettings
-from iconface_video.types import VideoInfo
+from iconface_video.types import Float32, UInt8, VideoInfo
 
 STILLS_A_PERSON = 4
 MOST_TRACKS = 300
 """Rows in the table of tracks; report.json inside the page has no more either."""
+MOST_DAMAGE = 24
+"""Grey levels of error that are shown as the brightest."""
+SeenDamage = Callable[[UInt8], Float32 | None]
+"""(B, S, S, 3) RGB -> grey levels of error that the model sees at each place, (B, h, w); None where it does not tell."""
 _ANCHORS = {"user": "your photos", "track": "own clearest frames", "self": "the face itself", "": "none"}
+
+
+def _nothing_seen(crops: UInt8) -> None:
+    return None
 
 
 def write_run_page(
@@ -31,6 +42,7 @@ def write_run_page(
     settings: RunSettings,
     facts: Mapping[str, Any],
     command: str,
+    seen_damage: SeenDamage = _nothing_seen,
 ) -> None:
     """Write the page, aside first. Raises OutputError.
 
@@ -46,7 +58,7 @@ def write_run_page(
         settings_title="Settings and versions",
     )
     page.section("The run").add(_run_table(info, report, facts))
-    _add_people(page, observer)
+    _add_people(page, observer, seen_damage)
     _add_skipped(page, report)
     if report.notes:
         page.section("Notes").add(*(Note(note) for note in report.notes))
@@ -101,7 +113,7 @@ def _run_table(info: VideoInfo, report: RunReport, facts: Mapping[str, Any]) -> 
     return Table("run", ("what", ""), tuple(rows))
 
 
-def _add_people(page: Report, observer: FaceObserver) -> None:
+def _add_people(page: Report, observer: FaceObserver, seen_damage: SeenDamage) -> None:
     if not observer.tracks:
         return
     explained = (
@@ -115,12 +127,7 @@ def _add_people(page: Report, observer: FaceObserver) -> None:
     for number, person in enumerate(observer.people(), 1):
         stills = observer.stills(person, STILLS_A_PERSON)
         if stills:
-            rows = (
-                Row("before", tuple(still.before for still in stills)),
-                Row("after", tuple(still.after for still in stills)),
-            )
-            times = tuple(clock(still.seconds) for still in stills)
-            section.add(Sheet(f"faces-{number}", times, rows, caption=f"{observer.title(person)}: above before, below after"))
+            section.add(_stills_sheet(f"faces-{number}", observer.title(person), stills, seen_damage))
     tracks = sorted(observer.tracks.values(), key=lambda track: (track.first_seconds, track.track_id))
     section = page.section("Tracks", "One row for each face through one shot.")
     track_columns = (
@@ -139,6 +146,29 @@ def _add_people(page: Report, observer: FaceObserver) -> None:
     section.add(Table("tracks", track_columns, tuple(_track_row(observer, track) for track in tracks[:MOST_TRACKS])))
     if len(tracks) > MOST_TRACKS:
         section.add(Note(f"{len(tracks) - MOST_TRACKS} more tracks are not shown."))
+
+
+def _stills_sheet(name: str, title: str, stills: Sequence[Still], seen_damage: SeenDamage) -> Sheet:
+    rows = [
+        Row("before", tuple(still.before for still in stills)),
+        Row("after", tuple(still.after for still in stills)),
+    ]
+    caption = f"{title}: above before, below after"
+    damage = seen_damage(np.stack([still.before for still in stills]))
+    if damage is not None:
+        rows.append(Row("seen as wrong", tuple(_as_heat(item) for item in damage)))
+        caption += (
+            f"; last what the model takes for wrong before it begins: black nothing, yellow {MOST_DAMAGE} grey levels or more. "
+            "Where it sees little, little is changed"
+        )
+    return Sheet(name, tuple(clock(still.seconds) for still in stills), tuple(rows), caption=caption)
+
+
+def _as_heat(damage: Float32) -> UInt8:
+    """Grey levels of error (h, w) -> (`STILL_PX`, `STILL_PX`, 3) RGB."""
+    levels = np.clip(damage * (255 / MOST_DAMAGE), 0, 255).astype(np.uint8)
+    large = cv2.resize(levels, (STILL_PX, STILL_PX), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.cvtColor(cv2.applyColorMap(large, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def _person_row(observer: FaceObserver, person: int | None) -> tuple[Cell, ...]:

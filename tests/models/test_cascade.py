@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from skimage import data
 from torch import Tensor
 
+from iconface_video.degrade import degrade
 from iconface_video.errors import CheckpointError
 from iconface_video.models.cascade import CascadeAutoencoder, CascadeSettings, halvings, shrunk_state
 from iconface_video.models.checkpoint_files import write_json, write_manifest
 from iconface_video.models.checkpoints import load_model
-from iconface_video.models.embedded import as_cascade
+from iconface_video.models.embedded import as_cascade, build_embedded
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.picture_layers import GlobalAttention
 from iconface_video.models.saving import save_model
@@ -140,3 +143,16 @@ def test_a_folder_whose_passes_are_swapped_is_refused(tmp_path: Path) -> None:
     write_manifest(tmp_path / "m")
     with pytest.raises(CheckpointError, match="refiner must be guided"):
         load_model(tmp_path / "m")
+
+
+def test_it_says_how_much_is_wrong() -> None:
+    """Shipped weights: what they take for wrong in a damaged face is what is wrong there; a model of one pass tells nothing."""
+    face = np.asarray(cv2.resize(data.astronaut()[0:200, 124:324], (256, 256)), np.uint8)
+    damaged = np.stack([degrade(face, strength, np.random.default_rng(2)) for strength in (6.0, 10.0, 14.0, 18.0)])
+    seen = load_model("embedded").seen_damage(damaged)
+    assert seen is not None
+    assert seen.shape == (4, 128, 128)
+    true = np.abs(damaged.astype(np.float32) - face).mean((1, 2, 3))
+    np.testing.assert_allclose(seen.mean((1, 2)), true, rtol=0.35)
+    assert (np.diff(seen.mean((1, 2))) > 1).all()
+    assert build_embedded().seen_damage(face[None]) is None

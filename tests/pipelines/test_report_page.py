@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 from iconface_video.errors import OutputError
+from iconface_video.pages.report_page import MOST_DAMAGE, write_run_page
 from iconface_video.pipelines.report import FaceObserver, check_page, page_of, write_page
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.session.run_report import MOST_STILLS, _Stills
-from iconface_video.settings import EncodeSettings
+from iconface_video.settings import EncodeSettings, RunSettings
+from iconface_video.video.probe import probe
 from tests.pipelines.conftest import HEIGHT, WIDTH, Sharpener, grey_embed
 
 
@@ -123,3 +125,29 @@ def test_stills_stay_few_and_spread_over_a_long_clip():
     assert times[0] == 0
     assert 2500 < times[1] < 7500
     assert times[2] > 5000
+
+
+def test_the_page_shows_what_the_model_takes_for_wrong(told, tmp_path):
+    """A third row of stills, brighter where the face was spoilt more; no such row of a model that cannot tell."""
+    report, observer, text = told
+    assert "takes for wrong" in text
+    seen = []
+
+    def halves(crops):
+        seen.append(crops)
+        return np.tile(np.repeat(np.float32([0, MOST_DAMAGE]), 64), (len(crops), 128, 1))
+
+    for name, tells in (("told", halves), ("silent", lambda crops: None)):
+        write_run_page(tmp_path / f"{name}.html", probe(report.input), report, observer, RunSettings(), {}, "", tells)
+    sheets = {}
+    for name in ("told", "silent"):
+        text = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
+        (picture,) = re.findall(r'<img src="data:image/png;base64,([^"]+)"', text)
+        sheets[name] = cv2.imdecode(np.frombuffer(base64.b64decode(picture), np.uint8), cv2.IMREAD_COLOR)
+        assert ("takes for wrong" in text) == (name == "told")
+    height = sheets["silent"].shape[0]
+    row = sheets["told"][height + 40 : -20]
+    assert sheets["told"].shape[0] > height + 200
+    assert (row.reshape(-1, 3) == 0).all(1).any() or (row.reshape(-1, 3) < 12).all(1).any()
+    assert (row[..., 1] > 230).any()
+    assert seen[0].shape[1:] == (256, 256, 3)
