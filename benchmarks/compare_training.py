@@ -8,6 +8,7 @@ configs/training/embedded-noise.yaml. Steps before the clock starts are not coun
 loss is due in every nth only: all sums are over whole steps, so let their number be a multiple of every n.
 
 With --validate-every both are also validated on the way, on the same held-out people (real --data): what is gained must not be lost there.
+Curves compare only where both begin with the same weights: --start-from names a folder that both read.
 """
 
 from __future__ import annotations
@@ -106,6 +107,7 @@ class Driver:
             options.precision,
         ]
         chosen += ["--optimizer", options.optimizer] if options.optimizer else []
+        chosen += ["--start-from", str(options.start_from.resolve())] if options.start_from else []
         chosen += ["--validate-every", str(options.validate_every), "--validation-faces", str(options.validation_faces)]
         command = [sys.executable, str(Path(__file__).resolve()), str(tree), "--drive", str(folder / f"{what}-run"), *chosen]
         environment = {**os.environ, "PYTHONPATH": str(package)}
@@ -159,7 +161,7 @@ def drive(options: argparse.Namespace) -> None:
         trainer["optimizer"] = options.optimizer
     values = {
         "stage": own["stage"],
-        "start_from": "embedded",
+        "start_from": str(options.start_from or "embedded"),
         "workers": 0,
         "faces": {"folders": [str(folder) for folder in options.data], "max_side": 256},
         "mix": {"sizes": [options.size], "batches": [options.batch], "reference_shares": [0.0, 0.0, 1.0], "pair_share": 1.0},
@@ -216,6 +218,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--warm-up", type=int, default=5, help="steps before the clock starts (5)")
     parser.add_argument("--steps", type=int, default=20, help="steps on the clock, of each (20)")
     parser.add_argument("--precision", default="bf16", help="no, bf16 or fp16, of both (bf16)")
+    parser.add_argument(
+        "--start-from", type=Path, help="model folder that both begin with; each its own embedded one when not given"
+    )
     parser.add_argument("--optimizer", help="of both; each config's own when not given")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--drive", type=Path, help=argparse.SUPPRESS)

@@ -19,6 +19,8 @@ class LossSettings(Validated):
     pixel: float = 1.0
     pixel_scales: tuple[float, ...] = (1.0,)
     """Weights of the pixel loss at full, half, quarter ... resolution."""
+    features: float = 0.0
+    """How much more the pixel loss counts within eyes, brows and mouth, as our landmark network finds them in the truth; 1: twice."""
     flow: float = 0.75
     """L_fm of IConFace (flow stage only)."""
     identity: float = 0.30

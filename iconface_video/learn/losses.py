@@ -42,22 +42,24 @@ class ViewJitter:
 
 
 @record_function("part: pixel")
-def charbonnier(difference: Tensor) -> Tensor:
-    """Smooth absolute error plus squared error, per sample: (B, ...) -> (B,)."""
+def charbonnier(difference: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Smooth absolute error plus squared error, per sample: (B, C, S, S) -> (B,). weight: of each place, (B, 1, S, S)."""
     squared = difference.float().square()
-    return ((squared + 1e-5).sqrt() + squared).flatten(1).mean(1)
+    error = (squared + 1e-5).sqrt() + squared
+    return (error if weight is None else error * weight).flatten(1).mean(1)
 
 
 @record_function("part: pixel")
-def charbonnier_at_scales(difference: Tensor, weights: Sequence[float]) -> Tensor:
-    """`charbonnier` at full, half, quarter ... resolution, weighted, per sample: (B, C, S, S) -> (B,).
+def charbonnier_at_scales(difference: Tensor, weights: Sequence[float], weight: Tensor | None = None) -> Tensor:
+    """`charbonnier` at full, half, quarter ... resolution, weighted, per sample: (B, C, S, S) -> (B,). weight: as there.
 
     Coarse errors are what a face is mistaken for another by, and punishing them costs no texture, as fine ones do.
     """
-    total = weights[0] * charbonnier(difference)
-    for weight in weights[1:]:
+    total = weights[0] * charbonnier(difference, weight)
+    for share in weights[1:]:
         difference = F.avg_pool2d(difference.float(), 2)
-        total = total + weight * charbonnier(difference)
+        weight = None if weight is None else F.avg_pool2d(weight, 2)
+        total = total + share * charbonnier(difference, weight)
     return total
 
 
@@ -90,7 +92,7 @@ def harm_loss(restored: Tensor, picture: Tensor, truth: Tensor) -> Tensor:
 
 
 @record_function("part: spread")
-def energy_spread(restored: Tensor, other: Tensor, weights: Sequence[float]) -> Tensor:
+def energy_spread(restored: Tensor, other: Tensor, weights: Sequence[float], weight: Tensor | None = None) -> Tensor:
     """What two samples differ by, to be subtracted from `charbonnier_at_scales(restored - truth)`, per sample: (B,).
 
     E|x - y| - E|x - x'| / 2 is least when a sample's values x are spread as the truths y that are possible (the continuous ranked
@@ -98,7 +100,7 @@ def energy_spread(restored: Tensor, other: Tensor, weights: Sequence[float]) -> 
     values at each scale; how values hang together is left to the judge. other: (B, C, S, S) x', restored from other noise; no
     gradient goes there, and by symmetry the half that stays counts twice.
     """
-    return charbonnier_at_scales(restored - other.detach(), weights)
+    return charbonnier_at_scales(restored - other.detach(), weights, weight)
 
 
 def identity_loss(

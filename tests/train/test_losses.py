@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import pytest
 import torch
+from skimage import data
 
+from iconface_video.faces.landmark_network import find_landmarks, load_landmark_network
+from iconface_video.lab.train.feature_regions import feature_regions
 from iconface_video.learn.losses import (
     PatchDiscriminator,
     charbonnier_at_scales,
@@ -62,3 +67,24 @@ def test_the_energy_score_is_least_where_samples_are_spread_as_the_truths_are() 
 
     assert slope(0.6, 1.0) < -0.03 < abs(slope(1.0, 1.0)) < 0.03 < slope(1.4, 1.0)
     assert slope(0.3, 0.0) > 0.03
+
+
+def test_an_error_in_eyes_and_mouth_counts_more() -> None:
+    """The regions are where a face's features are, a tenth of it; the same error there costs twice as much."""
+    face = np.asarray(cv2.resize(data.astronaut()[10:210, 120:320], (128, 128)), np.uint8)
+    points = find_landmarks(load_landmark_network(), [face])
+    (region,) = feature_regions(points, 128)
+    assert region.shape == (1, 128, 128)
+    assert region.min() >= 0
+    assert region.max() == pytest.approx(1)
+    assert 0.04 < region.mean() < 0.2
+    eyes, mouth = points[0, [33, 263]] * 128, points[0, [61, 291]] * 128
+    assert all(region[0, round(y), round(x)] > 0.9 for x, y in [*eyes, *mouth])
+    cheek = (0.5 * (eyes[0] + mouth[0])).round().astype(int)
+    assert region[0, cheek[1], cheek[0]] < 0.1
+    weight = 1 + torch.from_numpy(region)[None]
+    inside = 0.5 * (weight > 1.99)
+    outside = 0.5 * (weight < 1.01)
+    for place, times in ((inside, 2), (outside, 1)):
+        plain, weighted = (charbonnier_at_scales(place, (1.0,), w) for w in (None, weight))
+        assert (weighted / plain).item() == pytest.approx(times, rel=0.1)

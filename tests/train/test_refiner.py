@@ -24,7 +24,15 @@ from tests.train.test_restorer_task import faces, small_model
 
 __all__ = ["faces"]
 LOSSES = LossSettings(
-    stage="few_step", truth_identity=0.2, spread=0.25, spread_every=2, identity_every=2, steady=0.2, damage=0.1, harm=0.1
+    stage="few_step",
+    features=1.0,
+    truth_identity=0.2,
+    spread=0.25,
+    spread_every=2,
+    identity_every=2,
+    steady=0.2,
+    damage=0.1,
+    harm=0.1,
 )
 
 

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from iconface_video.lab.train.restorer import Attempt, RestorerTask, Shown, TaskParts
+from iconface_video.lab.train.attempt import Attempt, Shown
+from iconface_video.lab.train.restorer import RestorerTask, TaskParts
 from iconface_video.models.cascade import CascadeAutoencoder, shrunk_state
 from iconface_video.models.model import IConFaceModel
 from iconface_video.models.pixel_autoencoder import STRIDE, Decoded, Guide
@@ -84,7 +85,8 @@ class RefinerTask(RestorerTask):
         whole = window.placed(restored, start)
         sigma = restored.new_ones(len(restored))
         truth, source = window.cut(shown.truth), window.cut(shown.source)
-        return Attempt(truth, source, restored, whole, sigma, window.moved(moves), before, decoded, other)
+        weight = None if shown.pixel_weight is None else window.cut(shown.pixel_weight)
+        return Attempt(truth, source, restored, whole, sigma, window.moved(moves), before, decoded, other, weight)
 
     def _reference_maps(self, pictures: Tensor, count: int) -> tuple[Tensor, ...]:
         """Patches (B `count`, 3, P, P) of references -> the refiner's maps of them, (B, `count`, C, h, w) each."""

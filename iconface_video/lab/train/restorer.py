@@ -19,9 +19,12 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 from iconface_video.faces.identity_encoder import IdentityEncoder, arcface_from_ffhq
+from iconface_video.faces.landmark_network import find_landmarks, load_landmark_network
 from iconface_video.faces.pixels import to_tensor
+from iconface_video.lab.train.attempt import Attempt, Shown
 from iconface_video.lab.train.autoencoder import faster_parts
 from iconface_video.lab.train.data import FaceBatch, FaceMixer, UInt8
+from iconface_video.lab.train.feature_regions import feature_regions
 from iconface_video.lab.train.loading import stream
 from iconface_video.lab.train.trainer import Losses, Task
 from iconface_video.lab.train.validation import ValidationSet, validate_columns
@@ -58,39 +61,6 @@ JUDGE_RATE = 0.75
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
-    """A batch as a step sees it; pictures (B, 3, S, S) in [-1, 1]."""
-
-    truth: Tensor
-    source: Tensor
-    references: Tensor | None
-    """(B, R, 3, S, S)."""
-    anchor: Tensor | None
-    """(B, 512) unit."""
-    noise: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Attempt:
-    """What a step made, of whole faces or of patches of them, (B, 3, P, P)."""
-
-    truth: Tensor
-    source: Tensor
-    restored: Tensor
-    whole: Tensor
-    """(B, 3, S, S): the restored in its face."""
-    sigma: Tensor
-    """(B,)."""
-    moves: Tensor
-    """As `FaceBatch.moves`, in px of the patches."""
-    before: Tensor
-    """What the pass began with: the source, or a coarser pass's result."""
-    decoded: Decoded | None
-    other: Tensor | None
-    """(B, 3, P, P), restored from other noise."""
-
-
-@dataclass(frozen=True, eq=False)
 class TaskParts:
     """What every way to train a restorer works with, beside the model."""
 
@@ -114,6 +84,7 @@ class RestorerTask(Task):
         if self.discriminator is not None:
             self.modules["judge"] = self.discriminator
         self.perceptual = PerceptualLoss() if losses.perceptual else None
+        self.landmarks = load_landmark_network() if losses.features else None
         if identity_encoder is not None:
             identity_encoder.requires_grad_(False).eval()
 
@@ -156,7 +127,8 @@ class RestorerTask(Task):
         if len(batch.moves) and self.weights.spread:
             noise = noise[: len(noise) // 2].repeat(2, 1, 1, 1)  # a track's frames share it
         looks = self.with_transformer or self._is_due("identity", step)  # else nobody asks for the anchor
-        shown = Shown(truth, source, references, self.anchor(source, references) if looks else None, noise)
+        anchor = self.anchor(source, references) if looks else None
+        shown = Shown(truth, source, references, anchor, noise, self._pixel_weight(batch.truth))
         moves = torch.from_numpy(batch.moves).to(self.device)
         attempt = self.attempt(shown, moves, generator, with_other=self._is_due("spread", step))
         look = ViewJitter.draw(generator)
@@ -187,7 +159,15 @@ class RestorerTask(Task):
                 with torch.no_grad():
                     fresh = torch.randn(noise.shape, generator=generator).to(noise)
                     other = self._at_step(number, fresh, conditioning)[0]
-        return Attempt(shown.truth, shown.source, restored, restored, sigma, moves, shown.source, decoded, other)
+        return Attempt(
+            shown.truth, shown.source, restored, restored, sigma, moves, shown.source, decoded, other, shown.pixel_weight
+        )
+
+    def _pixel_weight(self, truth: UInt8) -> Tensor | None:
+        if self.landmarks is None:
+            return None
+        regions = feature_regions(find_landmarks(self.landmarks, list(truth)), truth.shape[1])
+        return 1 + self.weights.features * torch.from_numpy(regions).to(self.device)
 
     def _is_due(self, name: Literal["spread", "perceptual", "identity", "adversarial"], step: int) -> bool:
         weights = self.weights
@@ -205,12 +185,12 @@ class RestorerTask(Task):
         # Relative to (the root of) what the degradation cost: else the hopeless faces drown what can be learnt.
         damage = charbonnier(source - truth)
         share = (PIXEL_SCALE / (damage + 0.2 * PIXEL_SCALE)).sqrt()
-        error = charbonnier_at_scales(restored - truth, weights.pixel_scales)
+        error = charbonnier_at_scales(restored - truth, weights.pixel_scales, attempt.pixel_weight)
         parts = {"pixel": weights.pixel * (share * error).mean()}
         figures: dict[str, float] = {}
         other = attempt.other
         if other is not None:
-            apart = energy_spread(restored, other, weights.pixel_scales)
+            apart = energy_spread(restored, other, weights.pixel_scales, attempt.pixel_weight)
             parts["spread"] = -weights.spread_every * weights.spread * weights.pixel * (share * apart).mean()
             figures["noise_rms"] = 127.5 * (restored.detach() - other).std().item()
         if weights.stage == "flow" and weights.flow:
