@@ -6,6 +6,6 @@ Touch freely: new effects and presets. With care: what a strength means, since m
 
 from __future__ import annotations
 
-from iconface_video.degrade.picture import BUCKET_WEIGHTS, degrade, sample_strength
+from iconface_video.degrade.picture import BUCKET_WEIGHTS, damaged_in_part, degrade, sample_strength
 
-__all__ = ["BUCKET_WEIGHTS", "degrade", "sample_strength"]
+__all__ = ["BUCKET_WEIGHTS", "damaged_in_part", "degrade", "sample_strength"]

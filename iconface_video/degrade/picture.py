@@ -21,6 +21,9 @@ BUCKETS = ((0.0, 3.0), (3.0, 8.0), (8.0, 16.0))
 BUCKET_WEIGHTS = (0.5, 0.3, 0.2)
 """The paper's probabilities of the buckets."""
 
+_PART_STEEPNESS = 14.0
+"""How suddenly a picture's damaged parts end: within about a tenth of their size."""
+
 Step = Callable[[UInt8], UInt8]
 
 
@@ -58,6 +61,14 @@ def degrade(
     for step in steps:
         damaged = step(damaged)
     return mix.back_to_size(damaged)
+
+
+def damaged_in_part(clean: UInt8, damaged: UInt8, rng: np.random.Generator) -> UInt8:
+    """(H, W, 3) of `damaged` in some places and `clean` elsewhere, softly joined: half of the picture on average."""
+    cells = rng.uniform(-1, 1, (int(rng.integers(2, 6)),) * 2).astype(np.float32)
+    field = cv2.resize(cells, clean.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    share = 1 / (1 + np.exp(-_PART_STEEPNESS * field))
+    return np.asarray(cv2.blendLinear(damaged, clean, share, 1 - share), np.uint8)
 
 
 def final_px(strength: float, share: float, seen_px: float = 512.0) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from iconface_video.degrade import degrade, sample_strength
+from iconface_video.degrade import damaged_in_part, degrade, sample_strength
 from iconface_video.degrade import operations as op
 from iconface_video.degrade.picture import final_px
 from iconface_video.errors import UsageError
@@ -118,3 +118,16 @@ def test_float_pictures_are_refused(face):
 def test_wrong_bucket_weights_are_refused():
     with pytest.raises(UsageError, match="three numbers"):
         sample_strength(np.random.default_rng(0), (1, 0))
+
+
+def test_damage_in_part_leaves_other_places_alone(face):
+    damaged = degrade(face, 14.0, np.random.default_rng(0))
+    shares = []
+    for seed in range(6):
+        mixed = damaged_in_part(face, damaged, np.random.default_rng(seed)).astype(int)
+        far = np.abs(damaged.astype(int) - face).max(2) > 12  # where one can tell
+        is_clean, is_damaged = (np.abs(mixed - picture).max(2) <= 1 for picture in (face, damaged))
+        shares.append(is_damaged[far].mean())
+        assert is_clean[far].mean() + is_damaged[far].mean() > 0.5
+        assert is_clean[far].mean() > 0.05
+    assert 0.2 < np.mean(shares) < 0.8

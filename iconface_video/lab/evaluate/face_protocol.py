@@ -11,7 +11,8 @@ import numpy as np
 from iconface_video.degrade import degrade
 from iconface_video.errors import InputError, UsageError
 from iconface_video.lab.evaluate.face_settings import FaceEvaluation, Level
-from iconface_video.lab.train.data import FaceSet, FaceSettings, jittered, relit
+from iconface_video.lab.train.data import FaceSet, FaceSettings
+from iconface_video.lab.train.face_views import jittered, relit
 from iconface_video.types import UInt8
 
 

@@ -15,17 +15,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from iconface_video.degrade import degrade, sample_strength
+from iconface_video.degrade import damaged_in_part, degrade, sample_strength
 from iconface_video.degrade.filmed import degraded_clip_pair, moved
 from iconface_video.degrade.picture import BUCKETS
 from iconface_video.errors import InputError, UsageError
+from iconface_video.lab.train.face_views import grey, jittered, relit, small_move, softened
 from iconface_video.lab.train.fused_pairs import FusedPairs
 from iconface_video.lab.train.loading import index_rows, read_indexed
 from iconface_video.settings import Count, CountOrZero, NonNegative, Share, Validated
 
 UInt8 = NDArray[np.uint8]
-SOFT_SIGMA_SHARE = (1 / 1000, 1 / 160)
-"""Sigma of a soft truth's blur as a share of its side, least and most."""
 ReferenceKind = Literal["none", "right", "wrong", "truth"]
 
 
@@ -67,6 +66,8 @@ class MixSettings(Validated):
     """Share of the batches whose second half shows the first half's faces moved a little and degraded the same way."""
     filmed_share: Share = 0.0
     """Share of the batches that are pairs, too, but of neighbouring frames of damaged clips, real codecs included."""
+    part_share: Share = 0.0
+    """Of the faces damaged as pictures, the share that is damaged in some places alone: how much is wrong is to be seen place by place."""
     fused_share: Share = 0.0
     """Share of the batches that show what the frame fusion network made of damaged clips, as a run does."""
     target_blur_probability: Share = 0.0
@@ -168,40 +169,6 @@ class FaceBatch:
     """(B / 2, 2, 3) affine px from a face of the first half to the same one in the second half; (0, 2, 3) where they differ."""
 
 
-def jittered(image: UInt8, size: int, rng: np.random.Generator, *, shift: float, turn: float, scale: float) -> UInt8:
-    """Resize to `size` under a small random similarity. shift: share of the side; turn: degrees; scale: log."""
-    side = image.shape[0]
-    if side >= 1.5 * size:
-        side = max(size, round(side / (side // size)))
-        image = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
-    zoom = float(np.exp(rng.normal(0, scale))) * size / side
-    matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), float(rng.normal(0, turn)), zoom)
-    matrix[:, 2] += (size - side) / 2 + rng.normal(0, shift, 2) * size
-    how = cv2.INTER_AREA if zoom < 0.7 else cv2.INTER_CUBIC
-    return np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=how, borderMode=cv2.BORDER_REFLECT_101))
-
-
-def relit(image: UInt8, rng: np.random.Generator, amount: float) -> UInt8:
-    """Another light: gain and offset per channel, gamma."""
-    gain = np.exp(rng.normal(0, amount)) * np.exp(rng.normal(0, amount * 0.4, 3))
-    values = np.arange(256, dtype=np.float32)[:, None] / 255
-    table = 255 * np.clip(values ** np.exp(rng.normal(0, amount)) * gain + rng.normal(0, amount * 0.15), 0, 1)
-    return np.asarray(cv2.LUT(image, table.astype(np.uint8).reshape(256, 1, 3)))
-
-
-def _small_move(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
-    """(2, 3) px: what a face does between two frames."""
-    middle = (size - 1) / 2
-    matrix = cv2.getRotationMatrix2D((middle, middle), float(rng.normal(0, 0.7)), float(np.exp(rng.normal(0, 0.007))))
-    shift = np.array([[0, 0, 1], [0, 0, 1]]) * rng.normal(0, 0.012, (2, 1)) * size
-    return np.asarray(matrix + shift, np.float32)
-
-
-def _softened(picture: UInt8, rng: np.random.Generator) -> UInt8:
-    sigma = float(rng.uniform(*SOFT_SIGMA_SHARE)) * picture.shape[0]
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.uint8)
-
-
 _LEAST_WITH_OTHERS = 0.05
 """Share of the pictures of a size whose person must have other photos; below it that size is trained without references."""
 
@@ -225,11 +192,6 @@ class _Sample:
         shown = self.truth if truth is None else truth
         seen = grey(source) if self.is_grey else source
         return shown, seen, self.references, self.strength, self.index
-
-
-def grey(image: UInt8) -> UInt8:
-    """Black and white, three equal channels."""
-    return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
 
 
 class FaceMixer:
@@ -266,14 +228,14 @@ class FaceMixer:
         moves: list[NDArray[np.float32]] = []
         if draw < mix.pair_share + mix.filmed_share:
             make = self._pair if draw < mix.pair_share else self._degraded_clip_pair
-            moves = [_small_move(rng, size) for _ in range(number // 2)]
+            moves = [small_move(rng, size) for _ in range(number // 2)]
             pairs = [make(rng, self._sample(rng, size, count), move) for move in moves]
             rows = [first for first, _ in pairs] + [second for _, second in pairs]
         elif draw < mix.pair_share + mix.filmed_share + mix.fused_share:
             rows = [self._fused(rng, size, count) for _ in range(number)]
         else:
             samples = (self._sample(rng, size, count) for _ in range(number))
-            rows = [sample.row(degrade(sample.truth, sample.strength, rng)) for sample in samples]
+            rows = [sample.row(self._damaged(rng, sample)) for sample in samples]
         truth, source, references, strength, index = zip(*rows)
         return FaceBatch(
             truth=np.stack(truth),
@@ -283,6 +245,12 @@ class FaceMixer:
             truth_index=np.array(index),
             moves=np.stack(moves) if moves else np.zeros((0, 2, 3), np.float32),
         )
+
+    def _damaged(self, rng: np.random.Generator, sample: _Sample) -> UInt8:
+        damaged = degrade(sample.truth, sample.strength, rng)
+        if self.mix.part_share and rng.random() < self.mix.part_share:
+            return damaged_in_part(sample.truth, damaged, rng)
+        return damaged
 
     def _pair(self, rng: np.random.Generator, sample: _Sample, move: NDArray[np.float32]) -> tuple[_Row, _Row]:
         """One face twice: noise, blocks and sampling grid stay where they are while the face moves, as in a video."""
@@ -295,7 +263,7 @@ class FaceMixer:
         """One face in two neighbouring frames of a clip that was damaged as a whole."""
         level = sample.strength / BUCKETS[-1][1]
         if rng.random() < self.mix.target_blur_probability * (1 - level):
-            sample = replace(sample, truth=_softened(sample.truth, rng))
+            sample = replace(sample, truth=softened(sample.truth, rng))
         first, second = degraded_clip_pair(sample.truth, move, level, rng)
         return sample.row(first), sample.row(second, moved(sample.truth, move))
 

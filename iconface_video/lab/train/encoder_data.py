@@ -26,7 +26,7 @@ from iconface_video.faces.identity_encoder import (
     window_from_arcface112,
 )
 from iconface_video.faces.pixels import to_tensor, to_uint8
-from iconface_video.lab.train.data import grey, relit
+from iconface_video.lab.train.face_views import grey, relit
 from iconface_video.lab.train.loading import index_rows, read_indexed
 from iconface_video.lab.train.teacher import CHIP_SIZE, TEACHER_SIZE, chip_from_arcface112, load_teacher
 from iconface_video.types import Float32, Float64, UInt8
