@@ -34,7 +34,7 @@ from iconface_video.faces.landmark_network import (
 )
 from iconface_video.faces.pixels import to_tensor
 from iconface_video.files import write_whole
-from iconface_video.lab.train.data import relit
+from iconface_video.lab.train.face_views import relit
 from iconface_video.lab.train.loading import index_rows, read_indexed, stream
 from iconface_video.lab.train.run_state import newest_weights
 from iconface_video.lab.train.trainer import Task, Trainer, TrainSettings

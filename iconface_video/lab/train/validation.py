@@ -15,7 +15,8 @@ from torch import Tensor
 from iconface_video.degrade import degrade
 from iconface_video.faces.pixels import to_tensor, to_uint8
 from iconface_video.faces.quality import laplacian_deviation
-from iconface_video.lab.train.data import FaceSet, UInt8, jittered, relit
+from iconface_video.lab.train.data import FaceSet, UInt8
+from iconface_video.lab.train.face_views import jittered, relit
 
 COLUMNS = ("none", "right", "wrong", "truth")
 """Kinds of references that every validation reports."""
