@@ -17,9 +17,9 @@ from iconface_video.types import Survey
 from iconface_video.video.probe import probe
 from iconface_video.web import results
 from iconface_video.web.engine import check_machine
-from iconface_video.web.facts import clip_facts
+from iconface_video.web.facts import clip_facts, listed
 from iconface_video.web.jobs import Job, Kind, Status
-from iconface_video.web.kept import FACES, PREVIEW, RESULTS, SURVEY, WORK, KeptProject, size_of
+from iconface_video.web.kept import FACES, PREVIEW, RESULTS, SURVEY, WORK, KeptProject
 from iconface_video.web.on_view import faces_on_view
 from iconface_video.web.people import decided_people, regrouped, take_over
 from iconface_video.web.record import Options, Todo
@@ -52,40 +52,45 @@ class Project(KeptProject):
     def choose(self, values: dict[str, Any]) -> None:
         """Other settings. Where they find faces otherwise, the clip is looked through again. Raises UsageError."""
         with self._lock:
-            if self._takes_new_survey(values):
-                self._start("survey", self._look_for_people)
+            before = self._take(values)
+            if before is not None:
+                self._look(before)
 
     def run_with(self, values: dict[str, Any]) -> None:
         """Restore with other settings, after another look for people where they need one. Raises UsageError, also where nobody is."""
         with self._lock:
             self.must_be_surveyed("The video cannot be restored")
-            if self._takes_new_survey(values):
-                self._look_then_run()
+            before = self._take(values)
+            if before is not None:
+                self._look(before, then_run=True)
             elif not self.people:
                 raise UsageError("no face was found in it; look harder for small or dim faces first")
             else:
                 self.start_run()
 
-    def _takes_new_survey(self, values: dict[str, Any]) -> bool:
-        """Take the settings; whether they find faces otherwise."""
+    def _take(self, values: dict[str, Any]) -> Options | None:
+        """Other settings. Where they find faces otherwise, those before: then the record is written with the job that looks anew."""
         self.must_be_idle("Settings cannot be changed")
         before, after = self.options, self.options.changed(values)
         if (before.device, before.workers) != (after.device, after.workers):
             check_machine(after.settings)
         self.record.options = after
         self.record.may_choose = self.record.may_choose and "preset" not in values
-        self.save()
         one, other = before.settings, after.settings
-        return (one.survey, one.read, one.anchors) != (other.survey, other.read, other.anchors)
+        if (one.survey, one.read, one.anchors) != (other.survey, other.read, other.anchors):
+            return before
+        self.save()
+        return None
 
-    def _look_then_run(self) -> None:
-        self._start("run", self._survey_and_run, todo=Todo("survey", self._next_number(), then_run=True))
+    def _look(self, before: Options | None = None, *, then_run: bool = False) -> None:
+        kind, act = ("run", self._survey_and_run) if then_run else ("survey", self._look_for_people)
+        self._start(kind, act, todo=Todo("survey", self._next_number(), then_run, before))
 
     def look_again(self) -> None:
         """Start the survey that was cancelled or that failed."""
         with self._lock:
             self.must_be_idle("The clip cannot be looked through")
-            self._start("survey", self._look_for_people)
+            self._look()
 
     def start_preview(self, kind: PreviewKind, seconds: float) -> None:
         with self._lock:
@@ -119,9 +124,13 @@ class Project(KeptProject):
     def again(self) -> None:
         """What failed last."""
         with self._lock:
-            kind = self.record.failed_kind
+            kind, wanted = self.record.failed_kind, self.record.failed_options
             if kind == "run":
                 self.start_run()
+            elif wanted is not None:
+                self.must_be_idle("The clip cannot be looked through")
+                before, self.record.options = self.options, wanted
+                self._look(before)
             elif kind == "survey" or self.survey is None:
                 self.look_again()
             else:
@@ -137,7 +146,7 @@ class Project(KeptProject):
         if todo.kind == "run" and self.survey is not None:
             self.start_run()
         elif todo.then_run:
-            self._look_then_run()
+            self._look(then_run=True)
         else:
             self.look_again()
 
@@ -172,22 +181,7 @@ class Project(KeptProject):
 
     def summary(self) -> dict[str, Any]:
         """For the list: what can be told without reading more than the record."""
-        record, job = self.record, self.job
-        made = self.results if self._is_open else load_results(self.folder / RESULTS)
-        return {
-            "id": self.id,
-            "name": record.name,
-            "file": record.clip.name,
-            "seconds": record.clip.seconds,
-            "bytes": size_of(self.folder),
-            "people": None if record.people is None else len(record.people),
-            "harder": record.options.harder,
-            "results": len(made),
-            "is_in_vain": bool(made) and made[-1].is_in_vain,
-            "failed": record.failed,
-            "trouble": self.trouble(),
-            "job": job.snapshot(self.queue.ahead_of(job)) if job is not None and job.is_active else None,
-        }
+        return listed(self, self.results if self._is_open else load_results(self.folder / RESULTS))
 
     def snapshot(self) -> dict[str, Any]:
         """All that the page shows, as plain values."""
@@ -237,9 +231,9 @@ class Project(KeptProject):
     ) -> None:
         """todo: what is noted as still to be done; a survey or a run itself where nothing else is said."""
         if kind in ("survey", "run"):
-            wanted = todo or Todo(kind, self._next_number())
-            self.record.todo = replace(wanted, number=self.record.todo.number) if self.record.todo else wanted
-        self.record.failed_kind, self.record.failed = None, ""
+            wanted, old = todo or Todo(kind, self._next_number()), self.record.todo
+            self.record.todo = wanted if old is None else replace(wanted, number=old.number, before=old.before)
+        self.record.failed_kind, self.record.failed, self.record.failed_options = None, "", None
         self.save()
 
         def checked(job: Job) -> None:
@@ -257,13 +251,22 @@ class Project(KeptProject):
         self.note(f"{job.kind}: {status}{f': {job.error}' if job.error else ''}")
         with self._lock:
             if job.kind in ("survey", "run"):
-                reached = job.kind if self.record.todo is None else self.record.todo.kind
-                self.record.todo = None
+                todo, self.record.todo = self.record.todo, None
+                reached = job.kind if todo is None else todo.kind
                 self.record.failed_kind, self.record.failed = (reached, job.error) if status == "failed" else (None, "")
+                if status != "done" and todo is not None:
+                    self._take_back(todo, status)
             if status == "cancelled":
                 shutil.rmtree(self.folder / RESULTS / results.UNFINISHED, ignore_errors=True)
             if self.folder.is_dir():
                 self.save()
+
+    def _take_back(self, todo: Todo, status: Status) -> None:
+        """What asked for another survey that did not come to its end: the survey that stands was made with the options before."""
+        if todo.kind == "survey" and todo.before is not None and self.survey is not None:
+            self.record.failed_options = self.options if status == "failed" else None
+            self.record.options = todo.before
+            self.note("the settings before are back: the people are those that were found with them")
 
     def _explain(self, error: BaseException) -> str:
         if not isinstance(error, IconFaceError):

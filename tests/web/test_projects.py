@@ -116,6 +116,13 @@ def download(client, project: str, result: dict) -> bytes:
     return answer.content
 
 
+def until_stopped(info, settings, engine, job) -> None:
+    """Instead of a look for people."""
+    while not job.should_stop():
+        time.sleep(0.01)
+    job.check()
+
+
 class TestAfterAStop:
     def test_everything_is_there_again(self, folder, face_clip, quick_survey, astronaut_png):
         with serving(folder, engine=Counting()) as client:
@@ -206,6 +213,18 @@ class TestAfterAStop:
             assert listed["projects"] == []
             assert "damaged" in listed["damaged"][0]["error"]
         assert record.read_text() == "{"
+
+    def test_a_record_of_an_earlier_release_is_read(self, folder, face_clip, quick_survey):
+        with serving(folder, engine=Counting()) as client:
+            project = added(client, face_clip)
+            client.patch("/api/line", json={"paused": True})
+            client.post(f"{project}/run", json={})
+        path = folder / project.rpartition("/")[2] / "project.json"
+        record = json.loads(path.read_text())
+        del record["todo"]["before"], record["failed_options"]
+        path.write_text(json.dumps(record))
+        with serving(folder, engine=Counting()) as client:
+            assert len(wait_until_idle(client, project)["results"]) == 1
 
     def test_the_rest_of_an_upload_that_was_cut_off_is_removed(self, folder, face_clip, quick_survey):
         with serving(folder) as client:
@@ -331,6 +350,43 @@ class TestNoStaleTruth:
             (result,) = client.get(project).json()["results"]
             assert result["settings"]["preset"] == "family"
             assert download(client, project, result) == video
+
+    @pytest.mark.parametrize("is_killed", [False, True])
+    def test_a_cancelled_look_for_people_takes_its_settings_back(self, folder, face_clip, quick_survey, monkeypatch, is_killed):
+        """The people that stand were found with the ones before; also where the server was stopped meanwhile."""
+
+        def check(client) -> None:
+            client.post(f"{project}/cancel")
+            state = wait_until_idle(client, project)
+            assert (state["job"]["status"], state["options"], len(state["people"])) == ("cancelled", before, 1)
+
+        with serving(folder) as client:
+            project = added(client, face_clip)
+            before = client.patch(project, json={"strength": 0.6}).json()["options"]
+            monkeypatch.setattr(project_module, "look_for_people", until_stopped)
+            assert client.patch(project, json={"preset": "film", "harder": True}).json()["options"] != before
+            if not is_killed:
+                check(client)
+        with serving(folder) as client:
+            if is_killed:
+                check(client)
+            assert client.get(project).json()["options"] == before
+
+    def test_a_failed_look_for_people_takes_its_settings_back_until_it_is_tried_again(
+        self, folder, face_clip, quick_survey, monkeypatch
+    ):
+        with serving(folder) as client:
+            project = added(client, face_clip)
+            before = client.get(project).json()["options"]
+            with monkeypatch.context() as broken:
+                broken.setattr("iconface_video.web.project.look_for_people", lambda *_: 1 / 0)
+                client.patch(project, json={"harder": True})
+                state = wait_until_idle(client, project)
+            assert (state["failed"]["kind"], state["options"]) == ("survey", before)
+        with serving(folder) as client:
+            client.post(f"{project}/again", json={})
+            state = wait_until_idle(client, project)
+            assert (state["failed"], state["options"]) == (None, {**before, "harder": True})
 
     def test_a_preview_of_other_people_is_not_shown(self, folder, face_clip, quick_survey):
         with serving(folder, engine=Counting()) as client:
