@@ -11,7 +11,6 @@ from typing import Any
 from iconface_video.errors import IconFaceError, InputError, UsageError
 from iconface_video.files import hash_file
 from iconface_video.pipelines.choosing import choose_settings
-from iconface_video.session.clip_session import GOING_ON
 from iconface_video.tracking.store import save_survey
 from iconface_video.types import Survey
 from iconface_video.video.probe import probe
@@ -25,7 +24,7 @@ from iconface_video.web.people import decided_people, regrouped, take_over
 from iconface_video.web.record import Options, Todo
 from iconface_video.web.remembering import forget, memory_of_previews, memory_of_run
 from iconface_video.web.requests import sentence
-from iconface_video.web.results import Result, load_results, recipe_of
+from iconface_video.web.results import load_results, recipe_of
 from iconface_video.web.versions import check_overlap, make_versions
 from iconface_video.web.work import (
     Estimate,
@@ -34,6 +33,7 @@ from iconface_video.web.work import (
     Wanted,
     estimated,
     holds_fields,
+    learnt_pace,
     look_for_people,
     make_preview,
     make_result,
@@ -52,16 +52,14 @@ class Project(KeptProject):
     def choose(self, values: dict[str, Any]) -> None:
         """Other settings. Where they find faces otherwise, the clip is looked through again. Raises UsageError."""
         with self._lock:
-            before = self._take(values)
-            if before is not None:
+            if (before := self._take(values)) is not None:
                 self._look(before)
 
     def run_with(self, values: dict[str, Any]) -> None:
         """Restore with other settings, after another look for people where they need one. Raises UsageError, also where nobody is."""
         with self._lock:
             self.must_be_surveyed("The video cannot be restored")
-            before = self._take(values)
-            if before is not None:
+            if (before := self._take(values)) is not None:
                 self._look(before, then_run=True)
             elif not self.people:
                 raise UsageError("no face was found in it; look harder for small or dim faces first")
@@ -170,9 +168,15 @@ class Project(KeptProject):
         if found is None or known is None:
             return None
         wanted = self._wanted(found)
-        if self._estimate is None or self._estimate[0] != wanted.recipe:
-            self._estimate = dict(wanted.recipe), estimated(wanted, Pace.of(known), self.engine.crop_sizes(wanted.settings))
+        of = dict(wanted.recipe), self._are_kept(wanted)
+        if self._estimate is None or self._estimate[0] != of:
+            self._estimate = of, estimated(wanted, Pace.of(known), self.engine.crop_sizes(wanted.settings), of[1])
         return self._estimate[1]
+
+    def _are_kept(self, wanted: Wanted) -> bool:
+        """Whether the faces of the latest run are those that are wanted."""
+        of = self.record.kept_with
+        return of is not None and not results.WITH_MODEL.intersection(results.changed(of, wanted.recipe))
 
     def faces_at(self, seconds: float) -> list[dict[str, Any]]:
         """Who is where in the frame at a time (`faces_on_view`); nobody before the clip was looked through."""
@@ -324,29 +328,23 @@ class Project(KeptProject):
                 self.note(found.sentence)
             self.save()
 
-    def _learn_pace(self, job: Job, result: Result, wanted: Wanted) -> None:
-        """What the whole clip took says more than a moment's measurement; not where faces were there already."""
-        report, expected, pace = result.report, job.expected.get("restore"), self.record.pace
-        spent = report.seconds.get("restore")
-        if not (spent and expected and pace) or any(note.startswith(GOING_ON) for note in report.notes):
-            return
-        pace["face_seconds"] = {size: seconds * spent / expected for size, seconds in pace["face_seconds"].items()}
-        self.engine.learn_pace(wanted.settings, {int(size): seconds for size, seconds in pace["face_seconds"].items()})
-        self._estimate = None
-
     def _preview(self, job: Job, wanted: Wanted, kind: PreviewKind, pts: int) -> None:
         self.preview = None
         memory = memory_of_previews(self.folder)
         self.preview = make_preview(wanted, kind, pts, self.folder / PREVIEW, self.engine, job, memory)
 
     def _run(self, job: Job, wanted: Wanted) -> None:
-        unfinished = self.folder / RESULTS / results.UNFINISHED
-        memory = memory_of_run(self.folder)
+        unfinished, memory = self.folder / RESULTS / results.UNFINISHED, memory_of_run(self.folder)
+        if not self._are_kept(wanted):
+            self.record.kept_with = None
         result = make_result(wanted, unfinished, self.folder / WORK, self.engine, job, memory)
         forget(self.folder)
         with self._lock:
             self.results.append(result)
+            self.record.kept_with = dict(wanted.recipe)
             if memory.taken:
                 self.note(f"run: {memory.taken} faces were there from previews and from runs that were stopped")
-            else:
-                self._learn_pace(job, result, wanted)
+            elif self.record.pace and (pace := learnt_pace(Pace.of(self.record.pace), result, job.expected)):
+                self.record.pace = pace.to_dict()
+                self.engine.learn_pace(wanted.settings, pace.face_seconds)
+                self._estimate = None

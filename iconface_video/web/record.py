@@ -221,6 +221,8 @@ class Record:
     """The sentence of the job that failed last."""
     failed_options: Options | None = None
     """That a failed survey was to have, where an earlier one stands: for another try."""
+    kept_with: dict[str, Any] | None = None
+    """Recipe of the run whose faces are kept, all of them; None: there is none."""
     looked: ChosenPreset | None = None
     """What the recording looks like, and so which preset suits it; None: it was not looked at."""
     may_choose: bool = False
