@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TREE := build/types
 
-.PHONY: demo install check test fuzz kill-test writers-test lint wheel format docs web-pictures damage-pictures samples constraints clean
+.PHONY: demo install check test fuzz kill-test writers-test lint wheel pythons format docs web-pictures damage-pictures samples constraints clean
 
 demo: $(INSTALLED)
 	mkdir -p out
@@ -46,6 +46,9 @@ lint: $(INSTALLED)
 
 wheel: $(INSTALLED)
 	.ci/wheel
+
+pythons: $(INSTALLED)
+	.ci/pythons
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

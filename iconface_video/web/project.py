@@ -11,21 +11,20 @@ from typing import Any
 from iconface_video.errors import IconFaceError, InputError, UsageError
 from iconface_video.files import hash_file
 from iconface_video.pipelines.choosing import choose_settings
-from iconface_video.session.clip_session import GOING_ON
 from iconface_video.tracking.store import save_survey
 from iconface_video.types import Survey
 from iconface_video.video.probe import probe
 from iconface_video.web import results
 from iconface_video.web.engine import check_machine
-from iconface_video.web.facts import clip_facts
+from iconface_video.web.facts import clip_facts, listed
 from iconface_video.web.jobs import Job, Kind, Status
-from iconface_video.web.kept import FACES, PREVIEW, RESULTS, SURVEY, WORK, KeptProject, size_of
+from iconface_video.web.kept import FACES, PREVIEW, RESULTS, SURVEY, WORK, KeptProject
 from iconface_video.web.on_view import faces_on_view
 from iconface_video.web.people import decided_people, regrouped, take_over
 from iconface_video.web.record import Options, Todo
 from iconface_video.web.remembering import forget, memory_of_previews, memory_of_run
 from iconface_video.web.requests import sentence
-from iconface_video.web.results import Result, load_results, recipe_of
+from iconface_video.web.results import load_results, recipe_of
 from iconface_video.web.versions import check_overlap, make_versions
 from iconface_video.web.work import (
     Estimate,
@@ -34,6 +33,7 @@ from iconface_video.web.work import (
     Wanted,
     estimated,
     holds_fields,
+    learnt_pace,
     look_for_people,
     make_preview,
     make_result,
@@ -52,40 +52,43 @@ class Project(KeptProject):
     def choose(self, values: dict[str, Any]) -> None:
         """Other settings. Where they find faces otherwise, the clip is looked through again. Raises UsageError."""
         with self._lock:
-            if self._takes_new_survey(values):
-                self._start("survey", self._look_for_people)
+            if (before := self._take(values)) is not None:
+                self._look(before)
 
     def run_with(self, values: dict[str, Any]) -> None:
         """Restore with other settings, after another look for people where they need one. Raises UsageError, also where nobody is."""
         with self._lock:
             self.must_be_surveyed("The video cannot be restored")
-            if self._takes_new_survey(values):
-                self._look_then_run()
+            if (before := self._take(values)) is not None:
+                self._look(before, then_run=True)
             elif not self.people:
                 raise UsageError("no face was found in it; look harder for small or dim faces first")
             else:
                 self.start_run()
 
-    def _takes_new_survey(self, values: dict[str, Any]) -> bool:
-        """Take the settings; whether they find faces otherwise."""
+    def _take(self, values: dict[str, Any]) -> Options | None:
+        """Other settings. Where they find faces otherwise, those before: then the record is written with the job that looks anew."""
         self.must_be_idle("Settings cannot be changed")
         before, after = self.options, self.options.changed(values)
         if (before.device, before.workers) != (after.device, after.workers):
             check_machine(after.settings)
         self.record.options = after
         self.record.may_choose = self.record.may_choose and "preset" not in values
-        self.save()
         one, other = before.settings, after.settings
-        return (one.survey, one.read, one.anchors) != (other.survey, other.read, other.anchors)
+        if (one.survey, one.read, one.anchors) != (other.survey, other.read, other.anchors):
+            return before
+        self.save()
+        return None
 
-    def _look_then_run(self) -> None:
-        self._start("run", self._survey_and_run, todo=Todo("survey", self._next_number(), then_run=True))
+    def _look(self, before: Options | None = None, *, then_run: bool = False) -> None:
+        kind, act = ("run", self._survey_and_run) if then_run else ("survey", self._look_for_people)
+        self._start(kind, act, todo=Todo("survey", self._next_number(), then_run, before))
 
     def look_again(self) -> None:
         """Start the survey that was cancelled or that failed."""
         with self._lock:
             self.must_be_idle("The clip cannot be looked through")
-            self._start("survey", self._look_for_people)
+            self._look()
 
     def start_preview(self, kind: PreviewKind, seconds: float) -> None:
         with self._lock:
@@ -119,9 +122,13 @@ class Project(KeptProject):
     def again(self) -> None:
         """What failed last."""
         with self._lock:
-            kind = self.record.failed_kind
+            kind, wanted = self.record.failed_kind, self.record.failed_options
             if kind == "run":
                 self.start_run()
+            elif wanted is not None:
+                self.must_be_idle("The clip cannot be looked through")
+                before, self.record.options = self.options, wanted
+                self._look(before)
             elif kind == "survey" or self.survey is None:
                 self.look_again()
             else:
@@ -137,7 +144,7 @@ class Project(KeptProject):
         if todo.kind == "run" and self.survey is not None:
             self.start_run()
         elif todo.then_run:
-            self._look_then_run()
+            self._look(then_run=True)
         else:
             self.look_again()
 
@@ -161,9 +168,15 @@ class Project(KeptProject):
         if found is None or known is None:
             return None
         wanted = self._wanted(found)
-        if self._estimate is None or self._estimate[0] != wanted.recipe:
-            self._estimate = dict(wanted.recipe), estimated(wanted, Pace.of(known), self.engine.crop_sizes(wanted.settings))
+        of = dict(wanted.recipe), self._are_kept(wanted)
+        if self._estimate is None or self._estimate[0] != of:
+            self._estimate = of, estimated(wanted, Pace.of(known), self.engine.crop_sizes(wanted.settings), of[1])
         return self._estimate[1]
+
+    def _are_kept(self, wanted: Wanted) -> bool:
+        """Whether the faces of the latest run are those that are wanted."""
+        of = self.record.kept_with
+        return of is not None and not results.WITH_MODEL.intersection(results.changed(of, wanted.recipe))
 
     def faces_at(self, seconds: float) -> list[dict[str, Any]]:
         """Who is where in the frame at a time (`faces_on_view`); nobody before the clip was looked through."""
@@ -172,22 +185,7 @@ class Project(KeptProject):
 
     def summary(self) -> dict[str, Any]:
         """For the list: what can be told without reading more than the record."""
-        record, job = self.record, self.job
-        made = self.results if self._is_open else load_results(self.folder / RESULTS)
-        return {
-            "id": self.id,
-            "name": record.name,
-            "file": record.clip.name,
-            "seconds": record.clip.seconds,
-            "bytes": size_of(self.folder),
-            "people": None if record.people is None else len(record.people),
-            "harder": record.options.harder,
-            "results": len(made),
-            "is_in_vain": bool(made) and made[-1].is_in_vain,
-            "failed": record.failed,
-            "trouble": self.trouble(),
-            "job": job.snapshot(self.queue.ahead_of(job)) if job is not None and job.is_active else None,
-        }
+        return listed(self, self.results if self._is_open else load_results(self.folder / RESULTS))
 
     def snapshot(self) -> dict[str, Any]:
         """All that the page shows, as plain values."""
@@ -237,9 +235,9 @@ class Project(KeptProject):
     ) -> None:
         """todo: what is noted as still to be done; a survey or a run itself where nothing else is said."""
         if kind in ("survey", "run"):
-            wanted = todo or Todo(kind, self._next_number())
-            self.record.todo = replace(wanted, number=self.record.todo.number) if self.record.todo else wanted
-        self.record.failed_kind, self.record.failed = None, ""
+            wanted, old = todo or Todo(kind, self._next_number()), self.record.todo
+            self.record.todo = wanted if old is None else replace(wanted, number=old.number, before=old.before)
+        self.record.failed_kind, self.record.failed, self.record.failed_options = None, "", None
         self.save()
 
         def checked(job: Job) -> None:
@@ -257,13 +255,22 @@ class Project(KeptProject):
         self.note(f"{job.kind}: {status}{f': {job.error}' if job.error else ''}")
         with self._lock:
             if job.kind in ("survey", "run"):
-                reached = job.kind if self.record.todo is None else self.record.todo.kind
-                self.record.todo = None
+                todo, self.record.todo = self.record.todo, None
+                reached = job.kind if todo is None else todo.kind
                 self.record.failed_kind, self.record.failed = (reached, job.error) if status == "failed" else (None, "")
+                if status != "done" and todo is not None:
+                    self._take_back(todo, status)
             if status == "cancelled":
                 shutil.rmtree(self.folder / RESULTS / results.UNFINISHED, ignore_errors=True)
             if self.folder.is_dir():
                 self.save()
+
+    def _take_back(self, todo: Todo, status: Status) -> None:
+        """What asked for another survey that did not come to its end: the survey that stands was made with the options before."""
+        if todo.kind == "survey" and todo.before is not None and self.survey is not None:
+            self.record.failed_options = self.options if status == "failed" else None
+            self.record.options = todo.before
+            self.note("the settings before are back: the people are those that were found with them")
 
     def _explain(self, error: BaseException) -> str:
         if not isinstance(error, IconFaceError):
@@ -321,29 +328,23 @@ class Project(KeptProject):
                 self.note(found.sentence)
             self.save()
 
-    def _learn_pace(self, job: Job, result: Result, wanted: Wanted) -> None:
-        """What the whole clip took says more than a moment's measurement; not where faces were there already."""
-        report, expected, pace = result.report, job.expected.get("restore"), self.record.pace
-        spent = report.seconds.get("restore")
-        if not (spent and expected and pace) or any(note.startswith(GOING_ON) for note in report.notes):
-            return
-        pace["face_seconds"] = {size: seconds * spent / expected for size, seconds in pace["face_seconds"].items()}
-        self.engine.learn_pace(wanted.settings, {int(size): seconds for size, seconds in pace["face_seconds"].items()})
-        self._estimate = None
-
     def _preview(self, job: Job, wanted: Wanted, kind: PreviewKind, pts: int) -> None:
         self.preview = None
         memory = memory_of_previews(self.folder)
         self.preview = make_preview(wanted, kind, pts, self.folder / PREVIEW, self.engine, job, memory)
 
     def _run(self, job: Job, wanted: Wanted) -> None:
-        unfinished = self.folder / RESULTS / results.UNFINISHED
-        memory = memory_of_run(self.folder)
+        unfinished, memory = self.folder / RESULTS / results.UNFINISHED, memory_of_run(self.folder)
+        if not self._are_kept(wanted):
+            self.record.kept_with = None
         result = make_result(wanted, unfinished, self.folder / WORK, self.engine, job, memory)
         forget(self.folder)
         with self._lock:
             self.results.append(result)
+            self.record.kept_with = dict(wanted.recipe)
             if memory.taken:
                 self.note(f"run: {memory.taken} faces were there from previews and from runs that were stopped")
-            else:
-                self._learn_pace(job, result, wanted)
+            elif self.record.pace and (pace := learnt_pace(Pace.of(self.record.pace), result, job.expected)):
+                self.record.pace = pace.to_dict()
+                self.engine.learn_pace(wanted.settings, pace.face_seconds)
+                self._estimate = None

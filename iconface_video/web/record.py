@@ -198,6 +198,8 @@ class Todo:
     """Its place in line, lower first."""
     then_run: bool = False
     """Of a survey: restore the video as soon as its people are found."""
+    before: Options | None = None
+    """Of a survey that other options ask for: those that the survey before it was made with, which hold again unless it ends well."""
 
 
 @dataclass
@@ -217,6 +219,10 @@ class Record:
     failed_kind: Kind | None = None
     failed: str = ""
     """The sentence of the job that failed last."""
+    failed_options: Options | None = None
+    """That a failed survey was to have, where an earlier one stands: for another try."""
+    kept_with: dict[str, Any] | None = None
+    """Recipe of the run whose faces are kept, all of them; None: there is none."""
     looked: ChosenPreset | None = None
     """What the recording looks like, and so which preset suits it; None: it was not looked at."""
     may_choose: bool = False
@@ -240,12 +246,14 @@ class Record:
             people = values.pop("people")
             todo = values.pop("todo")
             looked = values.pop("looked", None)
+            failed_options = values.pop("failed_options", None)
             return cls(
                 clip=ClipRecord(**values.pop("clip")),
                 options=Options(**values.pop("options")),
                 people=None if people is None else [_person(item) for item in people],
-                todo=None if todo is None else Todo(**todo),
+                todo=None if todo is None else _todo(todo),
                 looked=None if looked is None else ChosenPreset(**looked),
+                failed_options=None if failed_options is None else Options(**failed_options),
                 **values,
             )
         except StoreError:
@@ -262,6 +270,11 @@ class Record:
             write_whole(folder / FILE, lambda file: file.write(text.encode()))
         except OSError as error:
             raise StoreError(f"{folder / FILE}: cannot be written ({error.strerror}); free some space") from error
+
+
+def _todo(values: dict[str, Any]) -> Todo:
+    before = values.pop("before", None)
+    return Todo(**values, before=None if before is None else Options(**before))
 
 
 def _person(values: dict[str, Any]) -> PersonRecord:

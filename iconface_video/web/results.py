@@ -115,7 +115,6 @@ class Result:
             "settings": {name: made_with[name] for name in _SHOWN},
             "close_ups": self.close_ups,
             "changed": outdated,
-            "takes_model": bool(WITH_MODEL.intersection(outdated)),
             "has_sides": self.has_sides,
             "against": sorted(path.stem.partition("-")[2] for path in self.folder.glob("against-*.mp4")),
         }

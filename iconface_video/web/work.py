@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ from iconface_video.restore.plan import make_plan
 from iconface_video.session.chosen_preset import ChosenPreset
 from iconface_video.session.clip import Clip, DisplayPictures, Watch
 from iconface_video.session.clip_faces import ClipFaces
-from iconface_video.session.clip_session import ClipRequest, ClipSession
+from iconface_video.session.clip_session import GOING_ON, ClipRequest, ClipSession
 from iconface_video.session.face_memory import FaceMemory
 from iconface_video.session.preview import restored_stretch
 from iconface_video.settings import RunSettings
@@ -154,6 +154,8 @@ class Estimate:
     """Seconds of each stage, in order."""
     output_bytes: int
     work_bytes: int
+    is_kept: bool = False
+    """All of the faces are there already."""
 
     def to_dict(self) -> dict[str, Any]:
         """For the page."""
@@ -164,11 +166,12 @@ class Estimate:
             "seconds": seconds,
             "bytes": self.output_bytes,
             "work_bytes": self.work_bytes,
+            "is_kept": self.is_kept,
         }
 
 
-def estimated(wanted: Wanted, pace: Pace, crop_sizes: Sequence[int]) -> Estimate:
-    """From the faces that the survey found. crop_sizes: px that the model takes."""
+def estimated(wanted: Wanted, pace: Pace, crop_sizes: Sequence[int], is_kept: bool = False) -> Estimate:
+    """From the faces that the survey found. crop_sizes: px that the model takes.  is_kept: an earlier run has restored them."""
     found, settings = wanted.survey, wanted.settings
     first, last = wanted.ends(found.info)
     part = part_of_survey(wanted.people.chosen.restored, first, last)
@@ -179,13 +182,23 @@ def estimated(wanted: Wanted, pace: Pace, crop_sizes: Sequence[int]) -> Estimate
     writing = frames * pace.frame_seconds
     area = large.width * large.height / (found.info.width * found.info.height)
     stages = {
-        "load": _LOAD_SECONDS,
-        "anchors": _ANCHOR_SECONDS,
-        "restore": sum(count * pace.seconds_of(size) for size, count in sizes.items()),
+        "load": 0.0 if is_kept else _LOAD_SECONDS,
+        "anchors": 0.0 if is_kept else _ANCHOR_SECONDS,
+        "restore": 0.0 if is_kept else sum(count * pace.seconds_of(size) for size, count in sizes.items()),
         "render": writing * area + faces * PASTE_SECONDS,
         "compare": 1.5 * writing,
     }
-    return Estimate(frames, faces, stages, estimate_output_bytes(large, frames, settings.encode), estimate_bytes(sizes))
+    size = estimate_output_bytes(large, frames, settings.encode)
+    return Estimate(frames, faces, stages, size, estimate_bytes(sizes), is_kept)
+
+
+def learnt_pace(pace: Pace, result: Result, expected: Mapping[str, float]) -> Pace | None:
+    """What the whole clip took says more than a moment's measurement; None where faces were there already."""
+    report, guess = result.report, expected.get("restore")
+    spent = report.seconds.get("restore")
+    if not (spent and guess) or any(note.startswith(GOING_ON) for note in report.notes):
+        return None
+    return replace(pace, face_seconds={size: seconds * spent / guess for size, seconds in pace.face_seconds.items()})
 
 
 def make_preview(

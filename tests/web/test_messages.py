@@ -7,9 +7,13 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from iconface_video.configs import DEFAULTS, load_preset, preset_names
+from iconface_video.identity.evidence import describe_matches
+from iconface_video.identity.references import Match, ReferencePhoto
+from iconface_video.session.clip_session import GOING_ON
 from iconface_video.video.kind import KIND_NAMES
 from iconface_video.video.kind_signs import REASONS
 from iconface_video.web.app import STATIC
@@ -72,3 +76,14 @@ def test_no_message_is_put_together_around_the_catalogue():
     for path in (path for path in Path(STATIC).glob("*.js") if path.name not in ("german.js", "messages.js")):
         for shown in re.findall(r'(?:textContent|placeholder|alt|title) = "([^"]*)"', path.read_text(encoding="utf-8")):
             assert shown == "", f"{path.name}: {shown}"
+
+
+def test_the_programs_commonest_notes_are_known_to_the_page():
+    photo = ReferencePhoto(Path("a.jpg"), np.zeros((8, 8, 3), np.uint8), np.ones(512, np.float32))
+    notes = [
+        f"{GOING_ON}: 1 of 2 segments are restored",
+        *describe_matches([Match(photos=(photo,), person=0, score=0.8, name="Anna")], {}),
+    ]
+    script = (STATIC / "kinds.js").read_text(encoding="utf-8")
+    patterns = re.findall(r"= /(\^.+?\$)/\.exec\(note\)", script)
+    assert [sum(bool(re.match(pattern, note)) for pattern in patterns) for note in notes] == [1, 1]

@@ -116,6 +116,13 @@ def download(client, project: str, result: dict) -> bytes:
     return answer.content
 
 
+def until_stopped(info, settings, engine, job) -> None:
+    """Instead of a look for people."""
+    while not job.should_stop():
+        time.sleep(0.01)
+    job.check()
+
+
 class TestAfterAStop:
     def test_everything_is_there_again(self, folder, face_clip, quick_survey, astronaut_png):
         with serving(folder, engine=Counting()) as client:
@@ -207,6 +214,18 @@ class TestAfterAStop:
             assert "damaged" in listed["damaged"][0]["error"]
         assert record.read_text() == "{"
 
+    def test_a_record_of_an_earlier_release_is_read(self, folder, face_clip, quick_survey):
+        with serving(folder, engine=Counting()) as client:
+            project = added(client, face_clip)
+            client.patch("/api/line", json={"paused": True})
+            client.post(f"{project}/run", json={})
+        path = folder / project.rpartition("/")[2] / "project.json"
+        record = json.loads(path.read_text())
+        del record["todo"]["before"], record["failed_options"]
+        path.write_text(json.dumps(record))
+        with serving(folder, engine=Counting()) as client:
+            assert len(wait_until_idle(client, project)["results"]) == 1
+
     def test_the_rest_of_an_upload_that_was_cut_off_is_removed(self, folder, face_clip, quick_survey):
         with serving(folder) as client:
             added(client, face_clip)
@@ -250,9 +269,10 @@ class TestNothingIsDeletedUnasked:
             project = added(client, face_clip)
             guessed = client.get(project).json()["estimate"]
             first = restored(client, project)
-            learnt = client.get(project).json()["estimate"]
+            learnt = client.patch(project, json={"personalize": "off"}).json()["estimate"]  # it takes the model again
             assert learnt["faces"] == guessed["faces"]
             assert learnt["seconds"] != guessed["seconds"], "the run has shown how fast this machine is"
+            client.patch(project, json={"personalize": None})
             client.patch(project, json={"strength": 0.3})
             second = restored(client, project)
             assert download(client, project, first) != download(client, project, second)
@@ -282,21 +302,47 @@ class TestNoStaleTruth:
             project = added(client, face_clip)
             first = restored(client, project)
             faces = engine.model.faces
-            old = client.patch(project, json=wish).json()["results"][0]
-            assert old["changed"] == list(wish)
-            assert old["takes_model"] is False
+            state = client.patch(project, json=wish).json()
+            assert state["results"][0]["changed"] == list(wish)
+            assert state["estimate"]["is_kept"]
             second = restored(client, project)
             assert engine.model.faces == faces > 0
             assert download(client, project, first) != download(client, project, second)
             assert second["changed"] == []
+
+    def test_what_is_told_beforehand_follows_the_faces_that_are_kept(self, folder, face_clip, three_people):
+        """Not the results: one that was deleted has left its faces, those of another one are gone."""
+
+        def about(wish) -> tuple[bool, float]:
+            state = client.patch(f"{project}/people/2", json=wish).json()
+            return state["estimate"]["is_kept"], state["estimate"]["seconds"]
+
+        with serving(folder, engine=Counting()) as client:
+            project = added(client, face_clip)
+            assert about({"skip": False})[0] is False
+            restored(client, project)
+            is_kept, seconds = about({"strength": 0.5})
+            assert is_kept
+            assert about({"skip": True})[0] is False
+            other = restored(client, project)
+            assert about({"skip": False}) > (False, seconds), "those of fewer people have taken their place"
+            client.delete(f"{project}/results/{other['id']}")
+            assert about({})[0] is False
+            assert about({"skip": True})[0] is True
+        with serving(folder, engine=Counting()) as client:
+            is_kept, seconds = about({})
+            assert is_kept
+            client.patch("/api/line", json={"paused": True})
+            job = client.post(f"{project}/run", json={}).json()["job"]
+            assert job["seconds_left_of_all"] == pytest.approx(seconds)
 
     def test_another_strength_of_one_person_takes_no_model(self, folder, face_clip, quick_survey):
         engine = Counting()
         with serving(folder, engine=engine) as client:
             project = added(client, face_clip)
             first, faces = restored(client, project), engine.model.faces
-            (old,) = client.patch(f"{project}/people/0", json={"strength": 0.2}).json()["results"]
-            assert (old["changed"], old["takes_model"]) == (["strengths"], False)
+            state = client.patch(f"{project}/people/0", json={"strength": 0.2}).json()
+            assert (state["results"][0]["changed"], state["estimate"]["is_kept"]) == (["strengths"], True)
             second = restored(client, project)
             assert engine.model.faces == faces > 0
             assert download(client, project, first) != download(client, project, second)
@@ -309,8 +355,8 @@ class TestNoStaleTruth:
             video = download(client, project, restored(client, project))
 
             def said() -> tuple[list[str], bool]:
-                (result,) = client.get(project).json()["results"]
-                return result["changed"], result["takes_model"]
+                state = client.get(project).json()
+                return state["results"][0]["changed"], not state["estimate"]["is_kept"]
 
             assert said() == ([], False)
             client.patch(f"{project}/people/0", json={"name": "Anna"})
@@ -331,6 +377,43 @@ class TestNoStaleTruth:
             (result,) = client.get(project).json()["results"]
             assert result["settings"]["preset"] == "family"
             assert download(client, project, result) == video
+
+    @pytest.mark.parametrize("is_killed", [False, True])
+    def test_a_cancelled_look_for_people_takes_its_settings_back(self, folder, face_clip, quick_survey, monkeypatch, is_killed):
+        """The people that stand were found with the ones before; also where the server was stopped meanwhile."""
+
+        def check(client) -> None:
+            client.post(f"{project}/cancel")
+            state = wait_until_idle(client, project)
+            assert (state["job"]["status"], state["options"], len(state["people"])) == ("cancelled", before, 1)
+
+        with serving(folder) as client:
+            project = added(client, face_clip)
+            before = client.patch(project, json={"strength": 0.6}).json()["options"]
+            monkeypatch.setattr(project_module, "look_for_people", until_stopped)
+            assert client.patch(project, json={"preset": "film", "harder": True}).json()["options"] != before
+            if not is_killed:
+                check(client)
+        with serving(folder) as client:
+            if is_killed:
+                check(client)
+            assert client.get(project).json()["options"] == before
+
+    def test_a_failed_look_for_people_takes_its_settings_back_until_it_is_tried_again(
+        self, folder, face_clip, quick_survey, monkeypatch
+    ):
+        with serving(folder) as client:
+            project = added(client, face_clip)
+            before = client.get(project).json()["options"]
+            with monkeypatch.context() as broken:
+                broken.setattr("iconface_video.web.project.look_for_people", lambda *_: 1 / 0)
+                client.patch(project, json={"harder": True})
+                state = wait_until_idle(client, project)
+            assert (state["failed"]["kind"], state["options"]) == ("survey", before)
+        with serving(folder) as client:
+            client.post(f"{project}/again", json={})
+            state = wait_until_idle(client, project)
+            assert (state["failed"], state["options"]) == (None, {**before, "harder": True})
 
     def test_a_preview_of_other_people_is_not_shown(self, folder, face_clip, quick_survey):
         with serving(folder, engine=Counting()) as client:
@@ -542,8 +625,8 @@ class TestMoreSettings:
         with serving(folder, engine=Counting()) as client:
             project = added(client, face_clip)
             first = restored(client, project)
-            (old,) = client.patch(project, json={"scale": 1.5}).json()["results"]
-            assert (old["changed"], old["takes_model"]) == (["scale"], True)
+            state = client.patch(project, json={"scale": 1.5}).json()
+            assert (state["results"][0]["changed"], state["estimate"]["is_kept"]) == (["scale"], False)
             large = restored(client, project)
             assert (first["settings"]["scale"], large["settings"]["scale"]) == (1.0, 1.5)
             clip = client.get(project).json()["clip"]

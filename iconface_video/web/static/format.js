@@ -8,7 +8,7 @@ export function time(seconds) {
   const tenths = Math.round(seconds * 10);
   const whole = Math.floor(tenths / 10);
   const h = Math.floor(whole / 3600), m = Math.floor(whole / 60) % 60, s = whole % 60;
-  const tail = `${String(s).padStart(2, "0")}.${tenths % 10}`;
+  const tail = point(`${String(s).padStart(2, "0")}.${tenths % 10}`);
   return h ? `${h}:${String(m).padStart(2, "0")}:${tail}` : `${m}:${tail}`;
 }
 
@@ -30,6 +30,8 @@ export function bytes(count) {
   return point(`${unit < 2 ? Math.round(count) : count.toFixed(1)} ${units[unit]}`);
 }
 
+export const CODECS = { h264: "H.264", hevc: "HEVC (H.265)", prores: "ProRes", ffv1: "FFV1" };
+export const hundredths = (value) => point(value.toFixed(2));
 export const percent = (share) => `${Math.round(share * 100)} %`;
 export const when = (seconds) => new Date(seconds * 1000).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);

@@ -1,6 +1,6 @@
-// What kind of recording a video is, and so which preset was taken, in the page's own words.
+// What kind of recording a video is, and so which preset was taken, and what a result's notes say, in the page's own words.
 
-import { capital } from "./format.js";
+import { capital, hundredths } from "./format.js";
 import { t } from "./messages.js";
 
 // The program says "a tape: lines tremble sideways; color lies 2.9 px beside the light", or "not clear (though: ...)".
@@ -26,12 +26,21 @@ export function whyPreset(looked, used) {
     : t("The recording looks like {what}; so {name} was taken. You can choose another.", values);
 }
 
-// The same of a result, whose notes say it in the program's words.
+// What the program has noted of a result; what it says of most results in the page's words.
 export function notesOf({ notes, looked }) {
-  if (!looked) return notes;
+  if (!looked) return notes.map(noted);
   const values = { what: looksLike(looked), name: t(capital(looked.name)) };
   const said = looked.kind === "unknown"
     ? t("{name} was taken; what kind of recording it is, is {what}.", values)
     : t("{name} was taken, as the recording looks like {what}.", values);
-  return [said, ...notes.filter((note) => !note.includes(looked.looks_like))];
+  return [said, ...notes.filter((note) => !note.includes(looked.looks_like)).map(noted)];
+}
+
+function noted(note) {
+  const [, n, all] = /^going on from an earlier run: (\d+) of (\d+) segments are restored$/.exec(note) || [];
+  if (n) return n === all ? t("All faces were kept from an earlier run: none was restored anew.") : t("An earlier run had restored {n} of {all} pieces.", { n, all });
+  const [, photos, name, score] = /^(\d+) reference photos? for (.*) \(similarity (\d\.\d+)\)$/.exec(note) || [];
+  if (!photos) return note;
+  const values = { n: photos, name, value: hundredths(Number(score)) };
+  return photos === "1" ? t("A photo of {name} was used (likeness {value}).", values) : t("{n} photos of {name} were used (likeness {value}).", values);
 }

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { button, keepingFocus, make } from "./dom.js";
 import { dropZone } from "./drop.js";
-import { capital, duration, percent, sentence, time } from "./format.js";
+import { capital, duration, hundredths, percent, sentence, time } from "./format.js";
 import { counted, t } from "./messages.js";
 
 export class People {
@@ -170,7 +170,7 @@ class Card {
     line.hidden = !found && person.recognise;
     this.recognise.checked = person.recognise;
     line.querySelector(".recognised-text").textContent = last
-      ? t("This is {name}, whom you keep (likeness {value})", { name: last.name, value: last.score.toFixed(2) })
+      ? t("This is {name}, whom you keep (likeness {value})", { name: last.name, value: hundredths(last.score) })
       : t("May be somebody whom you keep");
     this.keep.hidden = !isHere;
     this.keep.disabled = busy || !person.name || !person.photos.length;
@@ -200,7 +200,7 @@ class Card {
     const picture = make("img", { src: `${this.path}/photos/${photo.id}`, alt: "" });
     const detail = photo.notes.length
       ? make("div", { class: "note" }, capital(photo.notes.join("; ")))
-      : make("div", { class: "muted" }, t("Likeness {value}", { value: photo.likeness.toFixed(2) }));
+      : make("div", { class: "muted" }, t("Likeness {value}", { value: hundredths(photo.likeness) }));
     const remove = button("\u2715", () => this.owner.act(api.remove(`${this.path}/photos/${photo.id}`)), {
       class: "quiet", "aria-label": t("Remove {name}", { name: photo.file }), "data-key": `photo-${photo.id}`,
     });

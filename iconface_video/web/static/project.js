@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { Compare } from "./compare.js";
 import { $ } from "./dom.js";
 import { FacesOnView } from "./faces.js";
-import { bytes, capital, duration, percent, sentence, time } from "./format.js";
+import { bytes, capital, CODECS, duration, percent, sentence, time } from "./format.js";
 import { isActive } from "./job.js";
 import { whyPreset } from "./kinds.js";
 import { question } from "./list.js";
@@ -15,7 +15,6 @@ import { Results } from "./results.js";
 import { Where } from "./where.js";
 
 const FRAME_DELAY_MS = 120;
-const CODECS = { h264: "H.264", hevc: "HEVC (H.265)", prores: "ProRes", ffv1: "FFV1" };
 const SCALES = [1, 1.5, 2, 3, 4];
 const CONTROLS = ["look-again", "harder", "everybody", "preset", "strength", "mask", "codec", "container", "crf", "scale", "fields",
   "personalize", "device", "workers", "preview-frame",
@@ -202,7 +201,9 @@ export class ProjectView {
       time: duration(estimate.seconds), faces: estimate.faces, frames: estimate.frames,
       size: bytes(estimate.bytes), kept: bytes(estimate.work_bytes),
     };
-    $("estimate").textContent = t("About {time} on this computer for {faces} faces in {frames} frames; the result takes about {size}, the faces that are kept {kept}.", values);
+    $("estimate").textContent = estimate.is_kept
+      ? t("About {time} on this computer: the faces are restored, only the video is written anew; the result takes about {size}.", values)
+      : t("About {time} on this computer for {faces} faces in {frames} frames; the result takes about {size}, the faces that are kept {kept}.", values);
   }
 
   showPreview(state) {

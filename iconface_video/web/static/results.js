@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { Compare } from "./compare.js";
 import { $, keepingFocus, make } from "./dom.js";
-import { bytes, duration, percent, time, when } from "./format.js";
+import { bytes, capital, CODECS, duration, percent, time, when } from "./format.js";
 import { notesOf } from "./kinds.js";
 import { counted, t } from "./messages.js";
 import { Where } from "./where.js";
@@ -33,7 +33,7 @@ export class Results {
     $("result").hidden = !found.length;
     if (this.newest !== newest || !found.some((item) => item.id === this.chosen)) this.chosen = newest;
     this.newest = newest;
-    this.showButton(found[0]);
+    this.showButton(found[0], state.estimate);
     if (!found.length) {
       this.shown = "";
       this.compare.hide();
@@ -74,9 +74,9 @@ export class Results {
   }
 
   // What pressing it would do.
-  showButton(result) {
-    const isSame = result && !result.changed.length;
-    $("run").textContent = !result || result.takes_model ? t("Restore the video") : isSame ? t("Restore again") : t("Write it anew, without restoring again");
+  showButton(result, estimate) {
+    const isSame = result && !result.changed.length, isKept = result && estimate && estimate.is_kept;
+    $("run").textContent = isSame ? t("Restore again") : isKept ? t("Write it anew, without restoring again") : t("Restore the video");
     $("run").classList.toggle("primary", !isSame);
   }
 
@@ -150,8 +150,8 @@ function partsOf(item) {
   const { strength, preset, mask, codec, part, scale, fields } = item.settings;
   const isPart = part[0] !== null || part[1] !== null;
   return [
-    t("strength {value}", { value: percent(strength) }), preset, mask === "square" ? t("Square") : "", codec,
-    scale === 1 ? "" : `\u00d7 ${scale}`, fields === "keep" ? "" : fields,
+    t("strength {value}", { value: percent(strength) }), t(capital(preset)), mask === "square" ? t("Square") : "", CODECS[codec] || codec,
+    scale === 1 ? "" : `\u00d7 ${scale}`, fields === "keep" ? "" : $("fields").querySelector(`[value=${fields}]`).textContent,
     isPart ? t("{from} to {to}", { from: time(part[0] || 0), to: part[1] === null ? "\u2026" : time(part[1]) }) : "",
   ].filter(Boolean);
 }
