@@ -28,7 +28,7 @@ PICTURES = {
     "web-projects": ("9-line-light", None),
 }
 """Name here -> (the test's picture, height in px that is shown; None: all).  Long pages are cut to what matters."""
-BOTTOM = {"web-preview": (1330, 580), "web-result": (1070, 510), "web-projects": (1526, 148)}
+BOTTOM = {"web-preview": (1330, 580), "web-result": (1045, 480), "web-projects": (990, 148)}
 """Of these, px from the end between which they are shown."""
 
 
