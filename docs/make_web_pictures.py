@@ -1,4 +1,4 @@
-"""Writes docs/pictures/web-*.png: the page as a real browser shows it. Runs the browser test, which takes the pictures: `make web-pictures`."""
+"""Writes docs/pictures/web-*.png: the page as a real browser shows it. Runs the browser tests, which take the pictures: `make web-pictures`."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ PICTURES = {
     "web-projects": ("9-line-light", None),
 }
 """Name here -> (the test's picture, height in px that is shown; None: all).  Long pages are cut to what matters."""
-BOTTOM = {"web-preview": (1330, 580), "web-result": (1070, 510), "web-projects": (1526, 148)}
+BOTTOM = {"web-preview": (1330, 580), "web-result": (1045, 480), "web-projects": (990, 148)}
 """Of these, px from the end between which they are shown."""
 
 
 def take(folder: Path) -> None:
-    """All states of the page, by the browser test."""
+    """All states of the page, by the browser tests."""
     environment = {**os.environ, "ICONFACE_WEB_PICTURES": str(folder), "ICONFACE_NEEDS_BROWSER": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "tests/web/test_browser.py"]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "tests/web/browser"]
     subprocess.run(command, check=True, cwd=ROOT, env=environment)
 
 

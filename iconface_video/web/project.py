@@ -81,7 +81,8 @@ class Project(KeptProject):
         return None
 
     def _look(self, before: Options | None = None, *, then_run: bool = False) -> None:
-        kind, act = ("run", self._survey_and_run) if then_run else ("survey", self._look_for_people)
+        kind: Kind = "run" if then_run else "survey"
+        act = self._survey_and_run if then_run else self._look_for_people
         self._start(kind, act, todo=Todo("survey", self._next_number(), then_run, before))
 
     def look_again(self) -> None:
@@ -335,8 +336,7 @@ class Project(KeptProject):
 
     def _run(self, job: Job, wanted: Wanted) -> None:
         unfinished, memory = self.folder / RESULTS / results.UNFINISHED, memory_of_run(self.folder)
-        if not self._are_kept(wanted):
-            self.record.kept_with = None
+        self.record.kept_with = self.record.kept_with if self._are_kept(wanted) else None
         result = make_result(wanted, unfinished, self.folder / WORK, self.engine, job, memory)
         forget(self.folder)
         with self._lock:

@@ -90,6 +90,13 @@ def test_readme_names_make_demo_first():
     assert first[1].startswith("make demo")
 
 
+def test_without_arguments_it_says_what_it_is_and_offers_the_page(capsys):
+    assert main([]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Restore every face in a video" in said
+    assert "iconface-video serve --open" in said
+
+
 HEAVY = {"torch", "diffusers", "cv2", "av", "onnxruntime", "scipy"}
 
 

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 tomllib = pytest.importorskip("tomllib", reason="Python 3.11 reads pyproject.toml by itself")
 
@@ -16,6 +18,26 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def project():
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_it_is_for_the_pythons_that_it_names(project):
+    """`.ci/pythons` takes the versions from the classifiers."""
+    label = "Programming Language :: Python :: "
+    named = [item.removeprefix(label) for item in project["project"]["classifiers"] if item.startswith(label)]
+    assert named == [f"3.{minor}" for minor in range(10, 15)]
+    allowed = SpecifierSet(project["project"]["requires-python"])
+    assert [f"3.{minor}" for minor in range(6, 20) if f"3.{minor}.1" in allowed] == named
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "wanted"),
+    [("linux", "x86_64", True), ("linux", "aarch64", False), ("darwin", "x86_64", False), ("darwin", "arm64", False)],
+)
+def test_decord_is_asked_for_only_where_it_has_a_wheel(project, system, machine, wanted):
+    (line,) = (item for item in project["project"]["dependencies"] if item.startswith("decord"))
+    marker = Requirement(line).marker
+    assert marker is not None
+    assert marker.evaluate({"sys_platform": system, "platform_machine": machine}) is wanted
 
 
 def test_every_package_is_listed(project):

@@ -64,6 +64,7 @@ function take(next) {
   } else {
     bar.show(null, "", false);
     list.show(next);
+    if (state && "line" in state && state.line.length && !next.line.length) bar.lineEnded();
     if (!state || "options" in state) [known, project.own].forEach((item) => item.load()); // somebody has come to the list
   }
   state = next;

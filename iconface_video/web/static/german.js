@@ -28,6 +28,7 @@ export const german = {
   "One frame or two seconds, before and after, at any strength.": "Ein Bild oder zwei Sekunden, vorher und nachher, in jeder Stärke.",
   "Restore, compare, download.": "Wiederherstellen, vergleichen, herunterladen.",
   "Watch the progress, stop it at any time; your file is never changed.": "Sehen Sie den Fortschritt, halten Sie jederzeit an; Ihre Datei wird nie verändert.",
+  "Nothing is left in the line.": "In der Reihe ist nichts mehr.",
   "What is being done": "Was gerade geschieht",
   "Pause": "Anhalten",
   "Your projects": "Ihre Projekte",

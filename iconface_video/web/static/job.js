@@ -77,6 +77,7 @@ export const share = (job) => (job.share !== null ? job.share : job.total ? Math
 export class JobBar {
   constructor(root, onCancel) {
     this.root = root;
+    this.finished = null; // name of what was done while nobody looked: its title stays until somebody does
     $("job-cancel").addEventListener("click", onCancel);
     const wish = $("job-notify");
     wish.closest("label").hidden = !("Notification" in window);
@@ -91,8 +92,9 @@ export class JobBar {
     const active = isActive(job);
     this.root.hidden = !active;
     document.body.classList.toggle("working", active);
+    if (active || !document.hidden || this.finished !== name) this.finished = null;
     document.title = active && job.status === "running" && share(job) !== null
-      ? `${percent(share(job))} \u2013 ${name}` : name ? `${name} \u2013 iconface-video` : "iconface-video";
+      ? `${percent(share(job))} \u2013 ${name}` : this.titleAtRest(name);
     if (!active) return;
     const title = job.stopping ? t("Stopping") : isPaused && job.status === "waiting" ? t("Paused") : titleOf(job.kind);
     if ($("job-title").textContent !== title) $("job-title").textContent = title; // read aloud when it changes, not each time
@@ -103,11 +105,24 @@ export class JobBar {
     this.showStages(job);
   }
 
+  titleAtRest(name) {
+    return `${this.finished === name ? "\u2713 " : ""}${name ? `${name} \u2013 ` : ""}iconface-video`;
+  }
+
   ended(job, name, isInVain) {
-    const said = endOf(job, isInVain);
+    this.tell(name, endOf(job, isInVain), job.status === "done" && job.kind === "run" && !isInVain, job.status !== "cancelled");
+  }
+
+  // Of the start page: all that waited there.
+  lineEnded() {
+    this.tell("", t("Nothing is left in the line."), true, true);
+  }
+
+  tell(name, said, isGood, isNews) {
     $("announce").textContent = said;
-    if (job.status === "done" && job.kind === "run" && !isInVain) document.title = `\u2713 ${name} \u2013 iconface-video`;
-    if ($("job-notify").checked && document.hidden && job.status !== "cancelled") new Notification(name, { body: said, icon: "/static/icon.svg" });
+    if (isGood) this.finished = name;
+    document.title = this.titleAtRest(name);
+    if (isNews && $("job-notify").checked && document.hidden) new Notification(name || "iconface-video", { body: said, icon: "/static/icon.svg" });
   }
 
   showStages(job) {

@@ -194,7 +194,7 @@ export const question = (name, size) =>
   t("Delete {name} with all its results and photos ({size})? This cannot be taken back. A video that was added by its path stays where it is.", { name, size: bytes(size) });
 
 function stateOf(item) {
-  if (isActive(item.job)) return [titleOf(item.job.kind), howFar(item.job), timeLeft(item.job)].filter(Boolean).join(" \u00b7 ");
+  if (isActive(item.job)) return [item.job.stopping ? t("Stopping") : titleOf(item.job.kind), howFar(item.job), timeLeft(item.job)].filter(Boolean).join(" \u00b7 ");
   if (item.trouble) return sentence(item.trouble);
   if (item.failed) return t("It did not work: {error}", { error: sentence(item.failed) });
   if (item.is_in_vain) return t("No face was restored: the video is as it was.");
