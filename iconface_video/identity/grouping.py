@@ -9,9 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 
 from iconface_video.errors import UsageError
 from iconface_video.faces.detector import Detector
@@ -69,8 +68,9 @@ def cluster(means: Float32, tracks: Sequence[Track], min_similarity: float) -> l
     distance = 1.0 - np.clip(means.astype(np.float64) @ means.T, -1.0, 1.0)
     distance[_seen_together(tracks)] = _CANNOT_LINK
     np.fill_diagonal(distance, 0.0)
-    tree = linkage(squareform(distance, checks=False), method="average")
-    return [int(group) for group in fcluster(tree, 1.0 - min_similarity, criterion="distance")]
+    hierarchy = scipy.cluster.hierarchy
+    tree = hierarchy.linkage(scipy.spatial.distance.squareform(distance, checks=False), method="average")
+    return [int(group) for group in hierarchy.fcluster(tree, 1.0 - min_similarity, criterion="distance")]
 
 
 def person_direction(tracks: Sequence[Track], settings: AnchorSettings) -> Float32 | None:

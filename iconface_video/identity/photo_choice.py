@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
+import scipy
 
 from iconface_video.types import Float32, Float64, IdentityAnchor, Track
 
@@ -42,7 +42,7 @@ def nearest_photos(faces: Float32, photos: Float32, count: int) -> list[tuple[in
 
     A set stays until another is clearly nearer.
     """
-    distances = uniform_filter1d(shape_distances(faces, photos), SMOOTHED_ROWS, axis=0, mode="nearest")
+    distances = scipy.ndimage.uniform_filter1d(shape_distances(faces, photos), SMOOTHED_ROWS, axis=0, mode="nearest")
     order = np.argsort(distances, axis=1, kind="stable")[:, :count]
     shown: list[tuple[int, ...]] = []
     for row, best in enumerate(order):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 from iconface_video.errors import InputError, ReferencePhotoError
 from iconface_video.faces.align import crop_from_display, cut_crop, estimate_parameters, widened
@@ -260,7 +260,7 @@ def _match_named(photos: Sequence[ReferencePhoto], people: dict[int, Float32], s
     directions = [aggregate([photo.embedding for photo in groups[name]], settings.temperature).direction for name in names]
     scores = np.array([[float(direction @ people[person]) for person in order] for direction in directions])
     matches = []
-    for row, column in zip(*linear_sum_assignment(-scores)):
+    for row, column in zip(*scipy.optimize.linear_sum_assignment(-scores)):
         name = names[row]
         found = _match_of(directions[row], groups[name], people, order[column], name)
         _check_score(f"the photos of '{name}' ({groups[name][0].path.parent})", found, settings)

@@ -175,21 +175,28 @@ SIGMA_SHARE = 1 / 8
 
 Much smaller would bring the degradation back (its blur lives in what is exchanged), much larger would miss shading.
 """
-_WORK_SIZE = 64
+LIGHT_SIZE = 64
+"""px at which light is computed: nothing that the Gaussian leaves needs more."""
 
 
 def low_frequencies(picture: Float32) -> Float32:
-    """(S, S, C) float32 -> the same, low-passed by a Gaussian of sigma S * `SIGMA_SHARE`.
+    """(S, S, C) float32 -> the same, low-passed by a Gaussian of sigma S * `SIGMA_SHARE`."""
+    return light_of(at_light_size(picture), picture.shape[0])
 
-    Computed at 64 px: nothing that the Gaussian leaves needs more.
-    """
-    size = picture.shape[0]
-    small = min(size, _WORK_SIZE)
-    reduced = cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA)
-    blurred = cv2.GaussianBlur(reduced, (0, 0), small * SIGMA_SHARE, borderType=cv2.BORDER_REFLECT_101)
-    if small != size:
-        blurred = cv2.resize(blurred, (size, size), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(blurred, np.float32)
+
+def at_light_size(picture: Float32) -> Float32:
+    """(S, S, C) -> (s, s, C), s at most `LIGHT_SIZE`; areas are averaged."""
+    side = min(picture.shape[0], LIGHT_SIZE)
+    return np.asarray(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def light_of(small: Float32, size: int | None = None) -> Float32:
+    """The low frequencies of a picture that `at_light_size` has reduced, (s, s, C), at that size or at another one."""
+    side = small.shape[0]
+    light = cv2.GaussianBlur(small, (0, 0), side * SIGMA_SHARE, borderType=cv2.BORDER_REFLECT_101)
+    if size is not None and size != side:
+        light = cv2.resize(light, (size, size), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(light, np.float32)
 
 
 def match_color(residual: Float32) -> Float32:

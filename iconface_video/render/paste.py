@@ -62,37 +62,36 @@ def _paste_one(frame: Frame, patch: FacePatch, strength: float) -> Frame:
         return frame
     box = grow_box(frame, source_box(matrix, (x1 - x0, y1 - y0), (frame.width, frame.height)))
     planes = list(frame.planes)
+    at: Box | None = None
     for component in components_of(frame):
         if component.limits is None and patch.luma_only:
             continue
-        change = residual @ component.codes_from_rgb
-        planes[component.plane] = _changed(planes[component.plane], component, box, change, mask, matrix, strength)
+        if at != component.box(box):  # planes of one resolution have their samples at the same places
+            at = component.box(box)
+            crop_from_box = compose(compose(matrix, component.frame_from_plane), [[1, 0, at[0]], [0, 1, at[1]]])
+            extent = at[2] - at[0], at[3] - at[1]
+            weight = np.clip(warp_back(mask, crop_from_box, extent) * np.float32(strength), 0.0, 1.0)
+        change = warp_back((residual @ component.codes_from_rgb)[..., None], crop_from_box, extent)
+        planes[component.plane] = _changed(planes[component.plane], component, at, change, weight)
     return replace(frame, planes=tuple(planes))
 
 
-def _changed(
-    plane: NDArray[Any],
-    component: Component,
-    box: Box,
-    change: Float32,
-    mask: Float32,
-    crop_from_frame: Float64,
-    strength: float,
-) -> NDArray[Any]:
-    """A copy of the plane with the change (h, w), in its own code steps, added where the mask (h, w) says."""
-    x0, y0, x1, y1 = component.box(box)
-    crop_from_box = compose(compose(crop_from_frame, component.frame_from_plane), [[1, 0, x0], [0, 1, y0]])
-    weight = np.clip(warp_back(mask, crop_from_box, (x1 - x0, y1 - y0)) * np.float32(strength), 0.0, 1.0)
-    warped = warp_back(change[..., None], crop_from_box, (x1 - x0, y1 - y0))
+def _changed(plane: NDArray[Any], component: Component, box: Box, change: Float32, weight: Float32) -> NDArray[Any]:
+    """A copy of the plane with the change (h, w), in its own code steps, added to its box as far as the weight (h, w) says."""
+    x0, y0, x1, y1 = box
     mixed = plane.copy()
     part = mixed[y0:y1, x0:x1]
     old = part.astype(np.float32)
-    new = old + warped
     if component.limits is not None:
         # The change must not lead beyond black and white; what the frame itself has beyond (YCbCr can) stays.
         black, white = component.limits
-        new = np.clip(new, np.minimum(old, black), np.maximum(old, white))
-    part[...] = np.clip(np.rint(old + weight * (new - old)), 0, component.top)
+        change += old
+        np.maximum(change, np.minimum(old, black), out=change)
+        np.minimum(change, np.maximum(old, white), out=change)
+        change -= old
+    change *= weight
+    change += old
+    part[...] = np.clip(np.rint(change, out=change), 0, component.top, out=change)
     return mixed
 
 

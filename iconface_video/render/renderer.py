@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 
 from iconface_video.faces.align import compose, cut_codes
@@ -105,7 +106,10 @@ class Renderer:
         if not self._settings.temporal_filter:
             pending.restored[crop.track_id] = restored
             return
-        track_filter = self._filters.setdefault(crop.track_id, TemporalFilter())
+        track_filter = self._filters.get(crop.track_id)
+        if track_filter is None:
+            mask = crop_mask(crop.size, self._settings.mask, self._settings.feather)
+            track_filter = self._filters[crop.track_id] = TemporalFilter(mask=mask)
         residual = None
         if self._blends_first:
             residual = self._residual(restored, source)
@@ -118,14 +122,16 @@ class Renderer:
         return self._settings.temporal_filter and self._settings.grain == 0
 
     def _residual(self, restored: Float32, source: UInt8) -> Float32:
-        residual = restored - source
+        residual = restored - source.astype(np.float32)  # numpy takes several times as long over two types
         return match_color(residual) if self._settings.color_match else residual
 
     def _blended(self, residual: Float32, source: UInt8) -> Float32:
         """The restored face fading into the input, before it is steadied: half of the face lies in the mask's rim, and the
         input's part there flickers as well."""
         mask = crop_mask(residual.shape[0], self._settings.mask, self._settings.feather)
-        return np.asarray(source + mask[..., None] * residual, np.float32)
+        blended = cv2.merge((mask, mask, mask)) * residual
+        blended += source.astype(np.float32)
+        return np.asarray(blended, np.float32)
 
     def _close(self, track_id: int) -> None:
         self._deliver(track_id, self._filters.pop(track_id).finish())
@@ -148,7 +154,7 @@ class Renderer:
 
     def _patch(self, crop: StoredCrop, pending: _PendingFrame) -> FacePatch:
         source, restored = pending.sources[crop.track_id], pending.restored[crop.track_id]
-        residual = restored - source
+        residual = restored - source.astype(np.float32)
         if self._settings.grain > 0:
             scale = float(np.linalg.norm(crop.crop_from_frame[0, :2]))
             residual += np.float32(self._settings.grain) * kept_grain(source, restored, scale)

@@ -6,7 +6,8 @@ steadied, what the model made up as well as what it left of the input's own nois
 source's grain with its sign turned; averaging that over time brings the grain back into the picture.)
 
 Each neighbour's detail is carried to the frame along the optical flow (DIS) between the means of source and restored crop: the
-source does not flicker with the model, the restored crop shows where things are when the source is badly damaged. It counts
+source does not flicker with the model, the restored crop shows where things are when the source is badly damaged. Flow and trust
+are smooth and are worked out at a quarter of the usual crop's size; detail is carried where the mask lets it be seen. It counts
 the less the more its *source* differs from the frame's after compensation, or where flow there and back do not meet
 (occlusion): a mouth that opens or an eye that closes has no neighbours to be mixed with.
 
@@ -19,26 +20,26 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from iconface_video.render.match import low_frequencies
+from iconface_video.render.match import at_light_size, light_of
 from iconface_video.tracking.dense_flow import enlarged, flow_estimator, mean_difference, sampled
 from iconface_video.types import Float32, UInt8
 
 RADIUS_FRAMES = 4
 """Look-ahead and look-back."""
-FLOW_SIZE = 128
-"""px at which the flow is estimated: faces move smoothly, and grain disturbs less."""
-DESCENT_STEPS = 8
-"""Half of what DIS takes by itself: real faces fall on each other as well (the rest follows noise), for three quarters of the time; fewer,
-or patches further apart, are too few for a face that turns (docs/speed.md)."""
+DESCENT_STEPS, PATCH_STRIDE = 8, 5
+"""DIS itself descends twice as long, with patches 4 px apart: real faces fall on each other as well (the rest follows noise), for
+two thirds of the time (docs/speed.md)."""
 DIFFERENCE_NOISE, DIFFERENCE_LIMITS = 3.0, (0.7, 10.0)
 """A neighbour's weight falls to exp(-1/2) where the compensated source differs by so many times its median difference, held
 within these grey levels: what the input's own noise makes is forgiven, in a clean input little is."""
-OCCLUSION_PX = 1.0
-"""Distance, at `FLOW_SIZE`, between a point and its way there and back at which the weight falls to exp(-1/2)."""
+OCCLUSION_SHARE = 1 / 128
+"""Distance, as a share of the crop, between a point and its way there and back at which the weight falls to exp(-1/2)."""
 DISTANCE_FRAMES = 3.0
 """Sigma of the weight over frame distance."""
 MOTION_SIGMA_SHARE, COMPARE_SIGMA_SHARE = 1 / 128, 1 / 64
@@ -54,6 +55,52 @@ RESTORATION_ALLOWANCE, NOISE_ALLOWANCE, NOISE_QUANTILE = 0.6, 1.0, 1 / 3
 make anywhere: noise is alike all over, what comes of neighbours that do not fall on each other is where edges are."""
 ALLOWANCE_SHARE = 1 / 16
 """Side, as a share of the crop, of the neighbourhood in which changes are weighed against each other."""
+
+
+_ROW = 256
+"""Places in a row of those that are seen: OpenCV is quick with pictures that are not too narrow."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Places:
+    """The px of a crop that are seen, one after another, as a picture of their own: a third of a crop lies outside the mask."""
+
+    index: NDArray[np.intp]
+    """(n, _ROW) into the crop's px; the last one is repeated to fill the row."""
+    grid: Float32
+    """(n, _ROW, 2) x, y."""
+    inner: NDArray[np.intp]
+    """(m,) every second px, across and down, without the outer eighths: enough for statistics of the face."""
+
+    @classmethod
+    def of(cls, mask: Float32) -> _Places:
+        """mask: (S, S), above 0 where the crop is seen."""
+        side = mask.shape[0]
+        index = np.flatnonzero(mask > 0)
+        index = np.pad(index, (0, -len(index) % _ROW), mode="edge").reshape(-1, _ROW)
+        edge, inner = side // 8, np.zeros(mask.shape, bool)
+        inner[edge:-edge:2, edge:-edge:2] = True
+        grid = np.stack((index % side, index // side), axis=-1).astype(np.float32)
+        return cls(index, grid, np.flatnonzero(inner & (mask > 0)))
+
+    def taken(self, picture: Float32) -> Float32:
+        """(S, S[, C]) -> (n, _ROW[, C])."""
+        return np.take(_whole_px(picture), self.index).view(np.float32).reshape(*self.index.shape, *picture.shape[2:])
+
+    def inner_of(self, picture: Float32) -> Float32:
+        """(S, S[, C]) -> (m * C,)."""
+        return np.take(_whole_px(picture), self.inner).view(np.float32)
+
+    def put(self, values: Float32, picture: Float32) -> Float32:
+        """A copy of the picture (S, S, C) with the values (n, _ROW, C) where they were taken."""
+        filled = picture.copy()
+        _whole_px(filled).put(self.index, _whole_px(values))
+        return filled
+
+
+def _whole_px(picture: Float32) -> NDArray[Any]:
+    """(h, w[, C]) -> (h * w,), the same memory, each px one value: numpy moves these several times as fast as channels."""
+    return picture.reshape(-1).view(np.dtype((np.void, 4 * picture[0, 0].size)))
 
 
 @dataclass(eq=False)
@@ -72,25 +119,22 @@ class TrackFrame:
     detail: Float32 = field(init=False)
     """(S, S, 3) restored minus base: what is filtered."""
     small: Float32 = field(init=False)
-    """(F, F, 3) the source without grain and without its low frequencies, at the flow's size: for comparing frames."""
+    """(s, s, 3) the source without grain and without its low frequencies, at `match.LIGHT_SIZE`: for comparing frames."""
     grey: UInt8 = field(init=False)
-    """(F, F) mean of source and restored, in grey: for the flow."""
+    """(s, s) mean of source and restored, in grey: for the flow. Faces move smoothly, and grain disturbs less at that size."""
 
     def __post_init__(self) -> None:
-        source = self.source.astype(np.float32)
-        self.base = low_frequencies(source)
+        source, restored = at_light_size(self.source.astype(np.float32)), at_light_size(self.restored)
+        self.base = light_of(source, self.restored.shape[0])
         self.detail = self.restored - self.base
-        self.small = _reduced(source - self.base, COMPARE_SIGMA_SHARE)
-        both = _reduced(np.float32(0.5) * (source + self.restored), MOTION_SIGMA_SHARE)
+        self.small = _smooth(source - light_of(source), COMPARE_SIGMA_SHARE)
+        both = _smooth(np.float32(0.5) * (source + restored), MOTION_SIGMA_SHARE)
         seen = cv2.cvtColor(np.clip(both, 0, 255), cv2.COLOR_RGB2GRAY)
         self.grey = np.rint(seen).astype(np.uint8)
 
 
-def _reduced(picture: Float32, sigma_share: float) -> Float32:
-    """Without grain, at the flow's size."""
-    side = min(picture.shape[0], FLOW_SIZE)
-    small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.GaussianBlur(small, (0, 0), side * sigma_share), np.float32)
+def _smooth(picture: Float32, sigma_share: float) -> Float32:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), picture.shape[0] * sigma_share), np.float32)
 
 
 class TemporalFilter:
@@ -99,11 +143,14 @@ class TemporalFilter:
     All of its frames have one crop size. `finish` gives what is still held back. Memory: 2 * radius + 1 crops.
     """
 
-    def __init__(self, radius: int = RADIUS_FRAMES) -> None:
+    def __init__(self, radius: int = RADIUS_FRAMES, mask: Float32 | None = None) -> None:
+        """mask: (S, S), above 0 where the crop will be seen; elsewhere no neighbours are looked at. None: all of it is."""
         self.delay = radius
+        self._mask = mask
+        self._seen: _Places | None = None
         self._frames: deque[TrackFrame] = deque()
         self._waiting = 0
-        self._flow = flow_estimator(DESCENT_STEPS)
+        self._flow = flow_estimator(DESCENT_STEPS, PATCH_STRIDE, finest_scale=0)
         self._flows: OrderedDict[tuple[int, int], Float32] = OrderedDict()
 
     def push(
@@ -114,7 +161,11 @@ class TemporalFilter:
         restoration: what the model changed, where `restored` has already been blended with the source; None: restored - source.
         """
         given = restored.astype(np.float32)
-        self._frames.append(TrackFrame(pts, source, given, given - source if restoration is None else restoration))
+        if self._seen is None:
+            self._seen = _Places.of(np.ones(source.shape[:2], np.float32) if self._mask is None else self._mask)
+        if restoration is None:
+            restoration = given - source.astype(np.float32)
+        self._frames.append(TrackFrame(pts, source, given, restoration))
         self._waiting += 1
         return [self._next()] if self._waiting > self.delay else []
 
@@ -137,45 +188,68 @@ class TemporalFilter:
         return frame.pts, result
 
     def _filter(self, position: int) -> Float32:
-        here = self._frames[position]
-        total, weights = here.detail.copy(), np.ones(here.source.shape[:2], np.float32)
+        here, seen = self._frames[position], self._seen
+        assert seen is not None
+        total = seen.taken(here.detail)
+        weights = np.ones(total.shape[:2], np.float32)
         for offset in range(-self.delay, self.delay + 1):
             if offset == 0 or not 0 <= position + offset < len(self._frames):
                 continue
             near = np.float32(np.exp(-0.5 * (offset / DISTANCE_FRAMES) ** 2))
-            detail, weight = self._compensated(here, self._frames[position + offset])
+            detail, weight = self._compensated(position, position + offset, seen)
             weight *= near
             weights += weight
-            detail *= _thrice(weight)
-            total += detail
+            cv2.accumulateProduct(detail, _thrice(weight), total)
         total /= _thrice(weights)
-        allowed = _allowed_share(total - here.detail, here.restoration)
-        change = _with_contrast_of(here.detail, total)
+        averaged = seen.put(total, here.detail)
+        allowed = _allowed_share(averaged - here.detail, here.restoration, seen)
+        change = _with_contrast_of(here.detail, averaged, seen)
         change -= here.detail
         change *= _thrice(allowed)
         change += here.restored
         return np.clip(change, 0.0, 255.0, out=change)
 
-    def _compensated(self, here: TrackFrame, other: TrackFrame) -> tuple[Float32, Float32]:
-        """The other frame's detail where it would stand in this frame, and how far it can be trusted, (S, S) 0..1."""
+    def _compensated(self, position: int, neighbour: int, seen: _Places) -> tuple[Float32, Float32]:
+        """The other frame's detail where it would stand in this frame, and how far it can be trusted, 0..1; at the places seen."""
+        here, other = self._frames[position], self._frames[neighbour]
         size = here.source.shape[0]
-        there, back = self._flow_between(here, other), self._flow_between(other, here)
+        there, back = self._flow_between(position, neighbour), self._flow_between(neighbour, position)
         miss = there + sampled(back, there, cv2.INTER_LINEAR)  # flow is smooth
         difference = mean_difference(sampled(other.small, there), here.small)
-        scale = np.float32(np.clip(DIFFERENCE_NOISE * np.median(difference[::2, ::2]), *DIFFERENCE_LIMITS))
-        doubt = _squares(miss) / OCCLUSION_PX**2 + (difference / scale) ** 2
-        weight = enlarged(np.exp(np.float32(-0.5) * doubt), size)
-        return sampled(other.detail, enlarged(there, size)), weight
+        scale = np.float32(np.clip(DIFFERENCE_NOISE * _quantile(difference, 0.5), *DIFFERENCE_LIMITS))
+        doubt = _squares(miss) / np.float32(len(miss) * OCCLUSION_SHARE) ** 2 + (difference / scale) ** 2
+        weight = seen.taken(enlarged(np.exp(np.float32(-0.5) * doubt), size))
+        return sampled(other.detail, seen.taken(enlarged(there, size)), grid=seen.grid), weight
 
-    def _flow_between(self, here: TrackFrame, other: TrackFrame) -> Float32:
-        """(F, F, 2): where each point of `here` is found in `other`, relative, px at the flow's size."""
+    def _flow_between(self, position: int, neighbour: int) -> Float32:
+        """(s, s, 2): where each point of the frame is found in its neighbour, relative, px at the flow's size.
+
+        Estimated from one frame to the next alone; to those further away it goes step by step.
+        """
+        here, other = self._frames[position], self._frames[neighbour]
         pair = (here.pts, other.pts)
         if pair not in self._flows:
-            flow = np.zeros((*here.grey.shape, 2), np.float32)
-            if not np.array_equal(here.grey, other.grey):
-                flow = np.asarray(self._flow.calc(here.grey, other.grey, flow), np.float32)
-            self._flows[pair] = flow
+            self._flows[pair] = (
+                self._found_flow(here, other) if abs(neighbour - position) == 1 else self._way(position, neighbour)
+            )
         return self._flows[pair]
+
+    def _way(self, position: int, neighbour: int) -> Float32:
+        between = position + (1 if neighbour > position else -1)
+        first = self._flow_between(position, between)
+        return first + sampled(self._flow_between(between, neighbour), first, cv2.INTER_LINEAR)
+
+    def _found_flow(self, here: TrackFrame, other: TrackFrame) -> Float32:
+        flow = np.zeros((*here.grey.shape, 2), np.float32)
+        if np.array_equal(here.grey, other.grey):
+            return flow
+        return np.asarray(self._flow.calc(here.grey, other.grey, flow), np.float32)
+
+
+def _quantile(values: Float32, share: float) -> float:
+    """The value below which this share of all lies; numpy's own, which interpolates, takes three times as long."""
+    place = int(share * values.size)
+    return float(np.partition(values, place, axis=None)[place])
 
 
 def _thrice(weight: Float32) -> Float32:
@@ -188,28 +262,24 @@ def _squares(vectors: Float32) -> Float32:
     return np.asarray(cv2.transform(vectors * vectors, np.ones((1, vectors.shape[2]), np.float32)), np.float32)
 
 
-def _with_contrast_of(detail: Float32, averaged: Float32) -> Float32:
+def _with_contrast_of(detail: Float32, averaged: Float32, seen: _Places) -> Float32:
     """Frames never fall on each other quite exactly, so their average has less contrast than each of them where detail is
     fine. What is missing is given back, all over the crop alike: true detail and PSNR rise with it."""
-    fine = _fine(averaged)
-    gain = float(_middle(_fine(detail)).std()) / max(float(_middle(fine).std()), 1e-3)
-    return averaged + np.float32(np.clip(gain, 1.0, MOST_CONTRAST) - 1.0) * fine
+    fine, wanted = _fine(averaged), _fine(detail)
+    gain = float(seen.inner_of(wanted).std()) / max(float(seen.inner_of(fine).std()), 1e-3)
+    fine *= np.float32(np.clip(gain, 1.0, MOST_CONTRAST) - 1.0)
+    fine += averaged
+    return fine
 
 
-def _allowed_share(change: Float32, restoration: Float32) -> Float32:
+def _allowed_share(change: Float32, restoration: Float32, seen: _Places) -> Float32:
     """(S, S) 0..1: how much of the filter's change is within what the restoration changed, or noise explains, around each place."""
     side = change.shape[0]
     window = (max(1, round(side * ALLOWANCE_SHARE)),) * 2
     wanted, restored = (np.asarray(cv2.blur(_squares(picture), window), np.float32) for picture in (change, restoration))
-    noise = np.quantile(_middle(wanted), NOISE_QUANTILE)
+    noise = _quantile(seen.inner_of(wanted), NOISE_QUANTILE)
     share = np.clip((NOISE_ALLOWANCE * noise + RESTORATION_ALLOWANCE * restored) / (wanted + 1e-3), 0, 1)
     return np.asarray(cv2.GaussianBlur(share, (0, 0), side / 128), np.float32)
-
-
-def _middle(picture: Float32) -> Float32:
-    """Without the outer eighths, every second px: enough for statistics of the face."""
-    edge = picture.shape[0] // 8
-    return picture[edge:-edge:2, edge:-edge:2]
 
 
 def _fine(picture: Float32) -> Float32:

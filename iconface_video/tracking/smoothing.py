@@ -18,8 +18,8 @@ at few pictures a second, frames shown twice) is followed to the frame.
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import maximum_filter, median_filter
 
 from iconface_video.faces.align import TEMPLATE_512, estimate_parameters
 from iconface_video.types import Float64
@@ -104,7 +104,7 @@ def smooth_parameters(
         if (residual < _LARGEST_RESIDUAL * strength).all():
             break
         inflation = np.clip((residual / (0.5 * _LARGEST_RESIDUAL * strength)) ** 2, 1.0, _MAX_INFLATION)
-        process_noise = process_noise * maximum_filter(
+        process_noise = process_noise * scipy.ndimage.maximum_filter(
             np.where(residual < _LARGEST_RESIDUAL * strength, 1.0, inflation), (3, 1), mode="nearest"
         )
         path, speeds, deviations = _smooth(times, values, noise, process_noise**2, free)
@@ -191,7 +191,9 @@ def _landmark_weights(points: Float64, scores: Float64) -> Float64:
         turn = np.exp(found[:, 0] + 1j * found[:, 1])[:, None]
         aligned = turn * (points[..., 0] + 1j * points[..., 1]) + (found[:, 2] + 1j * found[:, 3])[:, None]
         window = (min(_SHAPE_WINDOW, len(points)), 1)
-        shape = median_filter(aligned.real, window, mode="nearest") + 1j * median_filter(aligned.imag, window, mode="nearest")
+        shape = scipy.ndimage.median_filter(aligned.real, window, mode="nearest") + 1j * scipy.ndimage.median_filter(
+            aligned.imag, window, mode="nearest"
+        )
         weights = 1.0 / (1.0 + (np.abs(aligned - shape) / limit) ** 4)
     return weights
 
@@ -205,7 +207,7 @@ def _noise_seen(normalized: Float64) -> Float64:
     if len(normalized) < 12:
         return np.ones(4)
     trembling = np.abs(np.diff(normalized, n=3, axis=0))
-    around = median_filter(trembling, (min(15, len(trembling)), 1), mode="nearest")
+    around = scipy.ndimage.median_filter(trembling, (min(15, len(trembling)), 1), mode="nearest")
     seen = 1.4826 * np.percentile(around, 35, axis=0) / np.sqrt(20.0)
     # Landmarks that err on their own shake all four alike; where only the place shakes, the head or the camera does.
     seen[2:] = np.minimum(seen[2:], _SHARED_NOISE * seen[:2].max())
@@ -233,8 +235,8 @@ def _outlier_weight(times: Float64, positions: Float64, deviations: Float64) -> 
     off /= np.sqrt(1 + (weights**2).sum(axis=1))[:, None]
     # Across a gap the cubic knows nothing.
     off[times[middle + 1] - times[middle - 1] > 4 * np.median(np.diff(times))] = 0.0
-    usual = median_filter(off, (min(15, len(off)), 1), mode="nearest")
-    stands_out = off >= maximum_filter(off, (5, 1), mode="nearest")
+    usual = scipy.ndimage.median_filter(off, (min(15, len(off)), 1), mode="nearest")
+    stands_out = off >= scipy.ndimage.maximum_filter(off, (5, 1), mode="nearest")
     result[middle] = np.where(stands_out, np.maximum(1.0, off / (4.0 + 3.0 * usual)) ** 2, 1.0)
     return result
 

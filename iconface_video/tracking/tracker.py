@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
 
 from iconface_video.faces.detector import overlap
 from iconface_video.settings import SurveySettings
@@ -104,7 +104,7 @@ def associate(
         return []
     known = embeddings if embeddings is not None else [None] * len(detections)
     cost = costs(expected, [item.box for item in detections], known)
-    rows, columns = linear_sum_assignment(cost)
+    rows, columns = scipy.optimize.linear_sum_assignment(cost)
     return [(int(row), int(column)) for row, column in zip(rows, columns) if cost[row, column] < _FORBIDDEN]
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from filterpy.kalman import KalmanFilter
 from numpy.typing import ArrayLike, NDArray
 
 from iconface_video.types import Detection, Float32, Float64
@@ -47,6 +46,9 @@ class BoxFilter:
     """Kalman filter of one face's box. Times are seconds on any clock that runs forward."""
 
     def __init__(self, box: ArrayLike, seconds: float) -> None:
+        # Here, as it brings all of scipy.stats: most of a second, which a clip without a face is spared.
+        from filterpy.kalman import KalmanFilter
+
         start = measurement_from_box(box)
         self.seconds = seconds
         self._kalman = KalmanFilter(dim_x=7, dim_z=4)

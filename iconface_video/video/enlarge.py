@@ -13,8 +13,8 @@ from functools import lru_cache
 import av
 import av.filter
 import numpy as np
+import scipy
 from av.error import FFmpegError
-from scipy.sparse import csr_matrix
 
 from iconface_video.types import Frame, UInt8, VideoInfo
 from iconface_video.video.color import coding_of
@@ -44,7 +44,7 @@ class _Axis:
 
 
 @lru_cache(maxsize=64)
-def _weights(axis: _Axis) -> csr_matrix:
+def _weights(axis: _Axis) -> scipy.sparse.csr_matrix:
     """(after, before) Lanczos weights; beyond the edge the outermost sample goes on."""
     places = axis.first + axis.step * np.arange(axis.after)
     taps = np.floor(places).astype(int)[:, None] + np.arange(1 - _LOBES, 1 + _LOBES)
@@ -53,7 +53,7 @@ def _weights(axis: _Axis) -> csr_matrix:
     weights /= weights.sum(axis=1, keepdims=True)
     rows = np.repeat(np.arange(axis.after), 2 * _LOBES)
     columns = np.clip(taps, 0, axis.before - 1).ravel()
-    return csr_matrix((weights.ravel().astype(np.float32), (rows, columns)), shape=(axis.after, axis.before))
+    return scipy.sparse.csr_matrix((weights.ravel().astype(np.float32), (rows, columns)), shape=(axis.after, axis.before))
 
 
 def enlarged_picture(rgb: UInt8, scale: float) -> UInt8:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from iconface_video.render.paste import crop_mask
 from iconface_video.render.temporal import RADIUS_FRAMES, TemporalFilter
 from tests.moved_face import SIZE, moved, still_face
 
@@ -35,9 +36,9 @@ def rms(a: np.ndarray, b: np.ndarray) -> float:
     return rms_of(a[INNER, INNER], b[INNER, INNER])
 
 
-def filter_track(frames, radius: int = RADIUS_FRAMES):
+def filter_track(frames, radius: int = RADIUS_FRAMES, mask: np.ndarray | None = None):
     """The whole filter at once: (pts, source, restored) -> (pts, filtered)."""
-    track_filter = TemporalFilter(radius)
+    track_filter = TemporalFilter(radius, mask)
     for frame in frames:
         yield from track_filter.push(*frame)
     yield from track_filter.finish()
@@ -101,6 +102,23 @@ def test_identical_frames_pass_unchanged(face):
     filtered = list(filter_track((t, face, face) for t in range(6)))
     for _, picture in filtered:
         assert np.abs(picture - face).max() < 0.01
+
+
+def test_what_the_mask_shows_is_filtered_as_if_there_were_no_mask(face):
+    rng = np.random.default_rng(5)
+    mask = crop_mask(SIZE, "ellipse", 0.25)
+    frames = [(t, as_bytes(moved(face, t, 0)), as_bytes(moved(face, t, 0) + flicker(rng))) for t in range(9)]
+    whole, seen = (dict(filter_track(frames, mask=chosen))[4] for chosen in (None, mask))
+    assert np.abs(whole - frames[4][2])[mask > 0].mean() > 2
+    assert np.abs(whole - seen)[mask > 0.2].mean() < 0.1
+
+
+def test_flow_goes_step_by_step_to_frames_further_away(face):
+    """Six px a frame: four frames away it is twenty-four, and each frame still finds the same face."""
+    rng = np.random.default_rng(7)
+    clean = [moved(face, 6.0 * t, 0) for t in range(9)]
+    filtered = dict(filter_track((t, as_bytes(c), as_bytes(c + flicker(rng))) for t, c in enumerate(clean)))
+    assert rms(filtered[4], clean[4]) < 0.6 * rms(clean[4] + flicker(rng), clean[4])
 
 
 def test_delay_order_and_flush(face):
