@@ -72,7 +72,7 @@ class Project(KeptProject):
         before, after = self.options, self.options.changed(values)
         if (before.device, before.workers) != (after.device, after.workers):
             check_machine(after.settings)
-        self.record.options = after
+        self.record.options, self.record.failed_options = after, None
         self.record.may_choose = self.record.may_choose and "preset" not in values
         one, other = before.settings, after.settings
         if (one.survey, one.read, one.anchors) != (other.survey, other.read, other.anchors):
