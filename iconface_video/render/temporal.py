@@ -76,8 +76,8 @@ class _Places:
     def of(cls, mask: Float32) -> _Places:
         """mask: (S, S), above 0 where the crop is seen."""
         side = mask.shape[0]
-        index = np.flatnonzero(mask > 0)
-        index = np.pad(index, (0, -len(index) % _ROW), mode="edge").reshape(-1, _ROW)
+        places = np.flatnonzero(mask > 0)
+        index = np.pad(places, (0, -len(places) % _ROW), mode="edge").reshape(-1, _ROW)
         edge, inner = side // 8, np.zeros(mask.shape, bool)
         inner[edge:-edge:2, edge:-edge:2] = True
         grid = np.stack((index % side, index // side), axis=-1).astype(np.float32)

@@ -36,6 +36,15 @@ def test_probe_needs_no_torch(face_clip):
     assert done.returncode == 0, done.stderr
 
 
+def test_a_clip_without_a_face_needs_neither_torch_nor_the_tracker_s_libraries(empty_clip):
+    done = run_python(
+        f"import sys, iconface_video\nassert not iconface_video.survey({str(empty_clip)!r}).tracks\n"
+        "heavy = {'torch', 'diffusers', 'filterpy', 'scipy.stats', 'scipy.cluster'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", iconface_video.__all__)
 def test_every_public_name_is_there(name):
     assert getattr(iconface_video, name) is not None
