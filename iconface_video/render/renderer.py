@@ -12,7 +12,7 @@ import numpy as np
 from iconface_video.faces.align import compose, cut_codes
 from iconface_video.render.match import ColorJudge, kept_grain, match_color
 from iconface_video.render.paste import FacePatch, crop_mask, paste
-from iconface_video.render.temporal import TemporalFilter
+from iconface_video.render.temporal import STEADIED_ALLOWANCE, TemporalFilter
 from iconface_video.restore.crop_store import StoredCrop
 from iconface_video.restore.framing import cut_from_frame
 from iconface_video.settings import RenderSettings
@@ -63,8 +63,13 @@ class Renderer:
         settings: RenderSettings,
         on_pasted: OnPasted | None = None,
         enlarger: Enlarger | None = None,
+        steadied: bool = False,
     ) -> None:
-        """on_pasted: shown every frame that got a face.  enlarger: of an output that is larger; it is what frames become then."""
+        """on_pasted: shown every frame that got a face.  enlarger: of an output that is larger; it is what frames become then.
+
+        steadied: the model saw neighbouring frames, so that the temporal filter finds less to do.
+        """
+        self._allowance = STEADIED_ALLOWANCE if steadied else 1.0
         self._enlarger = enlarger
         self._crops_at = crops_at
         self._on_pasted = on_pasted
@@ -109,7 +114,7 @@ class Renderer:
         track_filter = self._filters.get(crop.track_id)
         if track_filter is None:
             mask = crop_mask(crop.size, self._settings.mask, self._settings.feather)
-            track_filter = self._filters[crop.track_id] = TemporalFilter(mask=mask)
+            track_filter = self._filters[crop.track_id] = TemporalFilter(mask=mask, allowance=self._allowance)
         residual = None
         if self._blends_first:
             residual = self._residual(restored, source)

@@ -53,6 +53,9 @@ MOST_CONTRAST = 1.1
 RESTORATION_ALLOWANCE, NOISE_ALLOWANCE, NOISE_QUANTILE = 0.6, 1.0, 1 / 3
 """How many times what the restoration changed (squared), and the change (squared) in the calmer third of the face, averaging may
 make anywhere: noise is alike all over, what comes of neighbours that do not fall on each other is where edges are."""
+STEADIED_ALLOWANCE = 1 / 3
+"""Of both, for faces that were made from several frames: they flicker less, and neighbours averaged once more cost a fast face, hardly
+damaged, a decibel (docs/steadiness.md)."""
 ALLOWANCE_SHARE = 1 / 16
 """Side, as a share of the crop, of the neighbourhood in which changes are weighed against each other."""
 
@@ -143,9 +146,12 @@ class TemporalFilter:
     All of its frames have one crop size. `finish` gives what is still held back. Memory: 2 * radius + 1 crops.
     """
 
-    def __init__(self, radius: int = RADIUS_FRAMES, mask: Float32 | None = None) -> None:
-        """mask: (S, S), above 0 where the crop will be seen; elsewhere no neighbours are looked at. None: all of it is."""
-        self.delay = radius
+    def __init__(self, radius: int = RADIUS_FRAMES, mask: Float32 | None = None, allowance: float = 1.0) -> None:
+        """mask: (S, S), above 0 where the crop will be seen; elsewhere no neighbours are looked at. None: all of it is.
+
+        allowance: of what averaging may change elsewhere, `STEADIED_ALLOWANCE` for faces that are steady already.
+        """
+        self.delay, self._allowance = radius, np.float32(allowance)
         self._mask = mask
         self._seen: _Places | None = None
         self._frames: deque[TrackFrame] = deque()
@@ -202,7 +208,7 @@ class TemporalFilter:
             cv2.accumulateProduct(detail, _thrice(weight), total)
         total /= _thrice(weights)
         averaged = seen.put(total, here.detail)
-        allowed = _allowed_share(averaged - here.detail, here.restoration, seen)
+        allowed = _allowed_share(averaged - here.detail, here.restoration, seen, self._allowance)
         change = _with_contrast_of(here.detail, averaged, seen)
         change -= here.detail
         change *= _thrice(allowed)
@@ -272,13 +278,14 @@ def _with_contrast_of(detail: Float32, averaged: Float32, seen: _Places) -> Floa
     return fine
 
 
-def _allowed_share(change: Float32, restoration: Float32, seen: _Places) -> Float32:
+def _allowed_share(change: Float32, restoration: Float32, seen: _Places, allowance: np.float32) -> Float32:
     """(S, S) 0..1: how much of the filter's change is within what the restoration changed, or noise explains, around each place."""
     side = change.shape[0]
     window = (max(1, round(side * ALLOWANCE_SHARE)),) * 2
     wanted, restored = (np.asarray(cv2.blur(_squares(picture), window), np.float32) for picture in (change, restoration))
     noise = _quantile(seen.inner_of(wanted), NOISE_QUANTILE)
-    share = np.clip((NOISE_ALLOWANCE * noise + RESTORATION_ALLOWANCE * restored) / (wanted + 1e-3), 0, 1)
+    most = allowance * (NOISE_ALLOWANCE * noise + RESTORATION_ALLOWANCE * restored)
+    share = np.clip(most / (wanted + 1e-3), 0, 1)
     return np.asarray(cv2.GaussianBlur(share, (0, 0), side / 128), np.float32)
 
 

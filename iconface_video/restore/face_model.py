@@ -74,6 +74,8 @@ class ModelFacts:
     """Of the libraries and weights there."""
     notes: tuple[str, ...] = ()
     """For the report, as the model gives them."""
+    neighbours: int = 0
+    """Frames on each side of a face that it looks at."""
 
     @classmethod
     def of(cls, model: FaceModel, crop_size: int | None, versions: Mapping[str, str]) -> ModelFacts:
@@ -81,7 +83,7 @@ class ModelFacts:
         sizes = {*model.crop_sizes, *([crop_size] if crop_size else [])}
         shapes = {size: model.noise_shape(size) for size in sorted(sizes)}
         identity, notes = dict(getattr(model, "identity", {})), tuple(getattr(model, "notes", ()))
-        return cls(model.name, tuple(model.crop_sizes), shapes, identity, versions, notes)
+        return cls(model.name, tuple(model.crop_sizes), shapes, identity, versions, notes, neighbours_of(model))
 
     def noise_shape(self, size: int) -> Shape:
         """As `FaceModel.noise_shape`, which the worker asked at its start."""

@@ -9,15 +9,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from iconface_video.render.renderer import CropLookup, Renderer, with_shares
+from iconface_video.render.renderer import Renderer, with_shares
 from iconface_video.restore.crop_store import CropStore, estimate_bytes
-from iconface_video.restore.face_model import FaceModel
+from iconface_video.restore.face_model import FaceModel, neighbours_of
 from iconface_video.restore.plan import make_plan
 from iconface_video.restore.timeline import DECODE_AHEAD_FRAMES, RestoreContext, restore_timeline
 from iconface_video.session.clip import Clip, Watch
 from iconface_video.session.clip_faces import ClipFaces
 from iconface_video.session.memory import Need, check_space
-from iconface_video.settings import RenderSettings
 from iconface_video.types import Frame, Segment
 from iconface_video.video.decode import prefetch
 from iconface_video.video.output_size import line_scale
@@ -47,12 +46,11 @@ def restored_stretch(
         restore_timeline(context, faces.clip.frames, watch.report, watch.check)
     full = replace(settings.render, strength=1.0)
     with prefetch(clip.frames(), DECODE_AHEAD_FRAMES) as frames:
-        yield _pairs(frames, with_shares(CropStore(crops, plan.segments).at, faces.shares), full, watch)
+        crops_at = with_shares(CropStore(crops, plan.segments).at, faces.shares)
+        yield _pairs(frames, Renderer(crops_at, full, steadied=neighbours_of(model) > 0), watch)
 
 
-def _pairs(
-    frames: Iterator[Frame], crops_at: CropLookup, render: RenderSettings, watch: Watch
-) -> Iterator[tuple[Frame, Frame]]:
+def _pairs(frames: Iterator[Frame], renderer: Renderer, watch: Watch) -> Iterator[tuple[Frame, Frame]]:
     """Each frame with what became of it. The renderer holds back a few frames, so the inputs wait for it."""
     waiting: dict[int, Frame] = {}
 
@@ -62,5 +60,5 @@ def _pairs(
             waiting[frame.pts] = frame
             yield frame
 
-    for after in Renderer(crops_at, render).render(seen()):
+    for after in renderer.render(seen()):
         yield waiting.pop(after.pts), after

@@ -156,7 +156,8 @@ class Rendering:
         ):
             clip.copying = writer.copying
             crops_at = with_shares(store.at, work.shares)
-            rendered = counted(Renderer(crops_at, work.render, work.on_pasted, enlarger).render(frames))
+            steadied = bool(self._restored_with.get("neighbours"))
+            rendered = counted(Renderer(crops_at, work.render, work.on_pasted, enlarger, steadied).render(frames))
             for frame in woven(rendered) if clip.reader.settings.fields == "keep" else rendered:
                 writer.write(frame)
         return done

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from iconface_video.errors import StoreError
 from iconface_video.restore.crop_store import STORE_FILE, SegmentCrops, StoreHeader, read_header, write_header
-from iconface_video.restore.face_model import FaceModel
+from iconface_video.restore.face_model import FaceModel, neighbours_of
 from iconface_video.restore.plan import RestorePlan
 from iconface_video.restore.timeline import TimelineCounts
 from iconface_video.session.clip import Clip
@@ -57,6 +57,7 @@ def restored_with(
         "model": model.name,
         **mark,
         "crop_sizes": sorted(plan.crops_by_size()),
+        "neighbours": model.neighbours if isinstance(model, ModelFacts) else neighbours_of(model),
         "people_with_photos": helped,
     }
 

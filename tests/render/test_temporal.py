@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from iconface_video.render.paste import crop_mask
-from iconface_video.render.temporal import RADIUS_FRAMES, TemporalFilter
+from iconface_video.render.temporal import RADIUS_FRAMES, STEADIED_ALLOWANCE, TemporalFilter
 from tests.moved_face import SIZE, moved, still_face
 
 INNER = slice(20, -20)
@@ -207,3 +207,16 @@ def test_a_clean_moving_face_is_left_as_it_is(face):
     for t in (3, 4, 5):
         assert rms(filtered[t], pictures[t]) < 1.35
         assert sharpness(filtered[t]) > 0.96 * sharpness(pictures[t])
+
+
+def test_less_is_averaged_where_the_model_saw_neighbours(face):
+    """The same flickering crops: a face that is steady already is changed by less."""
+    rng = np.random.default_rng(3)
+    flickering = [as_bytes(face + rng.normal(0, 6, face.shape)) for _ in range(9)]
+    changed = []
+    for allowance in (1.0, STEADIED_ALLOWANCE):
+        track_filter = TemporalFilter(allowance=allowance)
+        ready = [item for pts, crop in enumerate(flickering) for item in track_filter.push(pts, as_bytes(face), crop)]
+        pictures = [picture for _, picture in [*ready, *track_filter.finish()]]
+        changed.append(rms(pictures[4], flickering[4]))
+    assert 0.2 < changed[1] < 0.9 * changed[0]
