@@ -233,3 +233,10 @@ def test_stages_are_read_from_one_file_and_share_what_stands_beside_them(tmp_pat
         (tmp_path / "wrong.yaml").write_text(wrong)
         with pytest.raises(UsageError, match=message):
             read_stages(tmp_path / "wrong.yaml")
+
+
+def test_stages_of_other_number_formats_follow_each_other(tmp_path):
+    """The accelerator's state belongs to the process: the next stage's precision may be another one."""
+    for number, precision in enumerate(("no", "bf16", "no")):
+        chosen = TrainSettings(max_steps=1, precision=precision, cpu=True)
+        assert Trainer(LineTask(), chosen, tmp_path / str(number)).accelerator.mixed_precision == precision

@@ -120,7 +120,10 @@ class Trainer:
 
     def __init__(self, task: Task, settings: TrainSettings, folder: Path, config: dict[str, Any] | None = None) -> None:
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
 
+        # Shared by the whole process; another stage's number format in it would refuse this one's.
+        AcceleratorState._reset_state()
         self.task, self.settings, self.folder = task, settings, Path(folder)
         self.accelerator = Accelerator(
             mixed_precision=settings.mixed_precision(), gradient_accumulation_steps=settings.accumulation, cpu=settings.cpu
