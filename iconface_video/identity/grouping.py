@@ -29,7 +29,7 @@ from iconface_video.identity.references import (
     photo_detector,
 )
 from iconface_video.settings import AnchorSettings, RunSettings, nearest
-from iconface_video.types import Float32, Survey, Track
+from iconface_video.types import Float32, Float64, Survey, Track
 
 _CANNOT_LINK = 1e6
 """A distance that no average of ordinary distances makes up for: one such pair keeps two groups apart."""
@@ -65,8 +65,13 @@ def cluster(means: Float32, tracks: Sequence[Track], min_similarity: float) -> l
     """A group number per track.  means: (n, 512) of `mean_direction`."""
     if len(tracks) < 2:
         return [0] * len(tracks)
-    distance = 1.0 - np.clip(means.astype(np.float64) @ means.T, -1.0, 1.0)
-    distance[_seen_together(tracks)] = _CANNOT_LINK
+    return linked(means.astype(np.float64) @ means.T, _seen_together(tracks), min_similarity)
+
+
+def linked(similarity: Float64, apart: NDArray[np.bool_], min_similarity: float) -> list[int]:
+    """A group number for each of n, by average linkage. similarity, apart: (n, n); what is apart is never one group."""
+    distance = 1.0 - np.clip(similarity, -1.0, 1.0)
+    distance[apart] = _CANNOT_LINK
     np.fill_diagonal(distance, 0.0)
     hierarchy = scipy.cluster.hierarchy
     tree = hierarchy.linkage(scipy.spatial.distance.squareform(distance, checks=False), method="average")

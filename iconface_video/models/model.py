@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from iconface_video.errors import UsageError
 from iconface_video.faces.pixels import to_tensor, to_uint8
 from iconface_video.models.autoencoder import Autoencoder, StateCodec
-from iconface_video.models.cascade import CascadeAutoencoder
+from iconface_video.models.cascade import CascadeAutoencoder, pyramid
 from iconface_video.models.context import Conditioning, ReferenceContext, batch_references
 from iconface_video.models.pixel_autoencoder import Decoded
 from iconface_video.models.sampler import AS_TRAINED, Sampling, guided, make_sigmas, sample_euler
@@ -254,14 +254,14 @@ class IConFaceModel(nn.Module):
         """
         if not isinstance(self.autoencoder, CascadeAutoencoder):
             return None
-        source = to_tensor(sources, self.device)
-        noise = torch.randn(source.shape, generator=torch.Generator().manual_seed(0)).to(source)
+        seen = pyramid(to_tensor(sources, self.device))[0]  # the refiner need not look
+        noise = torch.randn(seen.shape, generator=torch.Generator().manual_seed(0)).to(seen)
         with self.precision():
-            conditioning = self.condition(source, None, [None] * len(source))
+            conditioning = self.condition(seen, None, [None] * len(seen))
             damage = self.decode_parts(noise, noise.new_ones(len(noise)), conditioning, with_transformer=False)[0].damage
         if damage is None:
             return None
-        large = F.interpolate(damage.float(), (source.shape[-1] // 2,) * 2, mode="bilinear", align_corners=False)
+        large = F.interpolate(damage.float(), (sources.shape[1] // 2,) * 2, mode="bilinear", align_corners=False)
         levels: Float32 = (127.5 * large[:, 0].exp()).cpu().numpy()
         return levels
 

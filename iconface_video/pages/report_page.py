@@ -30,10 +30,6 @@ SeenDamage = Callable[[UInt8], Float32 | None]
 _ANCHORS = {"user": "your photos", "track": "own clearest frames", "self": "the face itself", "": "none"}
 
 
-def _nothing_seen(crops: UInt8) -> None:
-    return None
-
-
 def write_run_page(
     path: Path,
     info: VideoInfo,
@@ -42,7 +38,7 @@ def write_run_page(
     settings: RunSettings,
     facts: Mapping[str, Any],
     command: str,
-    seen_damage: SeenDamage = _nothing_seen,
+    seen_damage: SeenDamage,
 ) -> None:
     """Write the page, aside first. Raises OutputError.
 

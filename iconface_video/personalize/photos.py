@@ -12,14 +12,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 
 from iconface_video.errors import ReferencePhotoError
 from iconface_video.faces.align import crop_from_display, cut_crop, estimate_parameters
 from iconface_video.faces.detector import Detector
 from iconface_video.faces.quality import sharpness
 from iconface_video.identity.anchors import best_first
+from iconface_video.identity.grouping import linked
 from iconface_video.identity.references import SMALL_FACE_PX, Embed, ReferencePhoto, find_faces, read_photo
 from iconface_video.types import Float32, UInt8
 
@@ -32,8 +31,6 @@ SAME_PICTURE = 0.97
 """Correlation of two thumbnails from which they are one picture, or neighbouring frames. Different photos of 10 people: .955 at most."""
 _MUCH_SHARPER = 1.5
 _THUMBNAIL = 32
-_NEVER = 1e6
-"""Distance of two faces in one photo: they are two people, however alike (twins)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,11 +181,9 @@ def _most_seen(faces: Sequence[PhotoFace], photo_of: Sequence[int], min_similari
     if len(set(photo_of)) == 1:
         return [0]  # of one photo the largest, as it comes first
     directions = np.stack([face.direction for face in faces]).astype(np.float64)
-    distance = 1 - np.clip(directions @ directions.T, -1, 1)
     photo = np.asarray(photo_of)
-    distance[photo[:, None] == photo[None]] = _NEVER
-    np.fill_diagonal(distance, 0)
-    group_of = fcluster(linkage(squareform(distance, checks=False), method="average"), 1 - min_similarity, criterion="distance")
+    # Two faces in one photo are two people, however alike (twins).
+    group_of = np.array(linked(directions @ directions.T, photo[:, None] == photo[None], min_similarity))
     groups = [[int(row) for row in np.flatnonzero(group_of == group)] for group in sorted(set(group_of))]
     groups.sort(key=lambda rows: -len(rows))
     if len(groups) > 1 and len(groups[0]) == len(groups[1]):

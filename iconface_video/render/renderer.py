@@ -6,13 +6,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-import cv2
 import numpy as np
 
 from iconface_video.faces.align import compose, cut_codes
 from iconface_video.render.match import ColorJudge, kept_grain, match_color
 from iconface_video.render.paste import FacePatch, crop_mask, paste
-from iconface_video.render.temporal import STEADIED_ALLOWANCE, TemporalFilter
+from iconface_video.render.temporal import STEADIED_ALLOWANCE, TemporalFilter, thrice
 from iconface_video.restore.crop_store import StoredCrop
 from iconface_video.restore.framing import cut_from_frame
 from iconface_video.settings import RenderSettings
@@ -134,7 +133,7 @@ class Renderer:
         """The restored face fading into the input, before it is steadied: half of the face lies in the mask's rim, and the
         input's part there flickers as well."""
         mask = crop_mask(residual.shape[0], self._settings.mask, self._settings.feather)
-        blended = cv2.merge((mask, mask, mask)) * residual
+        blended = thrice(mask) * residual
         blended += source.astype(np.float32)
         return np.asarray(blended, np.float32)
 

@@ -205,13 +205,13 @@ class TemporalFilter:
             detail, weight = self._compensated(position, position + offset, seen)
             weight *= near
             weights += weight
-            cv2.accumulateProduct(detail, _thrice(weight), total)
-        total /= _thrice(weights)
+            cv2.accumulateProduct(detail, thrice(weight), total)
+        total /= thrice(weights)
         averaged = seen.put(total, here.detail)
         allowed = _allowed_share(averaged - here.detail, here.restoration, seen, self._allowance)
         change = _with_contrast_of(here.detail, averaged, seen)
         change -= here.detail
-        change *= _thrice(allowed)
+        change *= thrice(allowed)
         change += here.restored
         return np.clip(change, 0.0, 255.0, out=change)
 
@@ -258,7 +258,7 @@ def _quantile(values: Float32, share: float) -> float:
     return float(np.partition(values, place, axis=None)[place])
 
 
-def _thrice(weight: Float32) -> Float32:
+def thrice(weight: Float32) -> Float32:
     """(h, w) -> (h, w, 3): numpy takes several times as long over a plane that it has to stretch over channels."""
     return np.asarray(cv2.merge((weight, weight, weight)), np.float32)
 

@@ -56,8 +56,8 @@ class LooksAround(Protocol):
 
 
 def neighbours_of(model: object) -> int:
-    """How many frames on each side of a face the model wants to see."""
-    return model.neighbours if isinstance(model, LooksAround) else 0
+    """How many frames on each side of a face the model, or one that is loaded elsewhere, wants to see."""
+    return model.neighbours if isinstance(model, (LooksAround, ModelFacts)) else 0
 
 
 @dataclass(frozen=True)

@@ -202,10 +202,6 @@ class IConFaceRestorer:
             self._starts(crops, contexts),
         )
 
-    def seen_damage(self, crops: UInt8) -> Float32 | None:
-        """See `IConFaceModel.seen_damage`."""
-        return self._model.seen_damage(crops)
-
     def fuse(self, window: Sequence[UInt8]) -> UInt8:
         """See `LooksAround.fuse`."""
         if self._fusion is None:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import binary_closing, binary_opening, median_filter
 
 from iconface_video.errors import Cancelled
 from iconface_video.faces.align import TEMPLATE_SIZE
@@ -48,7 +48,7 @@ def select(track: Track, settings: RestoreSettings) -> Selection:
     whole = _whole_track_reason(track, settings)
     if whole is not None:
         return Selection(np.zeros(len(track), bool), np.zeros(len(track), np.float32), {whole: len(track)})
-    yaw = median_filter(np.abs(np.asarray(pose(track.landmarks).yaw)), size=MIN_RUN_FRAMES, mode="nearest")
+    yaw = scipy.ndimage.median_filter(np.abs(np.asarray(pose(track.landmarks).yaw)), size=MIN_RUN_FRAMES, mode="nearest")
     keep = _steady(yaw <= settings.max_yaw)
     turned = int((~keep).sum())
     return Selection(keep, track.fade * _ramps(keep), {"turned too far": turned} if turned else {})
@@ -68,7 +68,7 @@ def _steady(keep: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Without runs shorter than `MIN_RUN_FRAMES` inside the track."""
     padded = np.pad(keep, MIN_RUN_FRAMES, mode="edge")
     window = np.ones(MIN_RUN_FRAMES, bool)
-    padded = binary_opening(binary_closing(padded, window), window)
+    padded = scipy.ndimage.binary_opening(scipy.ndimage.binary_closing(padded, window), window)
     # The padding stands for itself: morphology must not invent an end of the run at the track's ends.
     return np.asarray(padded[MIN_RUN_FRAMES:-MIN_RUN_FRAMES], dtype=bool)
 

@@ -57,7 +57,7 @@ def restored_with(
         "model": model.name,
         **mark,
         "crop_sizes": sorted(plan.crops_by_size()),
-        "neighbours": model.neighbours if isinstance(model, ModelFacts) else neighbours_of(model),
+        "neighbours": neighbours_of(model),
         "people_with_photos": helped,
     }
 

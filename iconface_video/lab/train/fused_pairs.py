@@ -4,14 +4,12 @@ windows, so that the restorer learns to leave to that network what it does well.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 
 from iconface_video.errors import InputError
 from iconface_video.files import write_whole
@@ -45,16 +43,15 @@ class FusedPairs:
         if not self._windows:
             raise InputError(f"{pool}: no windows of damaged clips there; `train fusion --pool {pool}` makes them")
 
-    def make(self, network: FrameFusion | None = None, on_log: Callable[[str], None] = lambda text: None) -> None:
-        """Fuse what is not there yet. network: None: the package's."""
-        for number, path in enumerate(self._windows):
-            if self._made(path).is_file():
-                continue
-            network = network or load_frame_fusion()
-            kept = np.load(path, mmap_mode="r")
-            rows = [self._row(network, row) for row in kept]
+    def make(self) -> None:
+        """Fuse what is not there yet, by the package's network."""
+        missing = [path for path in self._windows if not self._made(path).is_file()]
+        if not missing:
+            return
+        network = load_frame_fusion()
+        for path in missing:
+            rows = [self._row(network, row) for row in np.load(path, mmap_mode="r")]
             write_whole(self._made(path), partial(np.save, arr=np.stack(rows)))
-            on_log(f"fused clip {number + 1} of {len(self._windows)}")
 
     def _made(self, path: Path) -> Path:
         return path.with_name(f"{path.stem}{_MARK}{self.size}.npy")
@@ -78,14 +75,13 @@ class FusedPairs:
         others = [n for n in range(len(kept)) if n != at] or [at]
         shown = kept[others, 1 if rng.random() < _CLEAN_REFERENCE_SHARE else 2]
         step = -1 if rng.random() < 0.5 else 1
-        cut = np.ascontiguousarray
-        return FusedFace(cut(kept[at, 0][:, ::step]), cut(kept[at, 1][:, ::step]), cut(shown[:, :, ::step]))
+        source, truth = (np.ascontiguousarray(kept[at, place, :, ::step]) for place in range(2))
+        return FusedFace(source, truth, np.ascontiguousarray(shown[:, :, ::step]))
 
 
 def pairs_for(pool: str, sizes: tuple[int, ...]) -> dict[int, FusedPairs]:
     """By crop size, all of them made. pool: empty: none."""
     found = {size: FusedPairs(Path(pool), size) for size in sizes} if pool else {}
-    with torch.inference_mode():
-        for pairs in found.values():
-            pairs.make()
+    for pairs in found.values():
+        pairs.make()
     return found

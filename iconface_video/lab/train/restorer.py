@@ -107,7 +107,7 @@ class RestorerTask(Task):
 
     def to(self, device: torch.device) -> None:
         super().to(device)
-        for helper in (self.perceptual, self.identity_encoder):
+        for helper in (self.perceptual, self.identity_encoder, self.landmarks):
             if helper is not None:
                 helper.to(device)
 

@@ -115,7 +115,8 @@ def _train_stage(
 
 def make_trainer(config: RestorerConfig, run_folder: Path, faces: FaceSet, held_out: FaceSet) -> Trainer:
     """The trainer of one stage, where the run folder's last checkpoint left it. held_out: people to validate on."""
-    mixer = FaceMixer(faces, config.mix, pairs_for(config.faces.windows, config.mix.sizes))
+    fused = pairs_for(config.faces.windows, config.mix.sizes) if config.mix.fused_share else None
+    mixer = FaceMixer(faces, config.mix, fused)
     size = config.validation.size or max(config.mix.sizes)
     validation = ValidationSet.build(held_out, size, config.validation.count, config.validation.strengths)
     torch.manual_seed(config.trainer.seed)

@@ -181,6 +181,12 @@ class Page:
             " && getComputedStyle(e).display !== 'inline').map(e => e.textContent.trim() || e.outerHTML.slice(0, 80))"
         )
 
+    def begin_with(self, path: Path) -> None:
+        """The start page, and a clip chosen there."""
+        self.tab.goto(self.server.url)
+        self.wait_for("#clip-drop")
+        self.add_clip(path)
+
     def add_clip(self, path: Path) -> None:
         self.tab.set_input_files("#clip-file", path)
 

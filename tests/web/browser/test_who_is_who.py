@@ -49,9 +49,7 @@ class TestTwoPeople:
     """Side by side in one clip, from upload to download; each test goes on where the one before stopped."""
 
     def test_both_are_found_each_with_two_appearances(self, page, pair):
-        page.tab.goto(page.server.url)
-        page.wait_for("#clip-drop")
-        page.tab.set_input_files("#clip-file", pair)
+        page.begin_with(pair)
         page.wait_for(".person")
         page.wait_done()
         assert page.tab.locator(".person").count() == 2
@@ -150,9 +148,7 @@ class TestTwoPeople:
 
 class TestNobodyInIt:
     def test_one_button_looks_harder_and_nothing_is_green(self, page, empty_clip):
-        page.tab.goto(page.server.url)
-        page.wait_for("#clip-drop")
-        page.tab.set_input_files("#clip-file", empty_clip)
+        page.begin_with(empty_clip)
         page.wait_for("#harder")
         page.wait_done()
         primary = "[...document.querySelectorAll('.primary')].filter(e => e.checkVisibility()).map(e => e.id)"
