@@ -11,7 +11,7 @@ import numpy as np
 from iconface_video.faces.align import compose, cut_codes
 from iconface_video.render.match import ColorJudge, kept_grain, match_color
 from iconface_video.render.paste import FacePatch, crop_mask, paste
-from iconface_video.render.temporal import STEADIED_ALLOWANCE, TemporalFilter, thrice
+from iconface_video.render.temporal import FRAME_BY_FRAME, FROM_SEVERAL_FRAMES, TemporalFilter, thrice
 from iconface_video.restore.crop_store import StoredCrop
 from iconface_video.restore.framing import cut_from_frame
 from iconface_video.settings import RenderSettings
@@ -68,7 +68,7 @@ class Renderer:
 
         steadied: the model saw neighbouring frames, so that the temporal filter finds less to do.
         """
-        self._allowance = STEADIED_ALLOWANCE if steadied else 1.0
+        self._reach = FROM_SEVERAL_FRAMES if steadied else FRAME_BY_FRAME
         self._enlarger = enlarger
         self._crops_at = crops_at
         self._on_pasted = on_pasted
@@ -113,7 +113,7 @@ class Renderer:
         track_filter = self._filters.get(crop.track_id)
         if track_filter is None:
             mask = crop_mask(crop.size, self._settings.mask, self._settings.feather)
-            track_filter = self._filters[crop.track_id] = TemporalFilter(mask=mask, allowance=self._allowance)
+            track_filter = self._filters[crop.track_id] = TemporalFilter(self._reach, mask)
         residual = None
         if self._blends_first:
             residual = self._residual(restored, source)

@@ -30,8 +30,6 @@ from iconface_video.render.match import at_light_size, light_of
 from iconface_video.tracking.dense_flow import enlarged, flow_estimator, mean_difference, sampled
 from iconface_video.types import Float32, UInt8
 
-RADIUS_FRAMES = 4
-"""Look-ahead and look-back."""
 DESCENT_STEPS, PATCH_STRIDE = 8, 5
 """DIS itself descends twice as long, with patches 4 px apart: real faces fall on each other as well (the rest follows noise), for
 two thirds of the time (docs/speed.md)."""
@@ -40,8 +38,6 @@ DIFFERENCE_NOISE, DIFFERENCE_LIMITS = 3.0, (0.7, 10.0)
 within these grey levels: what the input's own noise makes is forgiven, in a clean input little is."""
 OCCLUSION_SHARE = 1 / 128
 """Distance, as a share of the crop, between a point and its way there and back at which the weight falls to exp(-1/2)."""
-DISTANCE_FRAMES = 3.0
-"""Sigma of the weight over frame distance."""
 MOTION_SIGMA_SHARE, COMPARE_SIGMA_SHARE = 1 / 128, 1 / 64
 """Sigma, as a share of the crop, of the low pass before motion is estimated (DIS bears grain, and is more exact with detail), and
 before pictures are compared (there grain would count as change)."""
@@ -53,11 +49,27 @@ MOST_CONTRAST = 1.1
 RESTORATION_ALLOWANCE, NOISE_ALLOWANCE, NOISE_QUANTILE = 0.6, 1.0, 1 / 3
 """How many times what the restoration changed (squared), and the change (squared) in the calmer third of the face, averaging may
 make anywhere: noise is alike all over, what comes of neighbours that do not fall on each other is where edges are."""
-STEADIED_ALLOWANCE = 1 / 3
-"""Of both, for faces that were made from several frames: they flicker less, and neighbours averaged once more cost a fast face, hardly
-damaged, a decibel (docs/steadiness.md)."""
 ALLOWANCE_SHARE = 1 / 16
 """Side, as a share of the crop, of the neighbourhood in which changes are weighed against each other."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far the filter looks, and how much it may do."""
+
+    radius: int
+    """Frames of look-ahead and look-back."""
+    distance: float
+    """Sigma of a neighbour's weight over frame distance."""
+    allowance: float
+    """Times what averaging may change at most (`RESTORATION_ALLOWANCE`, `NOISE_ALLOWANCE`)."""
+
+
+FRAME_BY_FRAME = Reach(radius=4, distance=3.0, allowance=1.0)
+"""For faces that were restored each by itself."""
+FROM_SEVERAL_FRAMES = Reach(radius=2, distance=2.0, allowance=1 / 3)
+"""For faces that were made from several frames: they flicker less, and neighbours averaged once more cost a fast face, hardly
+damaged, a decibel. Frames further away than two steadied them no more (docs/steadiness.md)."""
 
 
 _ROW = 256
@@ -141,17 +153,14 @@ def _smooth(picture: Float32, sigma_share: float) -> Float32:
 
 
 class TemporalFilter:
-    """The filter of one track: push frames in presentation order; each comes out `radius` frames later.
+    """The filter of one track: push frames in presentation order; each comes out `reach.radius` frames later.
 
     All of its frames have one crop size. `finish` gives what is still held back. Memory: 2 * radius + 1 crops.
     """
 
-    def __init__(self, radius: int = RADIUS_FRAMES, mask: Float32 | None = None, allowance: float = 1.0) -> None:
-        """mask: (S, S), above 0 where the crop will be seen; elsewhere no neighbours are looked at. None: all of it is.
-
-        allowance: of what averaging may change elsewhere, `STEADIED_ALLOWANCE` for faces that are steady already.
-        """
-        self.delay, self._allowance = radius, np.float32(allowance)
+    def __init__(self, reach: Reach = FRAME_BY_FRAME, mask: Float32 | None = None) -> None:
+        """mask: (S, S), above 0 where the crop will be seen; elsewhere no neighbours are looked at. None: all of it is."""
+        self.delay, self._reach = reach.radius, reach
         self._mask = mask
         self._seen: _Places | None = None
         self._frames: deque[TrackFrame] = deque()
@@ -201,14 +210,14 @@ class TemporalFilter:
         for offset in range(-self.delay, self.delay + 1):
             if offset == 0 or not 0 <= position + offset < len(self._frames):
                 continue
-            near = np.float32(np.exp(-0.5 * (offset / DISTANCE_FRAMES) ** 2))
+            near = np.float32(np.exp(-0.5 * (offset / self._reach.distance) ** 2))
             detail, weight = self._compensated(position, position + offset, seen)
             weight *= near
             weights += weight
             cv2.accumulateProduct(detail, thrice(weight), total)
         total /= thrice(weights)
         averaged = seen.put(total, here.detail)
-        allowed = _allowed_share(averaged - here.detail, here.restoration, seen, self._allowance)
+        allowed = _allowed_share(averaged - here.detail, here.restoration, seen, self._reach.allowance)
         change = _with_contrast_of(here.detail, averaged, seen)
         change -= here.detail
         change *= thrice(allowed)
@@ -278,13 +287,13 @@ def _with_contrast_of(detail: Float32, averaged: Float32, seen: _Places) -> Floa
     return fine
 
 
-def _allowed_share(change: Float32, restoration: Float32, seen: _Places, allowance: np.float32) -> Float32:
+def _allowed_share(change: Float32, restoration: Float32, seen: _Places, allowance: float) -> Float32:
     """(S, S) 0..1: how much of the filter's change is within what the restoration changed, or noise explains, around each place."""
     side = change.shape[0]
     window = (max(1, round(side * ALLOWANCE_SHARE)),) * 2
     wanted, restored = (np.asarray(cv2.blur(_squares(picture), window), np.float32) for picture in (change, restoration))
     noise = _quantile(seen.inner_of(wanted), NOISE_QUANTILE)
-    most = allowance * (NOISE_ALLOWANCE * noise + RESTORATION_ALLOWANCE * restored)
+    most = np.float32(allowance) * (NOISE_ALLOWANCE * noise + RESTORATION_ALLOWANCE * restored)
     share = np.clip(most / (wanted + 1e-3), 0, 1)
     return np.asarray(cv2.GaussianBlur(share, (0, 0), side / 128), np.float32)
 

@@ -10,7 +10,7 @@ import pytest
 
 from iconface_video.render.paste import FacePatch, crop_mask, paste, warp_back
 from iconface_video.render.renderer import Renderer
-from iconface_video.render.temporal import RADIUS_FRAMES
+from iconface_video.render.temporal import FRAME_BY_FRAME, FROM_SEVERAL_FRAMES
 from iconface_video.restore.crop_store import StoredCrop
 from iconface_video.restore.framing import cut_from_frame
 from iconface_video.settings import RenderSettings
@@ -176,7 +176,8 @@ def test_renderer_keeps_order_number_and_frames_without_faces(temporal_filter):
             assert change == pytest.approx(30 / 255 * 219, abs=2)
 
 
-def test_renderer_holds_back_only_what_the_filter_needs():
+@pytest.mark.parametrize(("steadied", "reach"), [(False, FRAME_BY_FRAME), (True, FROM_SEVERAL_FRAMES)])
+def test_renderer_holds_back_only_what_the_filter_needs(steadied, reach):
     frames = [make_frame(pts=pts, seed=1) for pts in range(12)]
     crops = {frame.pts: [stored(frame, placed(64, 1.0), 10)] for frame in frames}
     given: list[int] = []
@@ -186,8 +187,8 @@ def test_renderer_holds_back_only_what_the_filter_needs():
             given.append(frame.pts)
             yield frame
 
-    for frame in Renderer(lambda pts: crops.get(pts, []), RenderSettings()).render(feed()):
-        assert len(given) - frame.pts <= RADIUS_FRAMES + 1
+    for frame in Renderer(lambda pts: crops.get(pts, []), RenderSettings(), steadied=steadied).render(feed()):
+        assert len(given) - frame.pts <= reach.radius + 1
 
 
 def test_renderer_at_strength_zero_reads_no_store():

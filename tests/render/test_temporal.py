@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from iconface_video.render.paste import crop_mask
-from iconface_video.render.temporal import RADIUS_FRAMES, STEADIED_ALLOWANCE, TemporalFilter
+from iconface_video.render.temporal import FRAME_BY_FRAME, FROM_SEVERAL_FRAMES, Reach, TemporalFilter
 from tests.moved_face import SIZE, moved, still_face
 
 INNER = slice(20, -20)
@@ -36,9 +36,9 @@ def rms(a: np.ndarray, b: np.ndarray) -> float:
     return rms_of(a[INNER, INNER], b[INNER, INNER])
 
 
-def filter_track(frames, radius: int = RADIUS_FRAMES, mask: np.ndarray | None = None):
+def filter_track(frames, reach: Reach = FRAME_BY_FRAME, mask: np.ndarray | None = None):
     """The whole filter at once: (pts, source, restored) -> (pts, filtered)."""
-    track_filter = TemporalFilter(radius, mask)
+    track_filter = TemporalFilter(reach, mask)
     for frame in frames:
         yield from track_filter.push(*frame)
     yield from track_filter.finish()
@@ -121,29 +121,31 @@ def test_flow_goes_step_by_step_to_frames_further_away(face):
     assert rms(filtered[4], clean[4]) < 0.6 * rms(clean[4] + flicker(rng), clean[4])
 
 
-def test_delay_order_and_flush(face):
-    track_filter = TemporalFilter()
+@pytest.mark.parametrize("reach", [FRAME_BY_FRAME, FROM_SEVERAL_FRAMES])
+def test_delay_order_and_flush(face, reach):
+    track_filter = TemporalFilter(reach)
     out = [track_filter.push(t, face, face) for t in range(10)]
-    assert [len(ready) for ready in out] == [0] * RADIUS_FRAMES + [1] * (10 - RADIUS_FRAMES)
+    assert [len(ready) for ready in out] == [0] * reach.radius + [1] * (10 - reach.radius)
     rest = track_filter.finish()
     assert [pts for ready in [*out, rest] for pts, _ in ready] == list(range(10))
     assert track_filter.finish() == []
 
 
 def test_memory_does_not_grow_with_the_track(face):
-    track_filter = TemporalFilter()
+    track_filter, kept = TemporalFilter(), 2 * FRAME_BY_FRAME.radius + 1
     for t in range(60):
         track_filter.push(t, moved(face, 0.01 * t, 0), face)
-        assert len(track_filter._frames) <= 2 * RADIUS_FRAMES + 1
-        assert len(track_filter._flows) <= (2 * RADIUS_FRAMES + 1) ** 2
+        assert len(track_filter._frames) <= kept
+        assert len(track_filter._flows) <= kept**2
 
 
-def test_result_does_not_depend_on_where_the_stream_began(face):
-    """A segment that reads `RADIUS_FRAMES` handles gives the same frames as the whole run."""
+@pytest.mark.parametrize("reach", [FRAME_BY_FRAME, FROM_SEVERAL_FRAMES])
+def test_result_does_not_depend_on_where_the_stream_began(face, reach):
+    """A stream that begins `reach.radius` frames earlier gives the same frames as the whole."""
     rng = np.random.default_rng(3)
     frames = [(t, as_bytes(moved(face, t, 0)), as_bytes(moved(face, t, 0) + flicker(rng))) for t in range(12)]
-    whole = dict(filter_track(frames))
-    part = dict(filter_track(frames[5 - RADIUS_FRAMES :]))
+    whole = dict(filter_track(frames, reach))
+    part = dict(filter_track(frames[5 - reach.radius :], reach))
     for t in range(5, 12):
         np.testing.assert_array_equal(whole[t], part[t])
 
@@ -214,8 +216,8 @@ def test_less_is_averaged_where_the_model_saw_neighbours(face):
     rng = np.random.default_rng(3)
     flickering = [as_bytes(face + rng.normal(0, 6, face.shape)) for _ in range(9)]
     changed = []
-    for allowance in (1.0, STEADIED_ALLOWANCE):
-        track_filter = TemporalFilter(allowance=allowance)
+    for reach in (FRAME_BY_FRAME, FROM_SEVERAL_FRAMES):
+        track_filter = TemporalFilter(reach)
         ready = [item for pts, crop in enumerate(flickering) for item in track_filter.push(pts, as_bytes(face), crop)]
         pictures = [picture for _, picture in [*ready, *track_filter.finish()]]
         changed.append(rms(pictures[4], flickering[4]))
