@@ -6,6 +6,7 @@ A set is a folder of pictures in the FFHQ frame with an ``index.csv`` beside the
 from __future__ import annotations
 
 import csv
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -45,6 +46,11 @@ def stream(make: Callable[[int], T], start_step: int, workers: int) -> Iterator[
             # OpenCV's thread pool does not survive the fork of the worker processes: it must never be started.
             cv2.setNumThreads(1)
             info = get_worker_info()
+            if info:
+                # Whoever stops a run signals its whole group. The trainer then still saves where it is, and ends its workers
+                # itself: one that died of the signal would raise in the middle of that.
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
             first, stride = (info.id, info.num_workers) if info else (0, 1)
             step = start_step + first
             while True:
