@@ -63,11 +63,14 @@ class Reach:
     """Sigma of a neighbour's weight over frame distance."""
     allowance: float
     """Times what averaging may change at most (`RESTORATION_ALLOWANCE`, `NOISE_ALLOWANCE`)."""
+    restoration: float = 0.0
+    """Grey levels (rms over the face) that the model must have changed for the whole allowance; with less, it falls by the fourth
+    power: what was hardly damaged came out as steady as it went in."""
 
 
 FRAME_BY_FRAME = Reach(radius=4, distance=3.0, allowance=1.0)
 """For faces that were restored each by itself."""
-FROM_SEVERAL_FRAMES = Reach(radius=2, distance=2.0, allowance=1 / 3)
+FROM_SEVERAL_FRAMES = Reach(radius=2, distance=2.0, allowance=1 / 3, restoration=3.3)
 """For faces that were made from several frames: they flicker less, and neighbours averaged once more cost a fast face, hardly
 damaged, a decibel. Frames further away than two steadied them no more (docs/steadiness.md)."""
 
@@ -217,7 +220,7 @@ class TemporalFilter:
             cv2.accumulateProduct(detail, thrice(weight), total)
         total /= thrice(weights)
         averaged = seen.put(total, here.detail)
-        allowed = _allowed_share(averaged - here.detail, here.restoration, seen, self._reach.allowance)
+        allowed = _allowed_share(averaged - here.detail, here.restoration, seen, self._reach)
         change = _with_contrast_of(here.detail, averaged, seen)
         change -= here.detail
         change *= thrice(allowed)
@@ -287,12 +290,15 @@ def _with_contrast_of(detail: Float32, averaged: Float32, seen: _Places) -> Floa
     return fine
 
 
-def _allowed_share(change: Float32, restoration: Float32, seen: _Places, allowance: float) -> Float32:
+def _allowed_share(change: Float32, restoration: Float32, seen: _Places, reach: Reach) -> Float32:
     """(S, S) 0..1: how much of the filter's change is within what the restoration changed, or noise explains, around each place."""
     side = change.shape[0]
     window = (max(1, round(side * ALLOWANCE_SHARE)),) * 2
     wanted, restored = (np.asarray(cv2.blur(_squares(picture), window), np.float32) for picture in (change, restoration))
     noise = _quantile(seen.inner_of(wanted), NOISE_QUANTILE)
+    allowance = reach.allowance
+    if reach.restoration:
+        allowance *= min(1.0, float(seen.inner_of(restored).mean()) / (3 * reach.restoration**2)) ** 2
     most = np.float32(allowance) * (NOISE_ALLOWANCE * noise + RESTORATION_ALLOWANCE * restored)
     share = np.clip(most / (wanted + 1e-3), 0, 1)
     return np.asarray(cv2.GaussianBlur(share, (0, 0), side / 128), np.float32)
