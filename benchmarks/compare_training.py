@@ -166,6 +166,7 @@ def drive(options: argparse.Namespace) -> None:
         "faces": {"folders": [str(folder) for folder in options.data], "max_side": 256},
         "mix": {"sizes": [options.size], "batches": [options.batch], "reference_shares": [0.0, 0.0, 1.0], "pair_share": 1.0},
         "losses": own["losses"],
+        **({"frozen": own["frozen"]} if "frozen" in own else {}),
         "validation": {"size": options.size, "count": options.validation_faces, "strengths": [6.0, 12.0]},
         "trainer": trainer,
     }

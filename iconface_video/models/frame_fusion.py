@@ -36,8 +36,16 @@ _FORGIVEN, _FORGIVEN_LIMITS = 3.0, (2.0, 10.0)
 """A neighbour's weight falls to exp(-1/2) where it differs by so many times its median difference, held within these grey levels."""
 _ANOTHER_PICTURE = 8.0
 """Median difference in grey levels from which on a neighbour shows something else altogether: tapes have 2 to 3."""
+_FINE_PX, _LIGHT_SHARE = 9, 1 / 8
+"""Side of the neighbourhood, px, in which fine differences are measured; of the one, as a share of the crop, whose mean is light."""
+_CALM_QUANTILE = 1 / 3
+"""Of the face's fine differences: what the calmest third has, noise explains all over."""
+_CALM_TIMES, _STRONG_NOISE, _STRONG_TIMES, _MISFIT = 1.3, 2.0, 0.4, 0.5
+"""Fine differences beyond 1.3 times the calm ones are misfits; under strong noise (grey levels) .4 times the square beyond it is forgiven
+as well, for there neighbours are worth more than they blur. The weight falls to exp(-1/2) at .5 grey levels and half the noise more."""
 _CONTRAST, _CHANGE = 4.0, 0.2
 """Scale of what the network sees of the neighbours, and of what it adds."""
+_MEAN = np.full((1, 3), 1 / 3, np.float32)
 _KIND = NetworkKind("frame-fusion", "frame fusion network", "1")
 
 
@@ -105,8 +113,8 @@ def carried(window: Sequence[UInt8]) -> UInt8:
 def trusted(windows: UInt8) -> UInt8:
     """(7, S, S, 3) of `carried` -> the same; where a neighbour shows something else than the middle one, the middle one.
 
-    A mouth that opens, what comes out from behind a hand, another picture altogether: no network has to know that these are no
-    evidence. Light that flickers is forgiven.
+    A mouth that opens, what comes out from behind a hand, another picture altogether, an edge that flow did not bring to its place:
+    no network has to know that these are no evidence. Light that flickers is forgiven.
     """
     middle = windows[NEIGHBOURS]
     here, size = _for_comparing(middle), len(middle)
@@ -119,9 +127,25 @@ def trusted(windows: UInt8) -> UInt8:
             continue
         scale = np.clip(_FORGIVEN * median, *_FORGIVEN_LIMITS)
         weight = np.exp(np.float32(-0.5) * (difference / np.float32(scale)) ** 2)
-        large = enlarged(weight, size)
+        large = enlarged(weight, size) * _fine_trust(picture, middle)
         found.append(np.asarray(cv2.blendLinear(picture, middle, large, 1 - large), np.uint8))
     return np.stack(found)
+
+
+def _fine_trust(picture: UInt8, middle: UInt8) -> Float32:
+    """(S, S) 0..1: falls where a neighbour differs in detail by more than the noise that it has all over the face."""
+    size = len(middle)
+    difference = cv2.subtract(picture, middle, dtype=cv2.CV_32F)
+    difference -= cv2.blur(difference, (round(size * _LIGHT_SHARE),) * 2)
+    squares = cv2.transform(difference * difference, _MEAN)
+    fine = np.asarray(cv2.sqrt(cv2.blur(squares, (_FINE_PX, _FINE_PX))), np.float32)
+    edge = size // 8
+    inner = fine[edge:-edge, edge:-edge].ravel()
+    place = int(_CALM_QUANTILE * inner.size)
+    calm = float(np.partition(inner, place)[place])
+    explained = _CALM_TIMES * calm + _STRONG_TIMES * max(0.0, calm - _STRONG_NOISE) ** 2
+    misfit = np.maximum(fine - np.float32(explained), 0) / np.float32(_MISFIT + calm / 2)
+    return np.asarray(np.exp(np.float32(-0.5) * misfit**2), np.float32)
 
 
 def _for_comparing(picture: UInt8) -> Float32:

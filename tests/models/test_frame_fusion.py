@@ -120,6 +120,18 @@ def test_where_a_neighbour_shows_something_else_the_frame_itself_stands(face):
     assert np.abs(trusted(darker)[4].astype(int) - darker[4]).mean() < 3
 
 
+def test_an_edge_that_flow_did_not_bring_to_its_place_is_no_evidence(face):
+    """Half a px aside: too little to be seen in a small picture, enough to blur a lash. What noise has all over is none of that."""
+    face = np.asarray(cv2.resize(face, (256, 256), interpolation=cv2.INTER_CUBIC), np.uint8)
+    aside = cv2.warpAffine(face, np.float32([[1, 0, 0.7], [0, 1, 0.3]]), (256, 256), borderMode=cv2.BORDER_REFLECT)
+    middle, misplaced, noise = noisy([face, np.asarray(aside, np.uint8), face], 1.0)
+    windows = np.stack([middle, misplaced, middle, middle, middle, noise, middle])
+    made = trusted(windows)
+    kept = [np.abs(made[k].astype(int) - middle).mean() / np.abs(windows[k].astype(int) - middle).mean() for k in (1, 5)]
+    assert kept[0] < 0.5  # of what it differs by, noise included
+    assert kept[1] > 0.95
+
+
 def test_weights_come_back_as_they_were_saved(tmp_path, network, face):
     window = noisy(moving(face))
     path = save_frame_fusion(network, tmp_path / "fusion.safetensors")
