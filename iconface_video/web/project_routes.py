@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from iconface_video.errors import UsageError
 from iconface_video.web.answers import file, project_route, refusal, serve_settings
 from iconface_video.web.desktop import show_folder
+from iconface_video.web.people import PersonChange
 from iconface_video.web.photos import thumbnail
 from iconface_video.web.project import Project
 from iconface_video.web.projects import Projects
@@ -89,10 +90,10 @@ async def _show_folder(request: Request, project: Project) -> Response:
 async def _change_person(request: Request, project: Project) -> Response:
     wanted = await json_object(request)
     strength = None if wanted.get("strength") is None else number(wanted["strength"], "strength")
-    index = number_in_address(request, "person")
-    await run_in_threadpool(
-        project.change_person, index, text(wanted, "name"), flag(wanted, "skip"), strength, flag(wanted, "recognise")
+    change = PersonChange(
+        text(wanted, "name"), flag(wanted, "skip"), strength, flag(wanted, "recognise"), text(wanted, "learn")
     )
+    await run_in_threadpool(project.change_person, number_in_address(request, "person"), change)
     return await _told(project)
 
 

@@ -33,6 +33,8 @@ FORMAT = 1
 FILE = "project.json"
 CONTAINERS = ("", ".mp4", ".mov", ".mkv")
 """Of the result; empty: as the clip's."""
+LEARN = {"": None, "yes": True, "no": False}
+"""What the user may say of learning one person; empty: as the settings say."""
 _HARDER = {
     "detection_size": 1600,
     "min_face_px": 12.0,
@@ -176,6 +178,8 @@ class PersonChoices:
     """Share of the whole strength."""
     recognise: bool = True
     """Whether it may be somebody whom the user keeps."""
+    learn: str = ""
+    """Whether the model learns the person from the photos, one of `LEARN`."""
 
     def choices(self) -> dict[str, Any]:
         """By name, to make the same choices of."""

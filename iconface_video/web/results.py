@@ -22,11 +22,11 @@ UNFINISHED = "unfinished"
 
 Recipe = Mapping[str, Any]
 """What a result is made with, in plain values."""
-WITH_MODEL = frozenset({"preset", "harder", "part", "people", "photos", "known", "personalize", "fields", "scale"})
+WITH_MODEL = frozenset({"preset", "harder", "part", "people", "photos", "known", "personalize", "learn", "fields", "scale"})
 """What of a recipe takes the model's work when it changes; the rest is written anew from the faces that are kept."""
 
 
-_EARLIER: Recipe = {"fields": "keep", "scale": 1.0, "known": [], "personalize": "auto"}
+_EARLIER: Recipe = {"fields": "keep", "scale": 1.0, "known": [], "personalize": "auto", "learn": []}
 """What results were made with whose recipes do not say it."""
 
 
@@ -53,6 +53,7 @@ def recipe_of(options: Options, people: Sequence[Person]) -> dict[str, Any]:
             [min(one.tracks), one.recognised.found.name, one.recognised.photos_hash] for one in people if one.recognised
         ),
         "personalize": used.restore.personalize,
+        "learn": sorted([min(one.tracks), one.learn] for one in people if one.learn),
     }
 
 

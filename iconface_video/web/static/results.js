@@ -162,5 +162,6 @@ function nameOf(changed) {
     photos: t("the photos"), strength: t("the strength"), strengths: t("the strength of single people"), mask: t("the shape of the blend"),
     codec: t("the codec"), crf: t("the quality"), container: t("the kind of file"), fields: t("what becomes of the fields"),
     scale: t("the size of the picture"), known: t("who is recognised"), personalize: t("who is learnt"),
+    learn: t("whether single people are learnt"),
   }[changed];
 }
