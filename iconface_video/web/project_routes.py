@@ -46,6 +46,8 @@ async def _change(request: Request, project: Project) -> Response:
     projects: Projects = request.app.state.projects
     options = {key: value for key, value in wanted.items() if key not in ("name", "path", "own")}
     options = {**(projects.presets.values(own) if own else {}), **options}
+    if "folder" in options and not serve_settings(request).is_loopback:
+        return refusal("a folder of this computer can be chosen on this computer alone", 403)
     if options:
         await run_in_threadpool(project.choose, options)
     return await _told(project)
@@ -207,6 +209,15 @@ async def _start_sides(request: Request, project: Project) -> Response:
     return await _told(project, 202)
 
 
+async def _start_save(request: Request, project: Project) -> Response:
+    """Into the folder that the settings name; no request can name another one."""
+    await json_object(request)
+    if not serve_settings(request).is_loopback:
+        return refusal("results are saved in folders of this computer on this computer alone", 403)
+    await run_in_threadpool(project.start_save, request.path_params["id"])
+    return await _told(project, 202)
+
+
 async def _start_versions(request: Request, project: Project) -> Response:
     other = text(await json_object(request), "other") or ""
     await run_in_threadpool(project.start_versions, request.path_params["id"], other)
@@ -250,6 +261,7 @@ ROUTES = [
     project_route("/results/{id}/download", _download),
     project_route("/results/{id}/sides", _start_sides, "POST"),
     project_route("/results/{id}/sides.mp4", _download_sides),
+    project_route("/results/{id}/save", _start_save, "POST"),
     project_route("/results/{id}/against", _start_versions, "POST"),
     project_route("/results/{id}/against/{other}", _versions_film),
 ]

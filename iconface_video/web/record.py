@@ -83,6 +83,8 @@ class Options:
     """Changes no more than last bits, as `workers`."""
     workers: int | None = None
     personalize: str | None = None
+    folder: str = ""
+    """Of this machine, into which finished videos are saved as well; empty: they stay with the project alone."""
 
     def changed(self, values: dict[str, Any]) -> Options:
         """With other values. Raises UsageError for what cannot be."""
@@ -97,6 +99,8 @@ class Options:
             raise UsageError(
                 f"container is {str(other.container)[:40]!r}, must be one of {', '.join(filter(None, CONTAINERS))}"
             )
+        if not isinstance(other.folder, str):
+            raise UsageError("folder must be a text")
         if not isinstance(other.harder, bool):
             raise UsageError("harder must be true or false")
         for name in ("begin", "end"):

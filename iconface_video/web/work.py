@@ -38,6 +38,7 @@ from iconface_video.web.jobs import Job
 from iconface_video.web.people import Person, found_people, look_at, take_pictures
 from iconface_video.web.remembering import remembering
 from iconface_video.web.results import FILM, OUT, SIDES, Preview, Recipe, Result, finish
+from iconface_video.web.saving import saved_by
 from iconface_video.web.viewing import close_ups, shown, write_comparison
 
 PreviewKind = Literal["frame", "stretch"]
@@ -56,6 +57,8 @@ class Wanted:
     settings: RunSettings
     part: tuple[Fraction | None, Fraction | None] = (None, None)
     """Seconds after the first frame, [start, end)."""
+    folder: str = ""
+    """Into which the finished video is saved as well; empty: none."""
     container: str = ""
     """Suffix of the output; empty: as the clip's."""
     recipe: Recipe = field(default_factory=dict)
@@ -257,10 +260,13 @@ def _stretch(wanted: Wanted, pts: int) -> tuple[int, int]:
     return first, min(first + length - 1, found.last_pts)
 
 
-def make_result(wanted: Wanted, folder: Path, work: Path, engine: Engine, job: Job, memory: FaceMemory | None = None) -> Result:
+def make_result(
+    wanted: Wanted, folder: Path, work: Path, owner: str, engine: Engine, job: Job, memory: FaceMemory | None = None
+) -> Result:
     """The restored video and a film to compare, in a folder of its own beside `folder`, which it replaces.
 
-    work: folder in which restored faces stay; what a killed, cancelled or failed job left there is gone on from.  memory: of
+    work: folder in which restored faces stay; what a killed, cancelled or failed job left there is gone on from.  owner: as
+    `save_into` takes it.  memory: of
     single faces that were restored before.
     """
     found = wanted.survey
@@ -283,7 +289,8 @@ def make_result(wanted: Wanted, folder: Path, work: Path, engine: Engine, job: J
         write_comparison(folder / FILM, pairs, found.info, with_sound=True, on_frame=on_frame)
     places = close_ups(wanted.people.chosen.restored, *wanted.ends(found.info))
     job.check()
-    return finish(folder, job.id, report, wanted.recipe, places, time.time())
+    saved = saved_by(job, wanted.folder, report.output, owner)
+    return finish(folder, job.id, report, wanted.recipe, places, time.time(), saved)
 
 
 def make_sides(info: VideoInfo, result: Result, part: tuple[Fraction | None, Fraction | None], job: Job) -> None:

@@ -43,6 +43,8 @@ def test_a_record_of_before_says_nothing_of_it(folder, face_clip, quick_survey):
     (file,) = folder.glob("*/project.json")
     values = json.loads(file.read_text())
     del values["people"][0]["learn"]
+    del values["options"]["folder"]
     file.write_text(json.dumps(values))
     with serving(folder) as client:
-        assert client.get(project).json()["people"][0]["learn"] == ""
+        state = client.get(project).json()
+        assert (state["people"][0]["learn"], state["options"]["folder"]) == ("", "")

@@ -8,11 +8,12 @@ import { counted, t } from "./messages.js";
 const ORDER = {
   survey: ["kind", "survey", "estimate"],
   preview: ["load", "anchors", "restore", "compare"],
-  run: ["survey", "estimate", "load", "anchors", "learn", "restore", "render", "compare"],
+  run: ["survey", "estimate", "load", "anchors", "learn", "restore", "render", "compare", "save"],
   sides: ["render"],
   versions: ["compare"],
+  save: ["save"],
 };
-const SOMETIMES = ["kind", "survey", "estimate", "learn"];
+const SOMETIMES = ["kind", "survey", "estimate", "learn", "save"];
 const NOTIFY = "iconface-notify";
 
 export function titleOf(kind) {
@@ -22,6 +23,7 @@ export function titleOf(kind) {
     run: t("Restoring the video"),
     sides: t("Making the film of both"),
     versions: t("Putting two results beside each other"),
+    save: t("Saving the result"),
   }[kind];
 }
 
@@ -36,6 +38,7 @@ function stageName(stage) {
     restore: t("restoring faces"),
     render: t("writing the video"),
     compare: t("preparing the comparison"),
+    save: t("saving the result in the folder"),
   }[stage];
 }
 
@@ -50,6 +53,7 @@ function endOf(job, isInVain) {
     run: t("The video is restored."),
     sides: t("The film of both is there."),
     versions: t("The two results are shown."),
+    save: t("The result is saved."),
   }[job.kind];
 }
 
