@@ -11,6 +11,7 @@ from typing import Any
 
 from iconface_video.errors import IconFaceError, InputError, UsageError
 from iconface_video.files import hash_file
+from iconface_video.identity.people_summary import clip_seconds
 from iconface_video.pipelines.choosing import choose_settings
 from iconface_video.tracking.store import save_survey
 from iconface_video.video.probe import probe
@@ -237,8 +238,9 @@ class Project(ToldProject):
             take_over(self.people, people)
             self.survey, self.people = found, people
             self.record.pace = pace.to_dict()
-            seconds = float((found.last_pts - found.first_pts) * info.time_base)
-            self.record.clip = replace(self.record.clip, identity=identity, seconds=seconds, is_interlaced=is_interlaced)
+            self.record.clip = replace(
+                self.record.clip, identity=identity, seconds=clip_seconds(found), is_interlaced=is_interlaced
+            )
             self.save()
 
     def _survey_and_run(self, job: Job) -> None:

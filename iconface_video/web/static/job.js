@@ -59,6 +59,9 @@ function endOf(job, isInVain) {
 
 export const isActive = (job) => Boolean(job && ["waiting", "running"].includes(job.status));
 
+// A pause holds what takes long; the rest only waits its turn.
+export const isHeld = (job, isPaused) => isPaused && job.status === "waiting" && ["run", "sides", "versions"].includes(job.kind);
+
 export function howFar(job) {
   if (job.status === "waiting") return job.ahead ? counted(job.ahead, "Waiting: {n} job comes first", "Waiting: {n} jobs come first") : t("Waiting");
   const stage = capital(stageName(job.stage) || t("starting"));
@@ -100,7 +103,7 @@ export class JobBar {
     document.title = active && job.status === "running" && share(job) !== null
       ? `${percent(share(job))} \u2013 ${name}` : this.titleAtRest(name);
     if (!active) return;
-    const title = job.stopping ? t("Stopping") : isPaused && job.status === "waiting" ? t("Paused") : titleOf(job.kind);
+    const title = job.stopping ? t("Stopping") : isHeld(job, isPaused) ? t("Paused") : titleOf(job.kind);
     if ($("job-title").textContent !== title) $("job-title").textContent = title; // read aloud when it changes, not each time
     $("job-detail").textContent = [howFar(job), timeLeft(job)].filter(Boolean).join(", ");
     if (job.status === "running" && share(job) !== null) $("job-bar").value = share(job);
@@ -117,9 +120,9 @@ export class JobBar {
     this.tell(name, endOf(job, isInVain), job.status === "done" && job.kind === "run" && !isInVain, job.status !== "cancelled");
   }
 
-  // Of the start page: all that waited there.
-  lineEnded() {
-    this.tell("", t("Nothing is left in the line."), true, true);
+  // Of the start page. ends: how all that waited there has ended; what was cancelled is no success, and no news to whoever cancelled it.
+  lineEnded(ends) {
+    this.tell("", t("Nothing is left in the line."), ends.includes("done"), ends.some((end) => end !== "cancelled"));
   }
 
   tell(name, said, isGood, isNews) {
