@@ -152,7 +152,7 @@ export class ProjectView {
     $("look-again").hidden = surveyed || busy || Boolean(state.failed);
     this.where.show(state.folder);
     $("goes-to").textContent = state.results_folder;
-    $("save-form").hidden = !this.about.is_loopback;
+    $("save-details").hidden = !this.about.is_loopback;
     if (document.activeElement !== $("save-folder") || !busy && this.folderShown !== state.options.folder) $("save-folder").value = state.options.folder;
     this.folderShown = state.options.folder;
     $("save-none").hidden = !state.options.folder;
@@ -160,6 +160,7 @@ export class ProjectView {
       this.shownId = state.id;
       $("clip-still").src = api.project(state.id, "/poster");
       $("log-details").open = false;
+      $("save-details").open = Boolean(state.options.folder);
     }
     if (!clip) return;
     const rate = clip.rate ? t("{rate} frames a second", { rate: Number(clip.rate.toFixed(2)) }) : "";

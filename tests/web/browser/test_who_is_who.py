@@ -128,6 +128,7 @@ class TestTwoPeople:
         page.until(f"{card}.querySelector('.learn').value === ''")
 
     def test_a_folder_for_the_results_is_named(self, page, films):
+        page.tab.click("#save-details summary")
         page.tab.fill("#save-folder", f"{films}/nowhere")
         page.tab.press("#save-folder", "Enter")
         page.tab.wait_for_selector("#alert:visible")
