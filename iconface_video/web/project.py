@@ -278,7 +278,7 @@ class Project(ToldProject):
     def _run(self, job: Job, wanted: Wanted) -> None:
         unfinished, memory = self.folder / RESULTS / results.UNFINISHED, memory_of_run(self.folder)
         self.record.kept_with = self.record.kept_with if self._are_kept(wanted) else None
-        result = make_result(wanted, unfinished, self.folder / WORK, self.id, self.engine, job, memory)
+        result = make_result(wanted, unfinished, self.folder / WORK, self.engine, job, memory)
         forget(self.folder)
         self._note_saved(result)
         with self._lock:

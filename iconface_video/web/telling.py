@@ -82,10 +82,11 @@ class ToldProject(KeptProject):
             decided_people(found, self.people),
             options.settings,
             options.part,
-            options.folder,
             options.container,
             recipe,
             self.record.chosen,
+            options.folder,
+            self.id,
         )
 
     def _recognise(self) -> None:

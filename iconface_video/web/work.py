@@ -57,13 +57,15 @@ class Wanted:
     settings: RunSettings
     part: tuple[Fraction | None, Fraction | None] = (None, None)
     """Seconds after the first frame, [start, end)."""
-    folder: str = ""
-    """Into which the finished video is saved as well; empty: none."""
     container: str = ""
     """Suffix of the output; empty: as the clip's."""
     recipe: Recipe = field(default_factory=dict)
     chosen: ChosenPreset | None = None
     """What the settings started from, and why."""
+    folder: str = ""
+    """Into which the finished video is saved as well; empty: none."""
+    owner: str = ""
+    """Of the copy there, as `save_into` takes it."""
 
     @property
     def survey(self) -> Survey:
@@ -260,13 +262,10 @@ def _stretch(wanted: Wanted, pts: int) -> tuple[int, int]:
     return first, min(first + length - 1, found.last_pts)
 
 
-def make_result(
-    wanted: Wanted, folder: Path, work: Path, owner: str, engine: Engine, job: Job, memory: FaceMemory | None = None
-) -> Result:
+def make_result(wanted: Wanted, folder: Path, work: Path, engine: Engine, job: Job, memory: FaceMemory | None = None) -> Result:
     """The restored video and a film to compare, in a folder of its own beside `folder`, which it replaces.
 
-    work: folder in which restored faces stay; what a killed, cancelled or failed job left there is gone on from.  owner: as
-    `save_into` takes it.  memory: of
+    work: folder in which restored faces stay; what a killed, cancelled or failed job left there is gone on from.  memory: of
     single faces that were restored before.
     """
     found = wanted.survey
@@ -289,7 +288,7 @@ def make_result(
         write_comparison(folder / FILM, pairs, found.info, with_sound=True, on_frame=on_frame)
     places = close_ups(wanted.people.chosen.restored, *wanted.ends(found.info))
     job.check()
-    saved = saved_by(job, wanted.folder, report.output, owner)
+    saved = saved_by(job, wanted.folder, report.output, wanted.owner)
     return finish(folder, job.id, report, wanted.recipe, places, time.time(), saved)
 
 
