@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TREE := build/types
 
-.PHONY: demo install check test fuzz kill-test writers-test lint wheel pythons format docs web-pictures damage-pictures samples constraints clean
+.PHONY: demo install check test fuzz kill-test writers-test lint wheel pythons installers format docs web-pictures damage-pictures samples constraints clean
 
 demo: $(INSTALLED)
 	mkdir -p out
@@ -39,6 +39,7 @@ fuzz: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Containerfile
 	@# mypy sees the package as it is installed: pipelines/ and configs/ inside iconface_video/.
 	rm -rf $(TREE) && mkdir -p $(TREE)/iconface_video
 	ln -s $(CURDIR)/iconface_video/* $(CURDIR)/pipelines $(CURDIR)/configs $(TREE)/iconface_video/
@@ -49,6 +50,10 @@ wheel: $(INSTALLED)
 
 pythons: $(INSTALLED)
 	.ci/pythons
+
+# The wheel through pipx and uvx: all dependencies anew, twice.
+installers: $(INSTALLED)
+	.ci/installers
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -101,20 +101,29 @@ def dry_run(request: ClipRequest) -> DryRun:
             read_photo(photo)
         for name, folder in references.people:
             photos_of(name, folder)
-        people: tuple[str, ...] = ()
+        told: list[str] = []
+        asked_for = 0
         if references.file is not None:
             made_from = Provenance(settings, settings, references, Networks()).people(clip)
-            people = check_people(references.file, clip, made_from)
+            chosen = check_people(references.file, clip, made_from)
+            told += chosen.notes
+            asked_for = sum(is_wanted and person not in chosen.skipped for person, is_wanted in chosen.learn.items())
         given = len(references.people) + bool(references.photos)
-        estimate = estimate_run(clip, target, memory.apply(settings), bool(references), given)
-    told = () if request.chosen is None or request.chosen.kind is None else (request.chosen.sentence,)
-    return DryRun(target, (*told, *target.notes, *memory.notes, *people), estimate)
+        estimate = estimate_run(clip, target, memory.apply(settings), bool(references), given, asked_for)
+    kind = () if request.chosen is None or request.chosen.kind is None else (request.chosen.sentence,)
+    return DryRun(target, (*kind, *target.notes, *memory.notes, *told), estimate)
 
 
 def estimate_run(
-    clip: Clip, target: OutputPlan, settings: RunSettings, with_photos: bool = False, people_with_photos: int = 0
+    clip: Clip,
+    target: OutputPlan,
+    settings: RunSettings,
+    with_photos: bool = False,
+    people_with_photos: int = 0,
+    people_asked_for: int = 0,
 ) -> Estimate | None:
     """Of the whole run; None where the file does not say how long it is. with_photos: the user gives some, of so many people.
+    people_asked_for: whom people.yaml wants learnt, whatever the settings say.
 
     Restores nothing of the clip.
     """
@@ -135,7 +144,8 @@ def estimate_run(
     model_seconds = sum(count * speeds.seconds_of(size) for size, count in faces.items())
     writing = frames * seconds_to_write(clip, target, settings) + sum(faces.values()) * PASTE_SECONDS
     wanted = people_with_photos and _wants_learning(settings.restore, pieces)
-    learning = people_with_photos * speeds.seconds_to_learn() if wanted else 0.0
+    learnt = (people_with_photos if wanted else 0) + people_asked_for
+    learning = learnt * speeds.seconds_to_learn() if learnt else 0.0
     return Estimate(
         frames,
         sum(faces.values()),

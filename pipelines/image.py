@@ -123,12 +123,12 @@ def _knowing_people(
         return model, ()
     faces, own = [FaceOfPicture(number, row[None]) for number, row in enumerate(raw)], model
     least = settings.anchors.min_similarity
-    person = PersonToLearn(f"face {shown + 1}", lambda: choose_to_learn(photo_faces(photos), least))
+    person = PersonToLearn(f"face {shown + 1}", lambda: choose_to_learn(photo_faces(photos), least), wish=wish)
     people, recipe = {anchor_key(anchors[shown]): person}, PersonalizeSettings()
     tell = on_progress or (lambda event: None)
     with TemporaryDirectory(prefix="iconface-video-") as folder:
         place = Path(folder)
-        found = learn_people(faces, dict(enumerate(anchors)), people, place, lambda: own, recipe, wish == "on", tell)
+        found = learn_people(faces, dict(enumerate(anchors)), people, place, lambda: own, recipe, tell)
         return with_people(model, found.files), found.notes
 
 

@@ -32,6 +32,8 @@ class ChosenPeople:
     notes: tuple[str, ...] = ()
     known: dict[int, str] = field(default_factory=dict)
     """Person (0-based) -> who of the people that were added it is, as the user says; empty: none of them."""
+    learn: dict[int, bool] = field(default_factory=dict)
+    """Person (0-based) -> whether that person is learnt from photos, of those of whom the user says it."""
 
     def title(self, person: int) -> str:
         """ "Ben", or "person 2" for one without a name."""
@@ -102,7 +104,8 @@ def apply_people_file(file: PeopleFile, survey: Survey) -> ChosenPeople:
     names = {entry.number - 1: entry.name for entry in file.entries if entry.name}
     skipped = frozenset(entry.number - 1 for entry in file.entries if entry.skip)
     said = {entry.number - 1: "" if entry.known.lower() in NOT_KNOWN else entry.known for entry in file.entries if entry.known}
-    choice = ChosenPeople(replace(survey, tracks=tracks), names, skipped, photos, known=said)
+    learn = {entry.number - 1: entry.learn for entry in file.entries if entry.learn is not None}
+    choice = ChosenPeople(replace(survey, tracks=tracks), names, skipped, photos, known=said, learn=learn)
     return replace(choice, notes=tuple(_notes(file, choice)))
 
 
@@ -203,7 +206,7 @@ def migrate(file: PeopleFile, old: Survey, new: Survey) -> Migrated:
 def _is_touched(entry: PersonEntry, survey: Survey) -> bool:
     """Whether the user changed the block that the program wrote for this survey."""
     written = {track_number(track) for track in survey.tracks if track.person == entry.number - 1}
-    is_told = bool(entry.name or entry.photos or entry.skip or entry.known)
+    is_told = bool(entry.name or entry.photos or entry.skip or entry.known) or entry.learn is not None
     return is_told or entry.same_as is not None or set(entry.tracks) != written
 
 

@@ -17,7 +17,7 @@ from iconface_video.errors import InputError, UsageError
 from iconface_video.settings import nearest
 
 FILE_KEYS = ("clip", "survey", "people", "nobody")
-PERSON_KEYS = ("person", "name", "photos", "known", "skip", "same_as", "tracks")
+PERSON_KEYS = ("person", "name", "photos", "known", "learn", "skip", "same_as", "tracks")
 NOT_KNOWN = ("no", "false", "off")
 """What `known` says of somebody who is none of the people that were added."""
 
@@ -41,6 +41,8 @@ class PersonEntry:
     """In the file, 1-based; 0: it is in none."""
     known: str = ""
     """Who of the people that were added it is, or one of `NOT_KNOWN`; empty: as the likeness says."""
+    learn: bool | None = None
+    """Whether the person is learnt from the photos before restoring; None: as the settings (`personalize`) say."""
 
     @property
     def title(self) -> str:
@@ -123,7 +125,8 @@ def _read_entry(document: _Document, node: yaml.Node) -> tuple[_RawEntry, Person
     tracks = document.numbers(values["tracks"], "tracks", "track") if "tracks" in values else ()
     same_as = None if _is_empty(values.get("same_as")) else values["same_as"]
     known = document.text(values.get("known"))
-    entry = PersonEntry(number or 0, name, photos, skip, None, tracks, document.line(node), known)
+    learn = document.truth(values["learn"], "learn") if not _is_empty(values.get("learn")) else None
+    entry = PersonEntry(number or 0, name, photos, skip, None, tracks, document.line(node), known, learn)
     return _RawEntry(node, number, same_as), entry
 
 
@@ -182,10 +185,21 @@ def _finished(
         document.refuse(item.same_as, f"same_as is '{text}', which is neither number nor name of a person.{near}")
     if target == entry.number:
         document.refuse(item.same_as, f"{entry.title} cannot be the same as itself")
-    if entry.name or entry.skip or entry.known:
-        what = f"the name '{entry.name}'" if entry.name else "'skip: true'" if entry.skip else f"'known: {entry.known}'"
+    what = _said_of(entry)
+    if what:
         document.refuse(item.node, f"{what} must stand at person {target}, whom {entry.title} is the same as")
     return replace(entry, same_as=target)
+
+
+def _said_of(entry: PersonEntry) -> str:
+    """What a block says of the person that only the one with the number can have; empty: nothing."""
+    if entry.name:
+        return f"the name '{entry.name}'"
+    if entry.skip:
+        return "'skip: true'"
+    if entry.known:
+        return f"'known: {entry.known}'"
+    return "" if entry.learn is None else f"'learn: {'yes' if entry.learn else 'no'}'"
 
 
 def _check_merges(file: PeopleFile) -> None:

@@ -184,6 +184,8 @@ _HEAD = """\
 #            They change this person's faces and nobody else's.
 #   known    Who of the people that you added with `iconface-video people add` it is. Empty: whom the likeness shows, if anybody;
 #            no: none of them, however alike.
+#   learn    yes: the model learns this person from the photos before it restores, a minute or two; no: never.
+#            Empty: as --personalize says.
 #   skip     true: this person's faces are left as they are.
 #   same_as  The number or name of another person here who is the same human. Both become one, under that number.
 #   tracks   Where the person is seen: the numbers below the pictures. Is a picture of somebody else? Take its number out
@@ -228,6 +230,7 @@ def _block(entry: PersonEntry, fact: str, folder: Path) -> str:
         f"  name: {_scalar(entry.name)}",
         f"  photos: [{photos}]",
         f"  known: {_scalar(entry.known) if entry.known else ''}".rstrip(),
+        f"  learn: {'' if entry.learn is None else 'yes' if entry.learn else 'no'}".rstrip(),
         f"  skip: {'true' if entry.skip else 'false'}",
         f"  same_as: {entry.same_as or ''}".rstrip(),
         f"  tracks: [{_joined(entry.tracks)}]",

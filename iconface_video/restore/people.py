@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -143,6 +143,9 @@ Two people's 44 faces, three photos each, 256 px: dlib's likeness over the base 
 error .02), +.03 at .30 to .37 (7), .00 above (21). One person's faces of strength 9 to 12 lie at .35, of 13 to 16 at .20."""
 _SUFFIX = ".safetensors"
 
+Wish = Literal["auto", "on", "off"]
+"""Whether somebody is learnt: where it pays, in any case, never."""
+
 
 class SeenFaces(Protocol):
     """What is looked at of a track."""
@@ -173,6 +176,7 @@ class PersonToLearn:
     """Asked only where the person is to be learnt."""
     kept: KnownPerson | None = None
     """The same in the user's library: what was learnt there beside this model is taken, and what is learnt now is kept there."""
+    wish: Wish = "auto"
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,12 +219,11 @@ def learn_people(
     folder: Path,
     load: Callable[[], IConFaceRestorer],
     settings: PersonalizeSettings,
-    always: bool,
     on_progress: Callable[[Progress], None] = lambda event: None,
     should_stop: ShouldStop = lambda: False,
     encoder: IdentityEncoder | None = None,
 ) -> LearntPeople:
-    """Learn everybody who has photos and whose faces are damaged enough (or `always`); what lies in `folder` is taken.
+    """Learn whom it is wished of; what lies in `folder` is taken.
 
     anchors: by track id.  people: by `anchor_key`.  load: the model, asked for only where somebody is to be learnt, or was.
     encoder: the embedded one when None.  Raises Cancelled, OutputError where the folder cannot be written.
@@ -229,7 +232,11 @@ def learn_people(
         return LearntPeople({})
     of_key = {key: [track for track in tracks if anchor_key(anchors[track.track_id]) == key] for key in people}
     anchor_of = {anchor_key(anchor): anchor for anchor in anchors.values()}
-    wanted = [key for key in people if always or pays(of_key[key], anchor_of[key])]
+    wanted = [
+        key
+        for key, person in people.items()
+        if person.wish == "on" or (person.wish == "auto" and pays(of_key[key], anchor_of[key]))
+    ]
     for path in set(folder.glob(f"*{_SUFFIX}")) - {_file(folder, key) for key in wanted}:
         path.unlink()  # of an earlier run with other photos
     if not wanted:

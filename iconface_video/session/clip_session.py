@@ -205,15 +205,19 @@ class ClipSession(ClipFaces):
         return line_scale(self.clip.info, self.settings.render)
 
     def _learn_people(self, model: FaceModel | ModelFacts) -> LearntPeople | None:
-        """Whom the settings want learnt, from the photos that their anchors show; in this process, whoever restores. None: nobody
-        is wanted."""
-        restore = self.settings.restore
-        if restore.personalize == "off" or all(anchor.origin != "user" for anchor in self.anchors().values()):
+        """Whom the settings, or people.yaml, want learnt, from the photos that their anchors show; in this process, whoever restores.
+        None: nobody is wanted."""
+        restore, said = self.settings.restore, self.survey().chosen.learn
+        if restore.personalize == "off" and not any(said.values()):
+            return None
+        from iconface_video.session.learning_people import people_to_learn, wanted_in_vain
+
+        self._say(*wanted_in_vain(self))
+        if all(anchor.origin != "user" for anchor in self.anchors().values()):
             return None
         from iconface_video.personalize.recipe import PersonalizeSettings
         from iconface_video.restore.iconface import IConFaceRestorer, load_face_model
         from iconface_video.restore.people import learn_people
-        from iconface_video.session.learning_people import people_to_learn
 
         if not isinstance(model, (IConFaceRestorer, ModelFacts)):
             return None
@@ -231,7 +235,6 @@ class ClipSession(ClipFaces):
                 self.folder.people,
                 lambda: model if isinstance(model, IConFaceRestorer) else load_face_model(on_one),
                 PersonalizeSettings(),
-                restore.personalize == "on",
                 self.watch.report,
                 self.watch.should_stop,
             )

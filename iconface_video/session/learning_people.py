@@ -13,7 +13,7 @@ from iconface_video.faces.align import crop_from_display, cut_crop
 from iconface_video.identity.evidence import DisplayAt
 from iconface_video.identity.references import Embed
 from iconface_video.personalize.photos import CROP_SIZE, ChosenPhotos, PhotoFace, choose_photos, frames_of_clip, photo_faces
-from iconface_video.restore.people import PersonToLearn, anchor_key
+from iconface_video.restore.people import PersonToLearn, Wish, anchor_key
 from iconface_video.session.clip import DisplayPictures
 from iconface_video.session.clip_faces import ClipFaces
 from iconface_video.types import IdentityAnchor, Track, UInt8
@@ -25,7 +25,8 @@ _LIKE = 0.6
 
 
 def people_to_learn(clip: ClipFaces) -> dict[str, PersonToLearn]:
-    """Everybody whose anchor stands on photos, by `anchor_key`, in the order of tracks."""
+    """Everybody whose anchor stands on photos, by `anchor_key`, in the order of tracks. What the user says of one person outranks the
+    settings."""
     anchors, names, known = clip.anchors(), clip.names, {item.found.person: item for item in clip.known}
     found: dict[str, PersonToLearn] = {}
     for track in clip.survey().survey.tracks:
@@ -35,8 +36,25 @@ def people_to_learn(clip: ClipFaces) -> dict[str, PersonToLearn]:
             continue
         kept = known[person].kept if person in known else None
         photos = _kept_photos(kept.faces) if kept is not None else _photos_of(clip, person, anchor)
-        found[key] = PersonToLearn(names.get(person, f"person {person + 1}"), photos, kept)
+        found[key] = PersonToLearn(names.get(person, f"person {person + 1}"), photos, kept, _wish_of(clip, person))
     return found
+
+
+def _wish_of(clip: ClipFaces, person: int) -> Wish:
+    said = clip.survey().chosen.learn.get(person)
+    return clip.settings.restore.personalize if said is None else "on" if said else "off"
+
+
+def wanted_in_vain(clip: ClipFaces) -> list[str]:
+    """Sentences on those whom the user wants learnt, and of whom there is no photo."""
+    chosen, anchors = clip.survey().chosen, clip.anchors()
+    shown = {track.person for track in clip.survey().survey.tracks if anchors[track.track_id].origin == "user"}
+    seen = {track.person for track in clip.survey().survey.tracks}
+    return [
+        f"{clip.names.get(person, f'person {person + 1}')}: not learnt, as there is no photo of them"
+        for person, is_wanted in sorted(chosen.learn.items())
+        if is_wanted and person in seen and person not in shown
+    ]
 
 
 def _kept_photos(faces: Sequence[PhotoFace]) -> Callable[[], ChosenPhotos]:

@@ -114,10 +114,10 @@ class SavedPeople:
         return chosen, [*notes, *carried.notes, *chosen.notes]
 
 
-def check_people(path: Path, clip: Clip, made_from: Record) -> tuple[str, ...]:
-    """Hold a people.yaml against its survey, without surveying anything; notes. Raises as `SavedPeople.read` and `about` do."""
+def check_people(path: Path, clip: Clip, made_from: Record) -> ChosenPeople:
+    """Hold a people.yaml against its survey, without surveying anything. Raises as `SavedPeople.read` and `about` do."""
     saved = SavedPeople.read(path).about(clip, made_from)
-    return tuple(apply_people_file(saved.file, saved.survey).notes)
+    return apply_people_file(saved.file, saved.survey)
 
 
 def save_people(folder: Path, clip: Path, survey: Survey, made_from: Record, before: SavedPeople | None) -> list[str]:

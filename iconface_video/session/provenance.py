@@ -200,9 +200,10 @@ def _photos(references: ReferenceChoice) -> Record:
 def _decided(people: DecidedPeople) -> str:
     chosen = people.chosen
     photos = {str(person): [hash_file(photo.path) for photo in photos] for person, photos in people.photos.items()}
-    strengths = {"strengths": people.shares} if people.shares else {}
+    # What earlier releases did not know is left out where it says nothing.
+    later = {name: value for name, value in (("strengths", people.shares), ("learn", chosen.learn)) if value}
     return fingerprint(
-        survey=hash_survey(chosen.survey), names=chosen.names, skipped=sorted(chosen.skipped), photos=photos, **strengths
+        survey=hash_survey(chosen.survey), names=chosen.names, skipped=sorted(chosen.skipped), photos=photos, **later
     )
 
 

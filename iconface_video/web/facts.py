@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from iconface_video.identity.people_summary import clip_seconds
 from iconface_video.types import Survey, VideoInfo
 from iconface_video.web.kept import KeptProject, size_of
 from iconface_video.web.record import ClipRecord
@@ -16,7 +17,7 @@ def clip_facts(info: VideoInfo, clip: ClipRecord, found: Survey | None) -> dict[
     width, height = info.display_size
     length = info.duration_seconds
     if found is not None:
-        length = float((found.last_pts - found.first_pts) * info.time_base)
+        length = clip_seconds(found)
     shown_width, shown_height = shown_size(width, height)
     return {
         "name": info.path.name,
@@ -50,5 +51,6 @@ def listed(project: KeptProject, made: Sequence[Result]) -> dict[str, Any]:
         "is_in_vain": bool(made) and made[-1].is_in_vain,
         "failed": record.failed,
         "trouble": project.trouble(),
+        "ended": None if job is None or job.is_active else job.status,
         "job": job.snapshot(project.queue.ahead_of(job)) if job is not None and job.is_active else None,
     }

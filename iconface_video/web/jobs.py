@@ -15,10 +15,11 @@ from iconface_video.types import Progress
 
 _log = logging.getLogger(__name__)
 
-Kind = Literal["survey", "preview", "run", "sides", "versions"]
+Kind = Literal["survey", "preview", "run", "sides", "versions", "save"]
 Status = Literal["waiting", "running", "done", "failed", "cancelled"]
 _ETA_AFTER_SECONDS = 1.0
 """Before that, the pace of a stage says little."""
+_MB = 10**6
 _LONG: frozenset[Kind] = frozenset({"run", "sides", "versions"})
 """Others are short and somebody waits for them: they come first, and a pause does not hold them."""
 
@@ -72,6 +73,11 @@ class Job:
         if stage != self.stage:
             self.stage, self._stage_begun = stage, time.monotonic()
         self.done, self.total, self.unit = done, total, unit
+
+    def step_in_bytes(self, done: int, total: int) -> None:
+        """Of a copy. Raises Cancelled when the job was cancelled."""
+        self.check()
+        self.step("save", done // _MB, max(1, total // _MB), "MB")
 
     def should_stop(self) -> bool:
         return self._stop.is_set()

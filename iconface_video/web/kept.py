@@ -24,7 +24,7 @@ from iconface_video.video.random_access import RandomAccess
 from iconface_video.web import results
 from iconface_video.web.engine import Engine
 from iconface_video.web.jobs import Job, JobQueue
-from iconface_video.web.people import Person, free_name, look_at, moved, people_of, people_record
+from iconface_video.web.people import Person, PersonChange, apply_change, look_at, moved, people_of, people_record
 from iconface_video.web.photos import Photo, describe_photo, load_photos, save_face
 from iconface_video.web.record import Options, Record
 from iconface_video.web.requests import sentence
@@ -190,19 +190,11 @@ class KeptProject:
             raise UsageError(f"there is no person {index + 1} in this clip; {len(self.people)} were found")
         return found
 
-    def change_person(
-        self, index: int, name: str | None, skip: bool | None, strength: float | None, recognise: bool | None = None
-    ) -> None:
+    def change_person(self, index: int, change: PersonChange) -> None:
+        """Raises UsageError where a value is none, or there is no such person."""
         with self._lock:
             self.must_be_idle("People cannot be changed")
-            person = self.person(index)
-            if strength is not None and not 0 <= strength <= 1:
-                raise UsageError(f"strength is {strength}, must be within [0, 1]")
-            if name is not None:
-                person.name = free_name(self.people, person, name)
-            person.skip = person.skip if skip is None else skip
-            person.strength = person.strength if strength is None else strength
-            person.recognise = person.recognise if recognise is None else recognise
+            apply_change(self.people, self.person(index), change)
             self.save()
 
     def restore_only(self, indices: Sequence[int]) -> None:

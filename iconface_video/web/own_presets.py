@@ -19,8 +19,8 @@ _log = logging.getLogger(__name__)
 
 FILE = "presets.json"
 _FORMAT = 1
-_OF_ONE_VIDEO = ("begin", "end")
-"""Options that say nothing about another video."""
+_OF_ONE_VIDEO = {"begin": None, "end": None, "folder": ""}
+"""Options that say nothing about another video, as they are where nothing is chosen."""
 _NAME_LENGTH = 60
 _MOST = 100
 
@@ -60,7 +60,7 @@ class OwnPresets:
             others = {known: kept for known, kept in self._kept.items() if known.casefold() != wanted.casefold()}
             if len(others) >= _MOST:
                 raise UsageError(f"{_MOST} settings of your own are enough; delete some first")
-            self._write({**others, wanted: options.changed(dict.fromkeys(_OF_ONE_VIDEO))})
+            self._write({**others, wanted: options.changed(_OF_ONE_VIDEO)})
         return wanted
 
     def values(self, name: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from iconface_video.settings import AnchorSettings
 from iconface_video.types import Float32, Survey, Track, UInt8
 from iconface_video.video.pictures import jpeg
 from iconface_video.web.photos import Photo
-from iconface_video.web.record import PersonChoices, PersonRecord
+from iconface_video.web.record import LEARN, PersonChoices, PersonRecord
 
 FACE_PX = 256
 MOST_PICTURES = 12
@@ -67,6 +67,7 @@ class Person(PersonChoices):
             "skip": self.skip,
             "strength": self.strength,
             "recognise": self.recognise,
+            "learn": self.learn,
             "recognised": None if found is None else {"name": found.name, "score": found.score, "scores": found.scores},
             "is_kept": self.is_kept,
             "seconds": self.summary.seconds,
@@ -143,7 +144,7 @@ def take_over(old: Sequence[Person], new: Sequence[Person]) -> None:
         if similarity[row, column] >= _SAME_PERSON:
             one, other = known[row], found[column]
             other.name, other.skip, other.strength, other.photos = one.name, one.skip, one.strength, one.photos
-            other.recognise = one.recognise
+            other.recognise, other.learn = one.recognise, one.learn
 
 
 def decided_people(survey: Survey, people: Sequence[Person]) -> DecidedPeople:
@@ -153,9 +154,35 @@ def decided_people(survey: Survey, people: Sequence[Person]) -> DecidedPeople:
         names={person.index: person.name for person in people if person.name},
         skipped=frozenset(person.index for person in people if person.skip),
         known={person.index: "" for person in people if not person.recognise},
+        learn={person.index: wish for person in people if (wish := LEARN[person.learn]) is not None},
     )
     photos = {person.index: [photo.reference for photo in person.photos] for person in people if person.photos}
     return DecidedPeople(chosen, photos, {person.index: person.strength for person in people if person.strength < 1})
+
+
+@dataclass(frozen=True)
+class PersonChange:
+    """What the user wants otherwise about one person; None: as it is."""
+
+    name: str | None = None
+    skip: bool | None = None
+    strength: float | None = None
+    recognise: bool | None = None
+    learn: str | None = None
+
+
+def apply_change(people: Iterable[Person], person: Person, change: PersonChange) -> None:
+    """All of it, or nothing: raises UsageError for what cannot be."""
+    if change.strength is not None and not 0 <= change.strength <= 1:
+        raise UsageError(f"strength is {change.strength}, must be within [0, 1]")
+    if change.learn is not None and change.learn not in LEARN:
+        raise UsageError(f"learn is '{change.learn[:40]}', must be yes, no, or empty for what the settings say")
+    if change.name is not None:
+        person.name = free_name(people, person, change.name)
+    person.skip = person.skip if change.skip is None else change.skip
+    person.strength = person.strength if change.strength is None else change.strength
+    person.recognise = person.recognise if change.recognise is None else change.recognise
+    person.learn = person.learn if change.learn is None else change.learn
 
 
 def free_name(people: Iterable[Person], person: Person, wanted: str) -> str:

@@ -5,33 +5,32 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from iconface_video.errors import IconFaceError, InputError, UsageError
 from iconface_video.files import hash_file
+from iconface_video.identity.people_summary import clip_seconds
 from iconface_video.pipelines.choosing import choose_settings
 from iconface_video.tracking.store import save_survey
-from iconface_video.types import Survey
 from iconface_video.video.probe import probe
 from iconface_video.web import results
 from iconface_video.web.engine import check_machine
-from iconface_video.web.facts import clip_facts, listed
 from iconface_video.web.jobs import Job, Kind, Status
-from iconface_video.web.kept import FACES, PREVIEW, RESULTS, SURVEY, WORK, KeptProject
-from iconface_video.web.on_view import faces_on_view
-from iconface_video.web.people import decided_people, regrouped, take_over
+from iconface_video.web.kept import FACES, PREVIEW, RESULTS, SURVEY, WORK
+from iconface_video.web.people import regrouped, take_over
 from iconface_video.web.record import Options, Todo
 from iconface_video.web.remembering import forget, memory_of_previews, memory_of_run
 from iconface_video.web.requests import sentence
-from iconface_video.web.results import load_results, recipe_of
+from iconface_video.web.results import Result, with_saved
+from iconface_video.web.saving import Saved, checked_folder, save_into
+from iconface_video.web.telling import ToldProject
 from iconface_video.web.versions import check_overlap, make_versions
 from iconface_video.web.work import (
-    Estimate,
     Pace,
     PreviewKind,
     Wanted,
-    estimated,
     holds_fields,
     learnt_pace,
     look_for_people,
@@ -44,10 +43,8 @@ from iconface_video.web.work import (
 _log = logging.getLogger(__name__)
 
 
-class Project(KeptProject):
+class Project(ToldProject):
     """Methods may be called from any thread."""
-
-    _estimate: tuple[Any, Estimate] | None = None
 
     def choose(self, values: dict[str, Any]) -> None:
         """Other settings. Where they find faces otherwise, the clip is looked through again. Raises UsageError."""
@@ -72,6 +69,8 @@ class Project(KeptProject):
         before, after = self.options, self.options.changed(values)
         if (before.device, before.workers) != (after.device, after.workers):
             check_machine(after.settings)
+        if after.folder != before.folder:
+            after = replace(after, folder=checked_folder(after.folder, self.folder.parent))
         self.record.options, self.record.failed_options = after, None
         self.record.may_choose = self.record.may_choose and "preset" not in values
         one, other = before.settings, after.settings
@@ -120,6 +119,15 @@ class Project(KeptProject):
             check_overlap(result, against)
             self._start("versions", lambda job: make_versions(found.info, result, against, job))
 
+    def start_save(self, number: str) -> None:
+        """A result into the folder that is chosen now."""
+        with self._lock:
+            self.must_be_surveyed("The video cannot be saved")
+            result, folder = self.result(number), self.options.folder
+            if not folder:
+                raise UsageError("no folder is chosen to save it in; name one first")
+            self._start("save", lambda job: self._save_result(job, result, folder))
+
     def again(self) -> None:
         """What failed last."""
         with self._lock:
@@ -161,75 +169,7 @@ class Project(KeptProject):
         if self.job is not None and self.job.is_active:
             self.job.cancel()
 
-    # For the page ----------------------------------------------------------------------------------------------------
-
-    def estimate(self) -> Estimate | None:
-        """Of the whole run as things stand; None where that is not known."""
-        found, known = self.survey, self.record.pace
-        if found is None or known is None:
-            return None
-        wanted = self._wanted(found)
-        of = dict(wanted.recipe), self._are_kept(wanted)
-        if self._estimate is None or self._estimate[0] != of:
-            self._estimate = of, estimated(wanted, Pace.of(known), self.engine.crop_sizes(wanted.settings), of[1])
-        return self._estimate[1]
-
-    def _are_kept(self, wanted: Wanted) -> bool:
-        """Whether the faces of the latest run are those that are wanted."""
-        of = self.record.kept_with
-        return of is not None and not results.WITH_MODEL.intersection(results.changed(of, wanted.recipe))
-
-    def faces_at(self, seconds: float) -> list[dict[str, Any]]:
-        """Who is where in the frame at a time (`faces_on_view`); nobody before the clip was looked through."""
-        with self._lock:
-            return [] if self.survey is None else faces_on_view(self.people, self.survey, seconds)
-
-    def summary(self) -> dict[str, Any]:
-        """For the list: what can be told without reading more than the record."""
-        return listed(self, self.results if self._is_open else load_results(self.folder / RESULTS))
-
-    def snapshot(self) -> dict[str, Any]:
-        """All that the page shows, as plain values."""
-        self.open()
-        with self._lock:
-            self._recognise()
-            job, now, about = self.job, recipe_of(self.options, self.people), self.estimate()
-            preview = self.preview
-            is_fresh = preview is not None and not results.WITH_MODEL.union({"strengths"}).intersection(
-                results.changed(preview.recipe, now)
-            )
-            return {
-                "id": self.id,
-                "name": self.record.name,
-                "folder": str(self.folder.absolute()),
-                "results_folder": str((self.folder / RESULTS).absolute()),
-                "trouble": self.trouble(),
-                "warnings": self._warnings,
-                "failed": {"kind": self.record.failed_kind, "error": self.record.failed} if self.record.failed else None,
-                "clip": None if self.info is None else clip_facts(self.info, self.record.clip, self.survey),
-                "people": None if self.survey is None else [person.to_dict() for person in self.people],
-                "options": self.options.used,
-                "looked": None if self.record.looked is None else asdict(self.record.looked),
-                "estimate": None if about is None else about.to_dict(),
-                "job": None if job is None else {**job.snapshot(self.queue.ahead_of(job)), "notes": job.notes},
-                "paused": self.queue.is_paused,
-                "preview": preview.to_dict() if preview is not None and is_fresh else None,
-                "results": [item.to_dict(now) for item in reversed(self.results)],
-            }  # fmt: skip
-
     # Jobs ------------------------------------------------------------------------------------------------------------
-
-    def _wanted(self, found: Survey) -> Wanted:
-        options = self.options
-        self._recognise()
-        recipe = recipe_of(options, self.people)
-        return Wanted(
-            decided_people(found, self.people), options.settings, options.part, options.container, recipe, self.record.chosen
-        )
-
-    def _recognise(self) -> None:
-        if self.survey is not None:
-            self.engine.known.recognise(self.survey, self.people, self.options.settings.anchors)
 
     def _start(
         self, kind: Kind, act: Callable[[Job], None], expected: Mapping[str, float] | None = None, todo: Todo | None = None
@@ -298,8 +238,9 @@ class Project(KeptProject):
             take_over(self.people, people)
             self.survey, self.people = found, people
             self.record.pace = pace.to_dict()
-            seconds = float((found.last_pts - found.first_pts) * info.time_base)
-            self.record.clip = replace(self.record.clip, identity=identity, seconds=seconds, is_interlaced=is_interlaced)
+            self.record.clip = replace(
+                self.record.clip, identity=identity, seconds=clip_seconds(found), is_interlaced=is_interlaced
+            )
             self.save()
 
     def _survey_and_run(self, job: Job) -> None:
@@ -339,6 +280,7 @@ class Project(KeptProject):
         self.record.kept_with = self.record.kept_with if self._are_kept(wanted) else None
         result = make_result(wanted, unfinished, self.folder / WORK, self.engine, job, memory)
         forget(self.folder)
+        self._note_saved(result)
         with self._lock:
             self.results.append(result)
             self.record.kept_with = dict(wanted.recipe)
@@ -348,3 +290,17 @@ class Project(KeptProject):
                 self.record.pace = pace.to_dict()
                 self.engine.learn_pace(wanted.settings, pace.face_seconds)
                 self._estimate = None
+
+    def _save_result(self, job: Job, result: Result, folder: str) -> None:
+        path = save_into(Path(folder), result.report.output, self.id, job.step_in_bytes)
+        with self._lock:
+            saved = with_saved(result, Saved(str(path)))
+            self.results = [saved if item is result else item for item in self.results]
+        self._note_saved(saved)
+
+    def _note_saved(self, result: Result) -> None:
+        """In the log."""
+        if result.saved.path:
+            self.note(f"saved as {result.saved.path}")
+        elif result.saved.error:
+            self.note(f"not saved in the chosen folder: {result.saved.error}")

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from iconface_video.errors import UsageError
 from iconface_video.web.answers import file, project_route, refusal, serve_settings
 from iconface_video.web.desktop import show_folder
+from iconface_video.web.people import PersonChange
 from iconface_video.web.photos import thumbnail
 from iconface_video.web.project import Project
 from iconface_video.web.projects import Projects
@@ -45,6 +46,8 @@ async def _change(request: Request, project: Project) -> Response:
     projects: Projects = request.app.state.projects
     options = {key: value for key, value in wanted.items() if key not in ("name", "path", "own")}
     options = {**(projects.presets.values(own) if own else {}), **options}
+    if "folder" in options and not serve_settings(request).is_loopback:
+        return refusal("a folder of this computer can be chosen on this computer alone", 403)
     if options:
         await run_in_threadpool(project.choose, options)
     return await _told(project)
@@ -89,10 +92,10 @@ async def _show_folder(request: Request, project: Project) -> Response:
 async def _change_person(request: Request, project: Project) -> Response:
     wanted = await json_object(request)
     strength = None if wanted.get("strength") is None else number(wanted["strength"], "strength")
-    index = number_in_address(request, "person")
-    await run_in_threadpool(
-        project.change_person, index, text(wanted, "name"), flag(wanted, "skip"), strength, flag(wanted, "recognise")
+    change = PersonChange(
+        text(wanted, "name"), flag(wanted, "skip"), strength, flag(wanted, "recognise"), text(wanted, "learn")
     )
+    await run_in_threadpool(project.change_person, number_in_address(request, "person"), change)
     return await _told(project)
 
 
@@ -206,6 +209,15 @@ async def _start_sides(request: Request, project: Project) -> Response:
     return await _told(project, 202)
 
 
+async def _start_save(request: Request, project: Project) -> Response:
+    """Into the folder that the settings name; no request can name another one."""
+    await json_object(request)
+    if not serve_settings(request).is_loopback:
+        return refusal("results are saved in folders of this computer on this computer alone", 403)
+    await run_in_threadpool(project.start_save, request.path_params["id"])
+    return await _told(project, 202)
+
+
 async def _start_versions(request: Request, project: Project) -> Response:
     other = text(await json_object(request), "other") or ""
     await run_in_threadpool(project.start_versions, request.path_params["id"], other)
@@ -249,6 +261,7 @@ ROUTES = [
     project_route("/results/{id}/download", _download),
     project_route("/results/{id}/sides", _start_sides, "POST"),
     project_route("/results/{id}/sides.mp4", _download_sides),
+    project_route("/results/{id}/save", _start_save, "POST"),
     project_route("/results/{id}/against", _start_versions, "POST"),
     project_route("/results/{id}/against/{other}", _versions_film),
 ]

@@ -33,6 +33,8 @@ FORMAT = 1
 FILE = "project.json"
 CONTAINERS = ("", ".mp4", ".mov", ".mkv")
 """Of the result; empty: as the clip's."""
+LEARN = {"": None, "yes": True, "no": False}
+"""What the user may say of learning one person; empty: as the settings say."""
 _HARDER = {
     "detection_size": 1600,
     "min_face_px": 12.0,
@@ -81,6 +83,8 @@ class Options:
     """Changes no more than last bits, as `workers`."""
     workers: int | None = None
     personalize: str | None = None
+    folder: str = ""
+    """Of this machine, into which finished videos are saved as well; empty: they stay with the project alone."""
 
     def changed(self, values: dict[str, Any]) -> Options:
         """With other values. Raises UsageError for what cannot be."""
@@ -95,6 +99,8 @@ class Options:
             raise UsageError(
                 f"container is {str(other.container)[:40]!r}, must be one of {', '.join(filter(None, CONTAINERS))}"
             )
+        if not isinstance(other.folder, str):
+            raise UsageError("folder must be a text")
         if not isinstance(other.harder, bool):
             raise UsageError("harder must be true or false")
         for name in ("begin", "end"):
@@ -176,6 +182,8 @@ class PersonChoices:
     """Share of the whole strength."""
     recognise: bool = True
     """Whether it may be somebody whom the user keeps."""
+    learn: str = ""
+    """Whether the model learns the person from the photos, one of `LEARN`."""
 
     def choices(self) -> dict[str, Any]:
         """By name, to make the same choices of."""

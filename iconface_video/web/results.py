@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from iconface_video.session.fingerprint import fingerprint
 from iconface_video.session.run_report import RunReport
 from iconface_video.web.people import Person
 from iconface_video.web.record import Options
+from iconface_video.web.saving import Saved
 
 OUT, FILM, SIDES, FACTS = "out", "film.mp4", "sides.mp4", "result.json"
 """In a result's folder: the folder of the video itself, a film to compare, both at full size in one film, all else."""
@@ -22,11 +24,11 @@ UNFINISHED = "unfinished"
 
 Recipe = Mapping[str, Any]
 """What a result is made with, in plain values."""
-WITH_MODEL = frozenset({"preset", "harder", "part", "people", "photos", "known", "personalize", "fields", "scale"})
+WITH_MODEL = frozenset({"preset", "harder", "part", "people", "photos", "known", "personalize", "learn", "fields", "scale"})
 """What of a recipe takes the model's work when it changes; the rest is written anew from the faces that are kept."""
 
 
-_EARLIER: Recipe = {"fields": "keep", "scale": 1.0, "known": [], "personalize": "auto"}
+_EARLIER: Recipe = {"fields": "keep", "scale": 1.0, "known": [], "personalize": "auto", "learn": []}
 """What results were made with whose recipes do not say it."""
 
 
@@ -53,6 +55,7 @@ def recipe_of(options: Options, people: Sequence[Person]) -> dict[str, Any]:
             [min(one.tracks), one.recognised.found.name, one.recognised.photos_hash] for one in people if one.recognised
         ),
         "personalize": used.restore.personalize,
+        "learn": sorted([min(one.tracks), one.learn] for one in people if one.learn),
     }
 
 
@@ -78,6 +81,7 @@ class Result:
     close_ups: list[list[float]]
     made: float
     """When, in seconds since 1970."""
+    saved: Saved = field(default_factory=Saved)
 
     @property
     def has_sides(self) -> bool:
@@ -101,6 +105,8 @@ class Result:
             "id": self.id,
             "name": report.output.name,
             "path": str(report.output.absolute()),
+            "saved": self.saved.path if Path(self.saved.path or os.devnull).is_file() else "",
+            "save_error": self.saved.error,
             "bytes": self.size,
             "made": self.made,
             "frames": report.frames,
@@ -121,14 +127,27 @@ class Result:
 
 
 def finish(
-    unfinished: Path, number: str, report: RunReport, recipe: Recipe, close_ups: list[list[float]], made: float
+    unfinished: Path, number: str, report: RunReport, recipe: Recipe, close_ups: list[list[float]], made: float, saved: Saved
 ) -> Result:
     """The folder gets its name once all that belongs to it is written."""
-    facts = {"report": report.to_dict(), "recipe": dict(recipe), "close_ups": close_ups, "made": made}
+    facts = {
+        "report": report.to_dict(),
+        "recipe": dict(recipe),
+        "close_ups": close_ups,
+        "made": made,
+        "saved": asdict(saved),
+    }
     write_whole(unfinished / FACTS, lambda file: file.write(json.dumps(facts).encode()))
     folder = unfinished.with_name(number)
     unfinished.rename(folder)
     return _read(folder)
+
+
+def with_saved(result: Result, saved: Saved) -> Result:
+    """Written down, too. Raises OSError."""
+    facts = {**json.loads((result.folder / FACTS).read_text(encoding="utf-8")), "saved": asdict(saved)}
+    write_whole(result.folder / FACTS, lambda file: file.write(json.dumps(facts).encode()))
+    return replace(result, saved=saved)
 
 
 def load_results(folder: Path) -> list[Result]:
@@ -154,6 +173,7 @@ def _read(folder: Path) -> Result:
         output.stat().st_size,
         facts["close_ups"],
         facts["made"],
+        Saved(**facts.get("saved", {})),
     )
 
 

@@ -38,6 +38,7 @@ from iconface_video.web.jobs import Job
 from iconface_video.web.people import Person, found_people, look_at, take_pictures
 from iconface_video.web.remembering import remembering
 from iconface_video.web.results import FILM, OUT, SIDES, Preview, Recipe, Result, finish
+from iconface_video.web.saving import saved_by
 from iconface_video.web.viewing import close_ups, shown, write_comparison
 
 PreviewKind = Literal["frame", "stretch"]
@@ -61,6 +62,10 @@ class Wanted:
     recipe: Recipe = field(default_factory=dict)
     chosen: ChosenPreset | None = None
     """What the settings started from, and why."""
+    folder: str = ""
+    """Into which the finished video is saved as well; empty: none."""
+    owner: str = ""
+    """Of the copy there, as `save_into` takes it."""
 
     @property
     def survey(self) -> Survey:
@@ -283,7 +288,8 @@ def make_result(wanted: Wanted, folder: Path, work: Path, engine: Engine, job: J
         write_comparison(folder / FILM, pairs, found.info, with_sound=True, on_frame=on_frame)
     places = close_ups(wanted.people.chosen.restored, *wanted.ends(found.info))
     job.check()
-    return finish(folder, job.id, report, wanted.recipe, places, time.time())
+    saved = saved_by(job, wanted.folder, report.output, wanted.owner)
+    return finish(folder, job.id, report, wanted.recipe, places, time.time(), saved)
 
 
 def make_sides(info: VideoInfo, result: Result, part: tuple[Fraction | None, Fraction | None], job: Job) -> None:

@@ -44,15 +44,16 @@ def test_names_splits_merges_and_skips(tmp_path):
     text = """
 people:
 - {person: 1, name: Anna, photos: anna.jpg, tracks: [1]}
-- {person: 2, name: Ben, skip: yes, tracks: [2]}
+- {person: 2, name: Ben, skip: yes, learn: no, tracks: [2]}
 - {person: 3, same_as: Ben, photos: anna.jpg, tracks: [4]}
-- {name: Carla, tracks: [3]}
+- {name: Carla, learn: on, tracks: [3]}
 """
     chosen = apply_people_file(read(tmp_path, text), surveyed())
     assert people_of(chosen.survey) == [0, 1, 3, 1]
     assert chosen.names == {0: "Anna", 1: "Ben", 3: "Carla"}
     assert chosen.left_alone == {1: "skipped by you (Ben)", 3: "skipped by you (Ben)"}
     assert set(chosen.photos) == {0, 1}
+    assert chosen.learn == {1: False, 3: True}
     assert chosen.notes == ()
 
 
@@ -118,10 +119,12 @@ def test_a_new_face_joins_its_mates_but_never_someone_seen_beside_it():
 
 
 def test_who_is_not_found_again_is_kept_and_said():
-    file = changed(as_written(surveyed()), 3, name="Stranger")
+    file = changed(changed(as_written(surveyed()), 3, name="Stranger"), 2, learn=False)
     carried = migrate(file, surveyed(), make_survey(face(0, 0, 99, 0, 0)))
     assert ("Stranger", ()) in [(item.name, item.tracks) for item in carried.entries]
-    assert carried.notes == ("person 3 'Stranger' was not found again; what you wrote is kept",)
+    assert (2, False) in [(item.number, item.learn) for item in carried.entries]
+    kept = "was not found again; what you wrote is kept"
+    assert carried.notes == (f"person 2 {kept}", f"person 3 'Stranger' {kept}")
 
 
 def test_a_merge_keeps_its_target():

@@ -23,8 +23,14 @@ def test_what_is_written_is_read_back(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "anna, left.jpg").touch()
     entries = [
-        PersonEntry(1, "Tante Käthe: die Ältere", (tmp_path / "photos" / "anna, left.jpg", tmp_path / "photos"), tracks=(3, 1)),
-        PersonEntry(2, "no", skip=True, tracks=(2,)),
+        PersonEntry(
+            1,
+            "Tante Käthe: die Ältere",
+            (tmp_path / "photos" / "anna, left.jpg", tmp_path / "photos"),
+            tracks=(3, 1),
+            learn=True,
+        ),
+        PersonEntry(2, "no", skip=True, tracks=(2,), learn=False),
         PersonEntry(4, same_as=1, tracks=(5,)),
     ]
     path = tmp_path / "people.yaml"
@@ -38,6 +44,7 @@ def test_what_is_written_is_read_back(tmp_path):
         (4, "", False, 1),
     ]
     assert [item.tracks for item in found.entries] == [(1, 3), (2,), (5,)]
+    assert [item.learn for item in found.entries] == [True, False, None]
     assert [photo.resolve() for photo in found.entries[0].photos] == [photo.resolve() for photo in entries[0].photos]
     assert found.clip is not None
     assert found.clip.resolve() == clip.resolve()
@@ -90,6 +97,8 @@ def test_merges_are_followed_by_number_and_by_name(tmp_path):
         ("people:\n- person: 1\n  same_as: 2\n- person: 2\n  same_as: 1\n", r"circle \(person 1 -> person 2 -> person 1\)"),
         ("people:\n- person: 1\n- person: 2\n  name: Ben\n  same_as: 1\n", r"line 3 .*the name 'Ben' must stand at person 1"),
         ("people:\n- person: 1\n- person: 2\n  skip: true\n  same_as: 1\n", r"'skip: true' must stand at person 1"),
+        ("people:\n- person: 1\n- person: 2\n  learn: no\n  same_as: 1\n", r"'learn: no' must stand at person 1"),
+        ("people:\n- person: 2\n  name: Ben\n  learn: sometimes\n", r"line 4 \(person 2 'Ben'\): learn is 'sometimes', must be true"),
         ("people:\n- person: 1\n  tracks: [4]\n- person: 2\n  tracks: [4]\n", r"line 4 \(person 2\): track 4 stands at person 1 \(line 2\), too"),
         ("people:\n- person: 1\n  tracks: [4]\nnobody: [4]\n", r"track 4 stands under 'nobody' and at person 1"),
         ("people:\n- person: 1\n  name: [a, b]\n", r"line 3 \(person 1\): here must be a text"),

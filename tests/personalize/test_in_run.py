@@ -17,6 +17,7 @@ from iconface_video.personalize.person_weights import weights_hash
 from iconface_video.personalize.photos import ChosenPhotos
 from iconface_video.personalize.recipe import PersonalizeSettings
 from iconface_video.pipelines.image import restore_faces
+from iconface_video.pipelines.people import find_people
 from iconface_video.pipelines.restore import ReferenceChoice, restore_video
 from iconface_video.restore import people as in_run
 from iconface_video.restore.iconface import IConFaceRestorer
@@ -59,7 +60,7 @@ def test_whoever_has_photos_is_learnt_once(faces, plain, quick, tmp_path, encode
     said = []
 
     def learn():
-        return learn_people(tracks, anchors, people, folder, lambda: plain, quick, False, said.append, encoder=encoder)
+        return learn_people(tracks, anchors, people, folder, lambda: plain, quick, said.append, encoder=encoder)
 
     first = learn()
     assert [path.stem for path in folder.iterdir()] == [anchor_key(known)]
@@ -75,9 +76,9 @@ def test_whoever_has_photos_is_learnt_once(faces, plain, quick, tmp_path, encode
 
 def test_it_is_said_beforehand_how_long_it_takes(faces, plain, tmp_path, encoder):
     anchor, said = anchor_of(faces[:1]), []
-    people = {anchor_key(anchor): PersonToLearn("Anna", lambda: ChosenPhotos(tuple(faces[:1]), (), ()))}
+    people = {anchor_key(anchor): PersonToLearn("Anna", lambda: ChosenPhotos(tuple(faces[:1]), (), ()), wish="on")}
     settings = PersonalizeSettings(steps=6, faces=1, size=64, rank=4)
-    learn_people([], {0: anchor}, people, tmp_path, lambda: plain, settings, True, said.append, encoder=encoder)
+    learn_people([], {0: anchor}, people, tmp_path, lambda: plain, settings, said.append, encoder=encoder)
     (message,) = [event.message for event in said[1:] if event.message]
     assert re.fullmatch(r"learning Anna takes about \d+ s more, then a check", message)
 
@@ -87,22 +88,38 @@ def test_clear_faces_are_left_to_everybodys_weights(faces, quick, tmp_path, enco
     people = {anchor_key(anchor): PersonToLearn("Anna", lambda: pytest.fail("looked at"))}
     stale = tmp_path / f"{'0' * 16}.safetensors"
     stale.touch()
-    found = learn_people(
-        [track(0, 30.0)], {0: anchor}, people, tmp_path, lambda: pytest.fail("loaded"), quick, False, encoder=encoder
-    )
+    found = learn_people([track(0, 30.0)], {0: anchor}, people, tmp_path, lambda: pytest.fail("loaded"), quick, encoder=encoder)
     assert (found.hash, found.notes) == (None, ())
     assert not stale.exists()  # workers would take it
-    assert learn_people([], {}, {}, tmp_path, lambda: pytest.fail("loaded"), quick, True, encoder=encoder).people == {}
+    assert learn_people([], {}, {}, tmp_path, lambda: pytest.fail("loaded"), quick, encoder=encoder).people == {}
+
+
+def test_a_word_about_one_person_counts_for_that_person(faces, plain, quick, tmp_path, encoder):
+    """Both are clear, so that it would pay for neither; and one so damaged that it would."""
+    anchors = {number: anchor_of(faces[number : number + 1]) for number in range(3)}
+    tracks = [track(0, 30.0), track(1, 30.0), track(2, 0.1)]
+    keys = [anchor_key(anchor) for anchor in anchors.values()]
+    wishes = dict(zip(keys, ("on", "auto", "off")))
+    people = {
+        key: PersonToLearn(key, lambda: ChosenPhotos(tuple(faces[:1]), (), ()), wish=wish) for key, wish in wishes.items()
+    }
+    found = learn_people(tracks, anchors, people, tmp_path, lambda: plain, quick, encoder=encoder)
+    assert list(found.people) == [keys[0]]
+    people[keys[2]] = replace(people[keys[2]], wish="auto")
+    assert set(learn_people(tracks, anchors, people, tmp_path, lambda: plain, quick, encoder=encoder).people) == {
+        keys[0],
+        keys[2],
+    }
 
 
 def test_what_the_user_keeps_is_learnt_once_for_all_clips(faces, plain, quick, tmp_path, encoder, monkeypatch):
     """Beside another base it is learnt anew, from the kept photos, and both stay."""
     person = PeopleLibrary(tmp_path / "library").save("anna", faces)
     anchor = anchor_of(list(person.faces))
-    people = {anchor_key(anchor): PersonToLearn("anna", lambda: ChosenPhotos(person.faces, (), ()), person)}
+    people = {anchor_key(anchor): PersonToLearn("anna", lambda: ChosenPhotos(person.faces, (), ()), person, "on")}
 
     def learn(work: str, settings=quick):
-        return learn_people([], {0: anchor}, people, tmp_path / work, lambda: plain, settings, True, encoder=encoder)
+        return learn_people([], {0: anchor}, people, tmp_path / work, lambda: plain, settings, encoder=encoder)
 
     first = learn("one")
     other = weights_hash(plain.network)[::-1]
@@ -131,8 +148,8 @@ def test_photos_of_two_people_are_not_learnt_and_it_is_said(faces, plain, quick,
     anchor = anchor_of(faces[:2])
     strangers = np.random.default_rng(0).standard_normal((2, 512)).astype(np.float32)
     both = [replace(face, embedding=row) for face, row in zip(faces, strangers)]
-    people = {anchor_key(anchor): PersonToLearn("Anna", lambda: choose_to_learn(both, 0.4))}
-    found = learn_people([], {0: anchor}, people, tmp_path, lambda: plain, quick, True, encoder=encoder)
+    people = {anchor_key(anchor): PersonToLearn("Anna", lambda: choose_to_learn(both, 0.4), wish="on")}
+    found = learn_people([], {0: anchor}, people, tmp_path, lambda: plain, quick, encoder=encoder)
     assert found.people == {}
     assert found.notes[0].startswith("Anna: not learnt: the photos show different people")
     assert found.notes[1] == "Anna: not learnt, as no photo is left to learn from"
@@ -180,6 +197,32 @@ def settings(monkeypatch) -> RunSettings:
         restore=RestoreSettings(batch=2, crop_size=128, personalize="on", device="cpu"),
         encode=EncodeSettings(codec="ffv1", encoder_threads=1),
     )
+
+
+def test_people_yaml_has_a_word_for_one_person(face_clip, other_photo, settings, tmp_path, monkeypatch):
+    """It outranks the settings, both ways; whoever has no photo is named."""
+    found = find_people(face_clip, tmp_path / "people", settings=settings)
+    text = found.file.read_text(encoding="utf-8")
+
+    def run(name: str, personalize: str, *words: tuple[str, str]):
+        changed = text
+        for before, after in words:
+            assert changed.count(before) == 1
+            changed = changed.replace(before, after)
+        found.file.write_text(changed, encoding="utf-8")
+        wished = replace(settings, restore=replace(settings.restore, personalize=personalize))
+        references = ReferenceChoice(file=found.file)
+        return restore_video(face_clip, tmp_path / name, settings=wished, references=references, end=Fraction(1, 12))
+
+    photo = ("  photos: []", f"  photos: ['{other_photo}']")
+    learnt = run("yes.mkv", "off", photo, ("  learn:\n", "  learn: yes\n"))
+    (mark,) = read_restoration_marks(probe(learnt.output).metadata)
+    assert mark["people_learnt"] == ["adapted to 1 photo of person 1"]
+    monkeypatch.setattr(in_run, "personalize", lambda *given: pytest.fail("learnt"))
+    shown = run("no.mkv", "on", photo, ("  learn:\n", "  learn: no\n"))
+    assert shown.output.read_bytes() != learnt.output.read_bytes()
+    vain = run("vain.mkv", "off", ("  learn:\n", "  learn: yes\n"))
+    assert "person 1: not learnt, as there is no photo of them" in vain.notes
 
 
 def test_a_run_learns_uses_and_tells_it_and_goes_on_with_it(face_clip, other_photo, settings, tmp_path, monkeypatch):

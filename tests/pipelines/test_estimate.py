@@ -72,14 +72,17 @@ def test_speed_is_measured_once(settings, monkeypatch):
     assert SpeedMemory(settings.restore).seconds_of(128) == FACE_SECONDS
 
 
-@pytest.mark.parametrize(("wish", "people", "learning"), [("on", 2, 14.0), ("on", 0, 0.0), ("off", 2, 0.0), ("auto", 2, 0.0)])
-def test_learning_people_is_part_of_the_time(wish, people, learning, face_clip, settings, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("wish", "people", "asked_for", "learning"),
+    [("on", 2, 0, 14.0), ("on", 0, 0, 0.0), ("off", 2, 0, 0.0), ("auto", 2, 0, 0.0), ("off", 2, 1, 7.0), ("on", 2, 1, 21.0)],
+)
+def test_learning_people_is_part_of_the_time(wish, people, asked_for, learning, face_clip, settings, tmp_path, monkeypatch):
     """The clip's face is clear: with `auto` it is not learnt."""
     monkeypatch.setattr(SpeedMemory, "seconds_to_learn", lambda self: 7.0)
     settings = replace(settings, restore=replace(settings.restore, personalize=wish), encode=EncodeSettings(preset="ultrafast"))
     with VideoReader(face_clip) as reader:
         target = plan_output(reader.info, tmp_path / "out.mp4", settings.encode, force=False)
-        found = estimate_run(Clip(reader), target, settings, bool(people), people)
+        found = estimate_run(Clip(reader), target, settings, bool(people), people, asked_for)
     assert found is not None
     assert found.learn_seconds == learning
     assert found.seconds >= learning

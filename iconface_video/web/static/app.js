@@ -13,6 +13,7 @@ import * as where from "./where.js";
 const POLL_BUSY_MS = 400, POLL_LIST_MS = 1000, POLL_IDLE_MS = 15000, POLL_AWAY_MS = 1500;
 
 let about = null, state = null, timer = 0, isAway = false;
+const waited = new Set(); // projects that have been in the line since it was empty last
 const openId = () => location.hash.slice(1);
 
 function fail(error) {
@@ -64,7 +65,11 @@ function take(next) {
   } else {
     bar.show(null, "", false);
     list.show(next);
-    if (state && "line" in state && state.line.length && !next.line.length) bar.lineEnded();
+    for (const id of next.line) waited.add(id);
+    if (state && "line" in state && state.line.length && !next.line.length) {
+      bar.lineEnded(next.projects.filter((item) => waited.has(item.id)).map((item) => item.ended));
+    }
+    if (!next.line.length) waited.clear();
     if (!state || "options" in state) [known, project.own].forEach((item) => item.load()); // somebody has come to the list
   }
   state = next;

@@ -8,11 +8,12 @@ import { counted, t } from "./messages.js";
 const ORDER = {
   survey: ["kind", "survey", "estimate"],
   preview: ["load", "anchors", "restore", "compare"],
-  run: ["survey", "estimate", "load", "anchors", "learn", "restore", "render", "compare"],
+  run: ["survey", "estimate", "load", "anchors", "learn", "restore", "render", "compare", "save"],
   sides: ["render"],
   versions: ["compare"],
+  save: ["save"],
 };
-const SOMETIMES = ["kind", "survey", "estimate", "learn"];
+const SOMETIMES = ["kind", "survey", "estimate", "learn", "save"];
 const NOTIFY = "iconface-notify";
 
 export function titleOf(kind) {
@@ -22,6 +23,7 @@ export function titleOf(kind) {
     run: t("Restoring the video"),
     sides: t("Making the film of both"),
     versions: t("Putting two results beside each other"),
+    save: t("Saving the result"),
   }[kind];
 }
 
@@ -36,6 +38,7 @@ function stageName(stage) {
     restore: t("restoring faces"),
     render: t("writing the video"),
     compare: t("preparing the comparison"),
+    save: t("saving the result in the folder"),
   }[stage];
 }
 
@@ -50,10 +53,14 @@ function endOf(job, isInVain) {
     run: t("The video is restored."),
     sides: t("The film of both is there."),
     versions: t("The two results are shown."),
+    save: t("The result is saved."),
   }[job.kind];
 }
 
 export const isActive = (job) => Boolean(job && ["waiting", "running"].includes(job.status));
+
+// A pause holds what takes long; the rest only waits its turn.
+export const isHeld = (job, isPaused) => isPaused && job.status === "waiting" && ["run", "sides", "versions"].includes(job.kind);
 
 export function howFar(job) {
   if (job.status === "waiting") return job.ahead ? counted(job.ahead, "Waiting: {n} job comes first", "Waiting: {n} jobs come first") : t("Waiting");
@@ -96,7 +103,7 @@ export class JobBar {
     document.title = active && job.status === "running" && share(job) !== null
       ? `${percent(share(job))} \u2013 ${name}` : this.titleAtRest(name);
     if (!active) return;
-    const title = job.stopping ? t("Stopping") : isPaused && job.status === "waiting" ? t("Paused") : titleOf(job.kind);
+    const title = job.stopping ? t("Stopping") : isHeld(job, isPaused) ? t("Paused") : titleOf(job.kind);
     if ($("job-title").textContent !== title) $("job-title").textContent = title; // read aloud when it changes, not each time
     $("job-detail").textContent = [howFar(job), timeLeft(job)].filter(Boolean).join(", ");
     if (job.status === "running" && share(job) !== null) $("job-bar").value = share(job);
@@ -113,9 +120,9 @@ export class JobBar {
     this.tell(name, endOf(job, isInVain), job.status === "done" && job.kind === "run" && !isInVain, job.status !== "cancelled");
   }
 
-  // Of the start page: all that waited there.
-  lineEnded() {
-    this.tell("", t("Nothing is left in the line."), true, true);
+  // Of the start page. ends: how all that waited there has ended; what was cancelled is no success, and no news to whoever cancelled it.
+  lineEnded(ends) {
+    this.tell("", t("Nothing is left in the line."), ends.includes("done"), ends.some((end) => end !== "cancelled"));
   }
 
   tell(name, said, isGood, isNews) {

@@ -36,11 +36,17 @@ export function notesOf({ notes, looked }) {
   return [said, ...notes.filter((note) => !note.includes(looked.looks_like)).map(noted)];
 }
 
+// Whoever has no name is called by a number, in the page's words.
+function whoIs(name) {
+  const [, n] = /^person (\d+)$/.exec(name) || [];
+  return n ? t("Person {n}", { n }) : name;
+}
+
 function noted(note) {
   const [, n, all] = /^going on from an earlier run: (\d+) of (\d+) segments are restored$/.exec(note) || [];
   if (n) return n === all ? t("All faces were kept from an earlier run: none was restored anew.") : t("An earlier run had restored {n} of {all} pieces.", { n, all });
   const [, photos, name, score] = /^(\d+) reference photos? for (.*) \(similarity (\d\.\d+)\)$/.exec(note) || [];
   if (!photos) return note;
-  const values = { n: photos, name, value: hundredths(Number(score)) };
+  const values = { n: photos, name: whoIs(name), value: hundredths(Number(score)) };
   return photos === "1" ? t("A photo of {name} was used (likeness {value}).", values) : t("{n} photos of {name} were used (likeness {value}).", values);
 }

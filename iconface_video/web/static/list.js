@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import { $, button, keepingFocus, make } from "./dom.js";
 import { dropZone } from "./drop.js";
 import { bytes, percent, sentence, time } from "./format.js";
-import { howFar, isActive, share, timeLeft, titleOf } from "./job.js";
+import { howFar, isActive, isHeld, share, timeLeft, titleOf } from "./job.js";
 import { counted, t } from "./messages.js";
 import { openButton } from "./where.js";
 
@@ -63,7 +63,7 @@ export class List {
     const remove = button(t("Delete"), () => this.remove(item), { class: "quiet", "data-key": `delete-${item.id}`, "aria-label": t("Delete {name}", { name: item.name }) });
     return make("li", { class: "project", id: `project-${item.id}` },
       make("img", { src: api.project(item.id, "/poster"), alt: "", loading: "lazy" }),
-      make("div", { class: "project-text" }, make("h3", {}, link), make("p", { class: item.trouble || item.failed || item.is_in_vain ? "note" : "muted state" }, stateOf(item)),
+      make("div", { class: "project-text" }, make("h3", {}, link), make("p", { class: item.trouble || item.failed || item.is_in_vain ? "note" : "muted state" }, stateOf(item, this.state.paused)),
         make("progress", { max: 1, "aria-label": t("Progress of {name}", { name: item.name }), hidden: true }), make("p", { class: "muted" }, facts)),
       make("div", { class: "row" }, ...this.actions(item), ...this.open(item), rename, remove));
   }
@@ -88,7 +88,7 @@ export class List {
     bar.hidden = item.job.status !== "running";
     if (share(item.job) !== null) bar.value = share(item.job);
     else bar.removeAttribute("value");
-    card.querySelector(".project-text p").textContent = stateOf(item);
+    card.querySelector(".project-text p").textContent = stateOf(item, this.state.paused);
   }
 
   showLine({ line, paused, projects }) {
@@ -193,7 +193,8 @@ export class List {
 export const question = (name, size) =>
   t("Delete {name} with all its results and photos ({size})? This cannot be taken back. A video that was added by its path stays where it is.", { name, size: bytes(size) });
 
-function stateOf(item) {
+function stateOf(item, isPaused) {
+  if (isActive(item.job) && isHeld(item.job, isPaused)) return t("Paused");
   if (isActive(item.job)) return [item.job.stopping ? t("Stopping") : titleOf(item.job.kind), howFar(item.job), timeLeft(item.job)].filter(Boolean).join(" \u00b7 ");
   if (item.trouble) return sentence(item.trouble);
   if (item.failed) return t("It did not work: {error}", { error: sentence(item.failed) });

@@ -58,7 +58,7 @@ class Card {
     this.root.tabIndex = -1;
     const find = (selector) => this.root.querySelector(selector);
     for (const part of ["name", "skip", "photos", "drop", "refusal", "strength", "only", "same", "more", "moments", "apart", "to", "keep",
-      "kept", "recognise"]) {
+      "kept", "recognise", "learn"]) {
       this[part] = find(`.${part}`);
     }
     const n = person.index + 1, face = find(".face");
@@ -69,6 +69,8 @@ class Card {
     find(".seen").textContent = seen(person);
     this.label(find(".drop input"), find(".drop label"), t("Add photos of person {n}", { n }), "photos", true);
     this.label(this.strength, find(".strength-label"), t("Strength of person {n}", { n }), "strength", true);
+    this.label(this.learn, find(".learn-label"), t("Learn person {n} from the photos", { n }), "learn", true);
+    this.learn.addEventListener("change", () => this.change({ learn: this.learn.value }));
     this.label(this.same, find(".same-label"), t("Person {n} is the same person as", { n }), "same", true);
     this.label(this.to, find(".to-label"), t("The ticked appearances of person {n} are", { n }), "to", true);
     this.skip.dataset.key = `skip-${person.index}`;
@@ -160,7 +162,17 @@ class Card {
       if (!control.classList.contains("timeline")) control.disabled = busy;
     }
     this.showApart();
+    this.showLearn(person, busy);
     this.showKept(person, busy, isHere);
+  }
+
+  // Without a photo there is nothing to learn from; what was chosen is still shown, and can be taken back.
+  showLearn(person, busy) {
+    if (document.activeElement !== this.learn) this.learn.value = person.learn;
+    const hasPhotos = person.photos.length > 0 || Boolean(person.recognised);
+    this.learn.disabled = busy || !(hasPhotos || person.learn);
+    this.root.querySelector(".learn-about").textContent = hasPhotos
+      ? t("A minute or two, before the first face is restored; previews go without.") : t("Needs a photo");
   }
 
   showKept(person, busy, isHere) {

@@ -19,7 +19,7 @@ const SCALES = [1, 1.5, 2, 3, 4];
 const CONTROLS = ["look-again", "harder", "everybody", "preset", "strength", "mask", "codec", "container", "crf", "scale", "fields",
   "personalize", "device", "workers", "preview-frame",
   "preview-stretch", "begin-here", "end-here", "part-whole", "run", "make-sides", "delete-result", "again", "against",
-  "take-settings", "own"];
+  "take-settings", "own", "save-folder", "save-take", "save-none", "save-result"];
 
 export class ProjectView {
   constructor({ act, take, fail, clear }) {
@@ -95,6 +95,15 @@ export class ProjectView {
     $("begin-here").addEventListener("click", () => this.patch({ begin: Number($("moment").value) || null }));
     $("end-here").addEventListener("click", () => this.patch({ end: Number($("moment").value) }));
     $("part-whole").addEventListener("click", () => this.patch({ begin: null, end: null }));
+    $("save-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.patch({ folder: $("save-folder").value });
+    });
+    $("save-none").addEventListener("click", () => {
+      $("save-folder").value = "";
+      $("save-folder").focus();
+      this.patch({ folder: "" });
+    });
     $("run").addEventListener("click", () => this.post("/run"));
     $("log-details").addEventListener("toggle", () => this.showLog());
   }
@@ -128,7 +137,7 @@ export class ProjectView {
     this.showPart(state);
     this.showPreview(state);
     this.showEstimate(state);
-    this.results.show(state);
+    this.results.show(state, this.about.is_loopback);
   }
 
   showClip(state, surveyed, busy) {
@@ -143,10 +152,15 @@ export class ProjectView {
     $("look-again").hidden = surveyed || busy || Boolean(state.failed);
     this.where.show(state.folder);
     $("goes-to").textContent = state.results_folder;
+    $("save-details").hidden = !this.about.is_loopback;
+    if (document.activeElement !== $("save-folder") || !busy && this.folderShown !== state.options.folder) $("save-folder").value = state.options.folder;
+    this.folderShown = state.options.folder;
+    $("save-none").hidden = !state.options.folder;
     if (this.shownId !== state.id) {
       this.shownId = state.id;
       $("clip-still").src = api.project(state.id, "/poster");
       $("log-details").open = false;
+      $("save-details").open = Boolean(state.options.folder);
     }
     if (!clip) return;
     const rate = clip.rate ? t("{rate} frames a second", { rate: Number(clip.rate.toFixed(2)) }) : "";

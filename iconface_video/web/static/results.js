@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { Compare } from "./compare.js";
 import { $, keepingFocus, make } from "./dom.js";
-import { bytes, capital, CODECS, duration, percent, time, when } from "./format.js";
+import { bytes, capital, CODECS, duration, percent, sentence, time, when } from "./format.js";
 import { notesOf } from "./kinds.js";
 import { counted, t } from "./messages.js";
 import { Where } from "./where.js";
@@ -18,6 +18,7 @@ export class Results {
     $("make-sides").addEventListener("click", () => act(api.post(`${this.path}/sides`)));
     $("against").addEventListener("change", () => this.choose($("against").value));
     $("take-settings").addEventListener("click", () => patch(settingsOf(this.found.settings)));
+    $("save-result").addEventListener("click", () => act(api.post(`${this.path}/save`)));
     $("delete-result").addEventListener("click", () => {
       if (confirm(t("Delete this result? This cannot be taken back."))) act(api.remove(this.path));
     });
@@ -27,8 +28,9 @@ export class Results {
     return api.project(this.state.id, `/results/${this.chosen}`);
   }
 
-  show(state) {
-    this.state = state;
+  // isHere: the page is on the program's own computer.
+  show(state, isHere) {
+    Object.assign(this, { state, isHere });
     const found = state.results, newest = found.length ? found[0].id : "";
     $("result").hidden = !found.length;
     if (this.newest !== newest || !found.some((item) => item.id === this.chosen)) this.chosen = newest;
@@ -91,7 +93,7 @@ export class Results {
         const dot = make("input", { type: "radio", name: "version", value: item.id, checked: item.id === this.chosen, "data-key": `version-${item.id}` });
         dot.addEventListener("change", () => {
           this.chosen = item.id;
-          this.show(this.state);
+          this.show(this.state, this.isHere);
         });
         return make("label", { class: "check" }, dot, make("span", {}, titleOf(item)));
       }));
@@ -119,11 +121,22 @@ export class Results {
     this.showAgainst(found);
     this.showFilm(found);
     this.where.show(found.path);
+    this.showSaved(found);
     $("download").href = `${this.path}/download`;
     $("download").download = found.name;
     $("download-sides").href = `${this.path}/sides.mp4`;
     $("result-file").textContent = `${found.name}, ${bytes(found.bytes)}`;
     $("result-notes").replaceChildren(...notesOf(found).map((note) => make("li", {}, note)));
+  }
+
+  // In the folder that the user has chosen.
+  showSaved({ saved, save_error: error }) {
+    const { folder } = this.state.options;
+    $("result-saved").hidden = !saved;
+    $("result-saved").querySelector(".path").textContent = saved;
+    $("result-unsaved").hidden = !error;
+    $("result-unsaved").textContent = error ? t("It could not be saved in the folder: {error}", { error: sentence(error) }) : "";
+    $("save-row").hidden = !this.isHere || !folder || ["/", "\\"].some((step) => saved.startsWith(folder + step));
   }
 }
 
@@ -162,5 +175,6 @@ function nameOf(changed) {
     photos: t("the photos"), strength: t("the strength"), strengths: t("the strength of single people"), mask: t("the shape of the blend"),
     codec: t("the codec"), crf: t("the quality"), container: t("the kind of file"), fields: t("what becomes of the fields"),
     scale: t("the size of the picture"), known: t("who is recognised"), personalize: t("who is learnt"),
+    learn: t("whether single people are learnt"),
   }[changed];
 }

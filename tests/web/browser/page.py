@@ -203,6 +203,16 @@ class Page:
         for event in ("dragenter", "dragover", "drop"):
             self.tab.dispatch_event(selector, event, {"dataTransfer": data})
 
+    def drop_path(self, selector: str, path: Path) -> None:
+        """A file or folder of this machine dragged in, as the browser itself gets it from the desktop."""
+        box = self.tab.locator(selector).bounding_box()
+        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+        place = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+        session = self.tab.context.new_cdp_session(self.tab)
+        for kind in ("dragEnter", "dragOver", "drop"):
+            session.send("Input.dispatchDragEvent", {"type": kind, **place, "data": data})
+        session.detach()
+
     def wait_done(self) -> None:
         self.tab.wait_for_selector("#job", state="hidden")
 

@@ -45,6 +45,12 @@ def pair(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def films(tmp_path_factory) -> Path:
+    """A folder of the user's own."""
+    return tmp_path_factory.mktemp("films")
+
+
 class TestTwoPeople:
     """Side by side in one clip, from upload to download; each test goes on where the one before stopped."""
 
@@ -108,7 +114,30 @@ class TestTwoPeople:
         page.until("document.querySelectorAll('.person').length === 2")
         assert sorted(page.tab.evaluate(names)) == ["Ben", "Eileen"]
 
-    def test_both_are_restored_and_downloaded(self, page, pair, tmp_path):
+    def test_one_is_to_be_learnt_and_that_outlives_the_page(self, page):
+        """Taken back before the run, as it takes minutes; what it does there is tested without a browser."""
+        card = "[...document.querySelectorAll('.person')].find(e => e.querySelector('.name').value === 'Eileen')"
+        page.tab.evaluate(f"{card}.querySelector('details').open = true")
+        chosen = page.tab.get_by_label(re.compile(r"^Learn person \d from the photos$")).locator("visible=true")
+        chosen.select_option("yes")
+        page.tab.reload()
+        page.wait_for(".person")
+        page.until(f"{card}.querySelector('.learn').value === 'yes'")
+        page.tab.evaluate(f"{card}.querySelector('details').open = true")
+        chosen.select_option("")
+        page.until(f"{card}.querySelector('.learn').value === ''")
+
+    def test_a_folder_for_the_results_is_named(self, page, films):
+        page.tab.click("#save-details summary")
+        page.tab.fill("#save-folder", f"{films}/nowhere")
+        page.tab.press("#save-folder", "Enter")
+        page.tab.wait_for_selector("#alert:visible")
+        assert "nowhere: there is no such folder" in page.tab.inner_text("#alert-text")
+        page.tab.fill("#save-folder", str(films))
+        page.tab.click("#save-take")
+        page.wait_for("#save-none")
+
+    def test_both_are_restored_and_downloaded(self, page, pair, films, tmp_path):
         page.tab.click("#run")
         page.wait_for("#result")
         page.wait_done()
@@ -119,6 +148,10 @@ class TestTwoPeople:
             page.tab.click("#download")
         saved = tmp_path / "saved.mp4"
         started.value.save_as(saved)
+        (own,) = films.iterdir()
+        assert page.tab.inner_text("#result-saved .path") == str(own)
+        assert own.read_bytes() == saved.read_bytes()
+        assert not page.tab.is_visible("#save-result")
         before, after = ([shown_rgb(frame).astype(int) for frame in VideoReader(path).frames()] for path in (pair, saved))
         assert len(before) == len(after) == 2 * PAIR_SEEN + PAIR_AWAY
         changed = np.abs(np.array(before) - np.array(after)).mean(axis=(0, 3))
