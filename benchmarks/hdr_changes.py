@@ -1,0 +1,141 @@
+"""Whether HDR is restored as ordinary video is: one clip as SDR, PQ and HLG, and what a run changed in each, as a screen shows it.
+
+    python benchmarks/hdr_changes.py --clips FILE ... [--frames 8] [--blur 2.6] [--noise 8] [--kinds sdr sdr-10 pq hlg]
+
+The pictures of a clip, shrunk, blurred and given noise, are written without loss in each code by the package's own formulas (the
+tests hold these against the standards'), restored by the embedded model, and written without loss. Figures are correlations, inside the
+masks, with what the run over a file of SDR changed: of luma, of R'G'B'; and by how much the files differ before anything was
+restored (levels of 255, RMS). `sdr-10` against `sdr` is the ceiling: the same pictures, rounded otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from iconface_video.pipelines.restore import restore_video
+from iconface_video.settings import EncodeSettings, RunSettings
+from iconface_video.types import ColorTags, Float32
+from iconface_video.video.color import to_rgb_float
+from iconface_video.video.display_light import LUMA_709, display_light
+from iconface_video.video.reader import VideoReader
+
+LONGER_SIDE = 640
+SDR, HDR = ("bt709", "bt709", "bt709"), "bt2020"
+KINDS: dict[str, tuple[tuple[str, str, str], str]] = {
+    "sdr": (SDR, "yuv420p"),
+    "sdr-10": (SDR, "yuv420p10le"),
+    "sdr-444": (SDR, "yuv444p12le"),
+    "pq": ((HDR, "smpte2084", "bt2020nc"), "yuv420p10le"),
+    "pq-444": ((HDR, "smpte2084", "bt2020nc"), "yuv444p12le"),
+    "hlg": ((HDR, "arib-std-b67", "bt2020nc"), "yuv420p10le"),
+    "hlg-444": ((HDR, "arib-std-b67", "bt2020nc"), "yuv444p12le"),
+}
+"""Primaries, transfer and matrix by FFmpeg's names; the pixel format."""
+LEAST_CHANGE = 1e-6
+"""Of full scale: less is the arithmetic's."""
+HEADER = """| clip | kind | against | change, levels | luma | R'G'B' | files differ: luma | R'G'B' |
+| --- | --- | --- | --- | --- | --- | --- | --- |"""
+TRANSFERS = {"bt709": 1, "smpte2084": 16, "arib-std-b67": 18}
+
+
+@dataclass(frozen=True, eq=False)
+class Restored:
+    """One file before and after, (n, h, w, 3) BT.709 R'G'B', white at 1."""
+
+    before: Float32
+    after: Float32
+
+    @property
+    def change(self) -> Float32:
+        return self.after - self.before
+
+
+def pictures_of(clip: Path, frames: int, blur: float, noise: float) -> list[Float32]:
+    """R'G'B' 0..1, damaged."""
+    rng, found = np.random.default_rng(1), []
+    with av.open(str(clip)) as film:
+        for frame, _ in zip(film.decode(video=0), range(frames)):
+            picture = frame.to_ndarray(format="rgb24")
+            factor = min(1.0, LONGER_SIDE / max(picture.shape[:2]))
+            size = tuple(4 * round(side * factor / 4) for side in picture.shape[1::-1])
+            small = cv2.GaussianBlur(cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32), (0, 0), blur)
+            found.append(((small + rng.normal(0, noise, small.shape)) / 255).clip(0, 1).astype(np.float32))
+    return found
+
+
+def write(path: Path, pictures: list[Float32], kind: str) -> Path:
+    """The same light in the code of the kind, by ffv1."""
+    (primaries, transfer, matrix), pix_fmt = KINDS[kind]
+    light = display_light(ColorTags(primaries=9 if primaries == HDR else 1, transfer=TRANSFERS[transfer], space=0, range=1))
+    coded = [picture if light is None else light.own(picture) for picture in pictures]
+    data = b"".join(np.rint(picture * 65535).astype("<u2").tobytes() for picture in coded)
+    height, width = pictures[0].shape[:2]
+    form = ["-f", "rawvideo", "-pix_fmt", "rgb48le", "-s", f"{width}x{height}", "-r", "25", "-i", "-"]
+    scale = f"scale=out_color_matrix={matrix.removesuffix('nc')}:out_range=tv:flags=accurate_rnd+full_chroma_int"
+    tags = ["-color_primaries", primaries, "-color_trc", transfer, "-colorspace", matrix, "-color_range", "tv"]
+    command = ["ffmpeg", "-v", "error", "-y", *form, "-vf", f"{scale},format={pix_fmt}", "-c:v", "ffv1", *tags, str(path)]
+    subprocess.run(command, input=data, check=True)
+    return path
+
+
+def shown(path: Path) -> Float32:
+    with VideoReader(path) as reader:
+        light = display_light(reader.info.color)
+        codes = [to_rgb_float(frame, (0, 0, frame.width, frame.height), clip=False) for frame in reader.frames()]
+    return np.stack([item if light is None else light.extended(item) for item in codes])
+
+
+def restored(path: Path, settings: RunSettings) -> Restored:
+    output = path.with_name(f"{path.stem}-out.mkv")
+    restore_video(path, output, settings=settings, force=True)
+    return Restored(shown(path), shown(output))
+
+
+def correlation(one: Float32, other: Float32, where: np.ndarray) -> float:
+    return float(np.corrcoef(one[where].ravel(), other[where].ravel())[0, 1])
+
+
+def row(clip: str, names: tuple[str, str], reference: Restored, other: Restored) -> str:
+    """Of the table: how alike the changes are where either file was changed."""
+    where = (np.abs(reference.change) > LEAST_CHANGE).any(axis=-1) | (np.abs(other.change) > LEAST_CHANGE).any(axis=-1)
+    rms = 255 * float(np.sqrt((other.change[where] ** 2).mean()))
+    luma = correlation(reference.change @ LUMA_709, other.change @ LUMA_709, where)
+    rgb = correlation(reference.change, other.change, where)
+    apart = 255 * (other.before - reference.before)[where]
+    differ = f"{float((apart @ LUMA_709).std()):.2f} | {float(apart.std()):.2f}"
+    return f"| {clip} | {names[1]} | {names[0]} | {rms:.2f} | {luma:.3f} | {rgb:.3f} | {differ} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--clips", type=Path, nargs="+", required=True)
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--blur", type=float, default=2.6, help="sigma, px")
+    parser.add_argument("--noise", type=float, default=8.0, help="sigma, levels of 255")
+    parser.add_argument("--kinds", nargs="+", default=["sdr", "sdr-10", "pq", "hlg"], choices=list(KINDS))
+    parser.add_argument("--references", nargs="+", default=["sdr", "sdr-10"], choices=list(KINDS), help="also of the kinds")
+    arguments = parser.parse_args()
+    cv2.setNumThreads(1)
+    settings = RunSettings(encode=EncodeSettings(codec="ffv1", encoder_threads=1))
+    print(HEADER)
+    with tempfile.TemporaryDirectory() as folder:
+        for clip in arguments.clips:
+            pictures = pictures_of(clip, arguments.frames, arguments.blur, arguments.noise)
+            found: dict[str, Restored] = {}
+            for kind in arguments.kinds:
+                found[kind] = restored(write(Path(folder) / f"{kind}.mkv", pictures, kind), settings)
+                for reference in arguments.references:
+                    if reference in found and reference != kind:
+                        print(row(clip.stem, (reference, kind), found[reference], found[kind]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
