@@ -1,6 +1,7 @@
 """Whether HDR is restored as ordinary video is: one clip as SDR, PQ and HLG, and what a run changed in each, as a screen shows it.
 
-    python benchmarks/hdr_changes.py --clips FILE ... [--frames 8] [--blur 2.6] [--noise 8] [--kinds sdr sdr-10 pq hlg]
+    python benchmarks/hdr_changes.py --clips FILE ... [--frames 8] [--blur 2.6] [--noise 8 | --preset NAME]
+                                    [--kinds sdr sdr-10 pq hlg] [--references sdr sdr-10]
 
 The pictures of a clip, shrunk, blurred and given noise, are written without loss in each code by the package's own formulas (the
 tests hold these against the standards'), restored by the embedded model, and written without loss. Figures are correlations, inside the
@@ -20,6 +21,8 @@ import av
 import cv2
 import numpy as np
 
+from iconface_video.degrade.clip_effects import ClipFormat, degrade_frames
+from iconface_video.degrade.presets import PRESETS
 from iconface_video.pipelines.restore import restore_video
 from iconface_video.settings import EncodeSettings, RunSettings
 from iconface_video.types import ColorTags, Float32
@@ -27,7 +30,7 @@ from iconface_video.video.color import to_rgb_float
 from iconface_video.video.display_light import LUMA_709, display_light
 from iconface_video.video.reader import VideoReader
 
-LONGER_SIDE = 640
+LONGER_SIDE, SEED = 640, 1
 SDR, HDR = ("bt709", "bt709", "bt709"), "bt2020"
 KINDS: dict[str, tuple[tuple[str, str, str], str]] = {
     "sdr": (SDR, "yuv420p"),
@@ -46,6 +49,16 @@ HEADER = """| clip | kind | against | change, levels | luma | R'G'B' | files dif
 TRANSFERS = {"bt709": 1, "smpte2084": 16, "arib-std-b67": 18}
 
 
+@dataclass(frozen=True)
+class Damage:
+    preset: str
+    """Of `degrade`; empty: blur and noise."""
+    blur: float
+    """Sigma, px."""
+    noise: float
+    """Sigma, levels of 255."""
+
+
 @dataclass(frozen=True, eq=False)
 class Restored:
     """One file before and after, (n, h, w, 3) BT.709 R'G'B', white at 1."""
@@ -58,16 +71,20 @@ class Restored:
         return self.after - self.before
 
 
-def pictures_of(clip: Path, frames: int, blur: float, noise: float) -> list[Float32]:
+def pictures_of(clip: Path, frames: int, damage: Damage) -> list[Float32]:
     """R'G'B' 0..1, damaged."""
-    rng, found = np.random.default_rng(1), []
     with av.open(str(clip)) as film:
-        for frame, _ in zip(film.decode(video=0), range(frames)):
-            picture = frame.to_ndarray(format="rgb24")
-            factor = min(1.0, LONGER_SIDE / max(picture.shape[:2]))
-            size = tuple(4 * round(side * factor / 4) for side in picture.shape[1::-1])
-            small = cv2.GaussianBlur(cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.float32), (0, 0), blur)
-            found.append(((small + rng.normal(0, noise, small.shape)) / 255).clip(0, 1).astype(np.float32))
+        whole = [frame.to_ndarray(format="rgb24") for frame, _ in zip(film.decode(video=0), range(frames))]
+    factor = min(1.0, LONGER_SIDE / max(whole[0].shape[:2]))
+    width, height = (4 * round(side * factor / 4) for side in whole[0].shape[1::-1])
+    small = [np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)) for picture in whole]
+    if damage.preset:
+        worn = degrade_frames(iter(small), PRESETS[damage.preset], ClipFormat(width, height, 25), SEED)
+        return [(picture / np.float32(255)).astype(np.float32) for picture in worn]
+    rng, found = np.random.default_rng(SEED), []
+    for picture in small:
+        soft = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), damage.blur)
+        found.append(((soft + rng.normal(0, damage.noise, soft.shape)) / 255).clip(0, 1).astype(np.float32))
     return found
 
 
@@ -120,15 +137,17 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--blur", type=float, default=2.6, help="sigma, px")
     parser.add_argument("--noise", type=float, default=8.0, help="sigma, levels of 255")
+    parser.add_argument("--preset", default="", choices=["", *PRESETS], help="of degrade, instead of blur and noise")
     parser.add_argument("--kinds", nargs="+", default=["sdr", "sdr-10", "pq", "hlg"], choices=list(KINDS))
     parser.add_argument("--references", nargs="+", default=["sdr", "sdr-10"], choices=list(KINDS), help="also of the kinds")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
+    damage = Damage(arguments.preset, arguments.blur, arguments.noise)
     settings = RunSettings(encode=EncodeSettings(codec="ffv1", encoder_threads=1))
     print(HEADER)
     with tempfile.TemporaryDirectory() as folder:
         for clip in arguments.clips:
-            pictures = pictures_of(clip, arguments.frames, arguments.blur, arguments.noise)
+            pictures = pictures_of(clip, arguments.frames, damage)
             found: dict[str, Restored] = {}
             for kind in arguments.kinds:
                 found[kind] = restored(write(Path(folder) / f"{kind}.mkv", pictures, kind), settings)
