@@ -1,12 +1,13 @@
 """Whether HDR is restored as ordinary video is: one clip as SDR, PQ and HLG, and what a run changed in each, as a screen shows it.
 
     python benchmarks/hdr_changes.py --clips FILE ... [--frames 8] [--blur 2.6] [--noise 8 | --preset NAME]
-                                    [--kinds sdr sdr-10 pq hlg] [--references sdr sdr-10]
+                                    [--kinds sdr sdr-10 pq hlg] [--references sdr sdr-10] [--same-windows]
 
 The pictures of a clip, shrunk, blurred and given noise, are written without loss in each code by the package's own formulas (the
 tests hold these against the standards'), restored by the embedded model, and written without loss. Figures are correlations, inside the
 masks, with what the run over a file of SDR changed: of luma, of R'G'B'; and by how much the files differ before anything was
-restored (levels of 255, RMS). `sdr-10` against `sdr` is the ceiling: the same pictures, rounded otherwise.
+restored (levels of 255, RMS). `sdr-10` against `sdr` is the ceiling: the same pictures, rounded otherwise. Runs find the faces by themselves, and
+windows that lie a px apart are most of what is left; `--same-windows` takes those of one run for all.
 """
 
 from __future__ import annotations
@@ -23,9 +24,17 @@ import numpy as np
 
 from iconface_video.degrade.clip_effects import ClipFormat, degrade_frames
 from iconface_video.degrade.presets import PRESETS
+from iconface_video.faces.align import cut_codes, cut_from_frame
+from iconface_video.identity.anchors import load_anchors
 from iconface_video.pipelines.restore import restore_video
-from iconface_video.settings import EncodeSettings, RunSettings
-from iconface_video.types import ColorTags, Float32
+from iconface_video.render.match import match_color
+from iconface_video.render.paste import FacePatch, crop_mask, paste
+from iconface_video.restore.crop_store import CropStore, StoredCrop, read_header
+from iconface_video.restore.face_model import FaceModel
+from iconface_video.session.engines.job import load_restorer
+from iconface_video.session.work import ANCHORS, CROPS
+from iconface_video.settings import EncodeSettings, RenderSettings, RunSettings
+from iconface_video.types import ColorTags, Float32, Frame, IdentityAnchor
 from iconface_video.video.color import to_rgb_float
 from iconface_video.video.display_light import LUMA_709, display_light
 from iconface_video.video.reader import VideoReader
@@ -103,17 +112,62 @@ def write(path: Path, pictures: list[Float32], kind: str) -> Path:
     return path
 
 
+def picture_of(frame: Frame) -> Float32:
+    """(h, w, 3) BT.709 R'G'B' as a screen shows it, white at 1."""
+    codes = to_rgb_float(frame, (0, 0, frame.width, frame.height), clip=False)
+    light = display_light(frame.color)
+    return codes if light is None else light.extended(codes)
+
+
 def shown(path: Path) -> Float32:
     with VideoReader(path) as reader:
-        light = display_light(reader.info.color)
-        codes = [to_rgb_float(frame, (0, 0, frame.width, frame.height), clip=False) for frame in reader.frames()]
-    return np.stack([item if light is None else light.extended(item) for item in codes])
+        return np.stack([picture_of(frame) for frame in reader.frames()])
 
 
 def restored(path: Path, settings: RunSettings) -> Restored:
     output = path.with_name(f"{path.stem}-out.mkv")
     restore_video(path, output, settings=settings, force=True)
     return Restored(shown(path), shown(output))
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Where the first face of each frame was cut, who it is taken for, and what restores it: the same for several files."""
+
+    model: FaceModel
+    anchor: IdentityAnchor
+    crops: tuple[StoredCrop, ...]
+    """One a frame."""
+
+    @classmethod
+    def found(cls, path: Path, settings: RunSettings) -> Windows:
+        """By a run over this file."""
+        report = restore_video(path, path.with_name("windows.mkv"), settings=settings, force=True, keep_work=True)
+        assert report.work is not None
+        store = CropStore(report.work / CROPS, read_header(report.work / CROPS).segments)
+        with VideoReader(path) as reader:
+            crops = tuple(store.at(frame.pts)[0] for frame in reader.frames())
+        anchors = load_anchors(report.work / ANCHORS)
+        return cls(load_restorer(settings.restore), next(iter(anchors.values())), crops)
+
+    def restored(self, path: Path) -> Restored:
+        """Each frame by itself: restored, led back into the file's codes, pasted and rounded there."""
+        size = self.crops[0].size
+        context = self.model.prepare(self.anchor, size)
+        noise = np.random.default_rng(SEED).normal(0, 1, self.model.noise_shape(size)).astype(np.float32)
+        before, after = [], []
+        with VideoReader(path) as reader:
+            for frame, crop in zip(reader.frames(), self.crops):
+                source = cut_from_frame(frame, crop.crop_from_frame, size)
+                face = self.model.restore(source[None], [context], noise[None])[0]
+                change = match_color((face.astype(np.float32) - source) / np.float32(255))
+                light = display_light(frame.color)
+                if light is not None:
+                    change = light.change(cut_codes(frame, crop.crop_from_frame, size), change)
+                patch = FacePatch(change, crop_mask(size, "ellipse", RenderSettings().feather), crop.crop_from_frame)
+                before.append(picture_of(frame))
+                after.append(picture_of(paste(frame, [patch])))
+        return Restored(np.stack(before), np.stack(after))
 
 
 def correlation(one: Float32, other: Float32, where: np.ndarray) -> float:
@@ -140,6 +194,7 @@ def main() -> None:
     parser.add_argument("--preset", default="", choices=["", *PRESETS], help="of degrade, instead of blur and noise")
     parser.add_argument("--kinds", nargs="+", default=["sdr", "sdr-10", "pq", "hlg"], choices=list(KINDS))
     parser.add_argument("--references", nargs="+", default=["sdr", "sdr-10"], choices=list(KINDS), help="also of the kinds")
+    parser.add_argument("--same-windows", action="store_true", help="those of a run over the first kind, each frame by itself")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     damage = Damage(arguments.preset, arguments.blur, arguments.noise)
@@ -149,8 +204,12 @@ def main() -> None:
         for clip in arguments.clips:
             pictures = pictures_of(clip, arguments.frames, damage)
             found: dict[str, Restored] = {}
+            windows: Windows | None = None
             for kind in arguments.kinds:
-                found[kind] = restored(write(Path(folder) / f"{kind}.mkv", pictures, kind), settings)
+                path = write(Path(folder) / f"{kind}.mkv", pictures, kind)
+                if arguments.same_windows and windows is None:
+                    windows = Windows.found(path, settings)
+                found[kind] = restored(path, settings) if windows is None else windows.restored(path)
                 for reference in arguments.references:
                     if reference in found and reference != kind:
                         print(row(clip.stem, (reference, kind), found[reference], found[kind]), flush=True)
