@@ -119,7 +119,9 @@ def holds_unmarked_fields(info: VideoInfo, pictures: Pictures) -> bool:
     if info.height not in TAPE_LINES or not _TAPE_RATES[0] < float(info.average_rate or 0) < _TAPE_RATES[1]:
         return False
     starts: list[int | None] = [None, *_starts(info, _UNMARKED_RUNS)] if info.duration_seconds else [None]
-    kinds = [vote.kind for start in starts for vote in _votes(info, islice(pictures(start), _RUN_FRAMES), lambda done: None)]
+    # In a short film the runs show the same frames again and again: each has one vote, or a few doubtful ones would do.
+    votes = (vote for start in starts for vote in _votes(info, islice(pictures(start), _RUN_FRAMES), lambda done: None))
+    kinds = list({vote.pts: vote.kind for vote in votes if vote.kind}.values())
     fields, whole = kinds.count(1), kinds.count(-1)
     return fields >= _UNMARKED_VOTES and fields * _FIELDS_VOTE > whole * _WHOLE_VOTE
 
