@@ -135,8 +135,8 @@ def trusted(windows: UInt8) -> UInt8:
 def _fine_trust(picture: UInt8, middle: UInt8) -> Float32:
     """(S, S) 0..1: falls where a neighbour differs in detail by more than the noise that it has all over the face."""
     size = len(middle)
-    difference = cv2.subtract(picture, middle, dtype=cv2.CV_32F)
-    difference -= cv2.blur(difference, (round(size * _LIGHT_SHARE),) * 2)
+    difference = np.asarray(cv2.subtract(picture, middle, dtype=cv2.CV_32F), np.float32)
+    difference -= np.asarray(cv2.blur(difference, (round(size * _LIGHT_SHARE),) * 2), np.float32)
     squares = cv2.transform(difference * difference, _MEAN)
     fine = np.asarray(cv2.sqrt(cv2.blur(squares, (_FINE_PX, _FINE_PX))), np.float32)
     edge = size // 8
