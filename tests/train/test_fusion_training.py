@@ -13,7 +13,7 @@ from skimage import data
 
 from iconface_video.degrade.clip_effects import Fading, TapeNoise
 from iconface_video.degrade.filmed import damaged_sequence
-from iconface_video.errors import InputError, UsageError
+from iconface_video.errors import CheckpointError, InputError, UsageError
 from iconface_video.lab.train.data import FaceMixer, FaceSet, MixSettings
 from iconface_video.lab.train.fused_pairs import FusedPairs
 from iconface_video.lab.train.fusion import (
@@ -21,6 +21,7 @@ from iconface_video.lab.train.fusion import (
     FusionMixer,
     WindowPool,
     export_fusion,
+    misplaced,
     read_clip,
     train_fusion,
     windows_of,
@@ -132,3 +133,19 @@ def test_fused_faces_without_windows_are_refused(tmp_path):
         FaceMixer(faces, MixSettings((64,), (2,), fused_share=0.5))
     with pytest.raises(InputError, match="no windows of damaged clips"):
         FusedPairs(tmp_path, 64)
+
+
+def test_a_run_begins_with_the_weights_that_ship_and_bends_neighbours(sets, tmp_path):
+    """Fast faces: what flow does not bring to its place is shown to the network, the middle frame stays."""
+    pool = WindowPool(sets)
+    pool.make()
+    window = np.array(pool.open(0).windows[0])
+    bent = misplaced(window, np.random.default_rng(1))
+    np.testing.assert_array_equal(bent[NEIGHBOURS], window[NEIGHBOURS])
+    assert all(np.abs(bent[k].astype(int) - window[k]).mean() > 0.3 for k in (0, 1, 5, 6))
+    slow = replace(sets, start_from="package", misplaced_share=1.0, trainer=replace(sets.trainer, learning_rate=1e-7))
+    figures = train_fusion(slow, tmp_path / "run")
+    own = train_fusion(replace(sets, trainer=replace(sets.trainer, learning_rate=1e-7)), tmp_path / "scratch")
+    assert figures["gain_vhs"] > own["gain_vhs"] + 0.1
+    with pytest.raises(CheckpointError, match="nowhere"):
+        train_fusion(replace(slow, start_from=str(tmp_path / "nowhere.safetensors")), tmp_path / "none")

@@ -29,9 +29,10 @@ from iconface_video.files import write_whole
 from iconface_video.lab.train.loading import index_rows, read_indexed, stream
 from iconface_video.lab.train.run_state import newest_weights
 from iconface_video.lab.train.trainer import Task, Trainer, TrainSettings
-from iconface_video.models.frame_fusion import FRAMES, NEIGHBOURS, FrameFusion, carried, save_frame_fusion, trusted
+from iconface_video.models.frame_fusion import FRAMES, NEIGHBOURS, FrameFusion, carried, load_frame_fusion, save_frame_fusion, trusted
 from iconface_video.render.match import low_frequencies
 from iconface_video.settings import Count, CountOrZero, Share, Validated
+from iconface_video.tracking.dense_flow import sampled
 from iconface_video.types import UInt8
 
 SIZE = 256
@@ -41,6 +42,8 @@ _SEQUENCE = 16
 _MIDDLES = (5, 7, 9, 11)
 """Frames whose windows are kept: the first ones a codec needs to get into its stride, the last one is like no other."""
 _CODECS = tuple(name for name in PRESETS if name not in MEDIA)
+_MISPLACED_PX = (0.2, 1.5)
+"""Deviation of how far such neighbours are bent, px, least and most."""
 _SCREEN = (1.0, 2.2)
 """Side of the picture that is damaged per side of the face, least and most, where a preset does it: they are made for whole pictures."""
 
@@ -69,6 +72,10 @@ class FusionConfig(Validated):
     """Of the windows that lack neighbours, as at a track's ends."""
     wrong_share: Share = 0.03
     """Of the windows with a neighbour that shows something else."""
+    misplaced_share: Share = 0.0
+    """Of the windows whose neighbours flow did not bring quite to their places: fast faces, which the clips lack."""
+    start_from: str = ""
+    """Weights to begin with: a file, or 'package' for those that ship; empty: from scratch."""
     workers: CountOrZero = 1
     trainer: TrainSettings = field(default_factory=TrainSettings)
 
@@ -193,6 +200,8 @@ class FusionMixer:
         elif rng.random() < self.config.wrong_share:
             other = self.pool.open(int(rng.integers(self.config.sequences)))
             window[int(rng.choice([0, 1, 2, 4, 5, 6]))] = other.windows[0, 0]
+        if rng.random() < self.config.misplaced_share:
+            window = misplaced(window, rng)
         window = trusted(window)
         patch = self.config.patch
         if rng.random() < self.config.half_share:
@@ -208,11 +217,27 @@ class FusionMixer:
         return np.ascontiguousarray(window), np.ascontiguousarray(target)
 
 
+def misplaced(window: UInt8, rng: np.random.Generator) -> UInt8:
+    """(7, S, S, 3) -> the same, each neighbour bent smoothly by a px or two: the middle one stays."""
+    size = window.shape[1]
+    found = window.copy()
+    for k in range(FRAMES):
+        if k == NEIGHBOURS or np.array_equal(window[k], window[NEIGHBOURS]):
+            continue
+        cells = rng.normal(0, rng.uniform(*_MISPLACED_PX), (4, 4, 2)).astype(np.float32)
+        bend = np.asarray(cv2.resize(cells, (size, size), interpolation=cv2.INTER_CUBIC), np.float32)
+        found[k] = sampled(window[k], bend)
+    return found
+
+
 class FusionTask(Task):
     """The shared trainer's view of it."""
 
     def __init__(self, config: FusionConfig) -> None:
         self.config, self.network = config, FrameFusion()
+        if config.start_from:
+            path = None if config.start_from == "package" else Path(config.start_from)
+            self.network.load_state_dict(load_frame_fusion(path).state_dict())
         self.mixer = FusionMixer(WindowPool(config), config)
         self.modules = {"fusion": self.network}
         self.held_out = held_out_windows(Path(config.clips))
