@@ -64,9 +64,12 @@ class Reach:
     allowance: float
     """Times what averaging may change at most (`RESTORATION_ALLOWANCE`, `NOISE_ALLOWANCE`)."""
     restoration: float = 0.0
-    """Grey levels (rms over the face) that the model must have changed for the whole allowance; with less, it falls by the fourth
-    power: what was hardly damaged came out as steady as it went in."""
+    """Grey levels (rms over the face): a face that moves fast and was changed by less is filtered less, by the fourth power of what it
+    was changed by. It came out about as steady as it went in, and what flow misses would cost more than flicker that motion hides."""
 
+
+FAST_SHARE = 1 / 210
+"""Motion from frame to frame (rms over the crop), as a share of the crop, from which on a face is fast."""
 
 FRAME_BY_FRAME = Reach(radius=4, distance=3.0, allowance=1.0)
 """For faces that were restored each by itself."""
@@ -220,12 +223,23 @@ class TemporalFilter:
             cv2.accumulateProduct(detail, thrice(weight), total)
         total /= thrice(weights)
         averaged = seen.put(total, here.detail)
-        allowed = _allowed_share(averaged - here.detail, here.restoration, seen, self._reach)
+        allowed = _allowed_share(averaged - here.detail, here.restoration, seen, self._allowance(position, seen))
         change = _with_contrast_of(here.detail, averaged, seen)
         change -= here.detail
         change *= thrice(allowed)
         change += here.restored
         return np.clip(change, 0.0, 255.0, out=change)
+
+    def _allowance(self, position: int, seen: _Places) -> float:
+        """Of what averaging may change in this frame."""
+        reach, here = self._reach, self._frames[position]
+        beside = [k for k in (position - 1, position + 1) if 0 <= k < len(self._frames)]
+        if not reach.restoration or not beside:
+            return reach.allowance
+        flows = [self._flow_between(position, k) for k in beside]
+        motion = float(np.mean([_squares(flow).mean() for flow in flows])) / (here.grey.shape[0] * FAST_SHARE) ** 2
+        changed = float(np.square(seen.inner_of(here.restoration)).mean()) / reach.restoration**2
+        return reach.allowance * (1 - min(1.0, motion) * (1 - min(1.0, changed) ** 2))
 
     def _compensated(self, position: int, neighbour: int, seen: _Places) -> tuple[Float32, Float32]:
         """The other frame's detail where it would stand in this frame, and how far it can be trusted, 0..1; at the places seen."""
@@ -290,15 +304,12 @@ def _with_contrast_of(detail: Float32, averaged: Float32, seen: _Places) -> Floa
     return fine
 
 
-def _allowed_share(change: Float32, restoration: Float32, seen: _Places, reach: Reach) -> Float32:
+def _allowed_share(change: Float32, restoration: Float32, seen: _Places, allowance: float) -> Float32:
     """(S, S) 0..1: how much of the filter's change is within what the restoration changed, or noise explains, around each place."""
     side = change.shape[0]
     window = (max(1, round(side * ALLOWANCE_SHARE)),) * 2
     wanted, restored = (np.asarray(cv2.blur(_squares(picture), window), np.float32) for picture in (change, restoration))
     noise = _quantile(seen.inner_of(wanted), NOISE_QUANTILE)
-    allowance = reach.allowance
-    if reach.restoration:
-        allowance *= min(1.0, float(seen.inner_of(restored).mean()) / (3 * reach.restoration**2)) ** 2
     most = np.float32(allowance) * (NOISE_ALLOWANCE * noise + RESTORATION_ALLOWANCE * restored)
     share = np.clip(most / (wanted + 1e-3), 0, 1)
     return np.asarray(cv2.GaussianBlur(share, (0, 0), side / 128), np.float32)
