@@ -17,8 +17,9 @@ import pytest
 from iconface_video.restore.crop_store import is_finished, read_header
 from iconface_video.session.work import CROPS
 from tests.pipelines.test_fields import interlaced
-from tests.session.swapped_model import DIES_AFTER
 
+DIES_AFTER = "ICONFACE_DIES_AFTER"
+"""As in `swapped_model`, which must not be imported here: it puts stand-ins in place of this process's networks."""
 MODES = ("keep", "double", "half", "weave")
 OPTIONS = (
     *("--detection-size", "256", "--min-track-seconds", "0.1", "--crop-size", "64", "--segment-seconds", "0.2", "--batch", "4"),
