@@ -144,8 +144,9 @@ def test_a_run_begins_with_the_weights_that_ship_and_bends_neighbours(sets, tmp_
     np.testing.assert_array_equal(bent[NEIGHBOURS], window[NEIGHBOURS])
     assert all(np.abs(bent[k].astype(int) - window[k]).mean() > 0.3 for k in (0, 1, 5, 6))
     slow = replace(sets, start_from="package", misplaced_share=1.0, trainer=replace(sets.trainer, learning_rate=1e-7))
-    figures = train_fusion(slow, tmp_path / "run")
-    own = train_fusion(replace(sets, trainer=replace(sets.trainer, learning_rate=1e-7)), tmp_path / "scratch")
-    assert figures["gain_vhs"] > own["gain_vhs"] + 0.1
+    train_fusion(slow, tmp_path / "run")
+    begun = load_frame_fusion(export_fusion(tmp_path / "run", tmp_path / "begun.safetensors")).state_dict()
+    for name, weight in load_frame_fusion().state_dict().items():
+        np.testing.assert_allclose(begun[name], weight, atol=2e-3)
     with pytest.raises(CheckpointError, match="nowhere"):
         train_fusion(replace(slow, start_from=str(tmp_path / "nowhere.safetensors")), tmp_path / "none")
