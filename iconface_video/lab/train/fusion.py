@@ -29,7 +29,15 @@ from iconface_video.files import write_whole
 from iconface_video.lab.train.loading import index_rows, read_indexed, stream
 from iconface_video.lab.train.run_state import newest_weights
 from iconface_video.lab.train.trainer import Task, Trainer, TrainSettings
-from iconface_video.models.frame_fusion import FRAMES, NEIGHBOURS, FrameFusion, carried, load_frame_fusion, save_frame_fusion, trusted
+from iconface_video.models.frame_fusion import (
+    FRAMES,
+    NEIGHBOURS,
+    FrameFusion,
+    carried,
+    load_frame_fusion,
+    save_frame_fusion,
+    trusted,
+)
 from iconface_video.render.match import low_frequencies
 from iconface_video.settings import Count, CountOrZero, Share, Validated
 from iconface_video.tracking.dense_flow import sampled
