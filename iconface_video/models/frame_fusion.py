@@ -20,7 +20,7 @@ from iconface_video.faces.network_file import NetworkKind, read_network, write_n
 from iconface_video.faces.pixels import to_tensor, to_uint8
 from iconface_video.models.checkpoint_index import frame_fusion_file
 from iconface_video.models.picture_layers import ChannelNorm, ResidualBlock, residual_stack
-from iconface_video.tracking.dense_flow import enlarged, flow_estimator, mean_difference, sampled
+from iconface_video.tracking.dense_flow import enlarged, flow_estimator, mean_difference, mean_of_channels, quantile, sampled
 from iconface_video.types import Float32, UInt8
 
 NEIGHBOURS = 3
@@ -45,7 +45,6 @@ _CALM_TIMES, _STRONG_NOISE, _STRONG_TIMES, _MISFIT = 1.3, 2.0, 0.4, 0.5
 as well, for there neighbours are worth more than they blur. The weight falls to exp(-1/2) at .5 grey levels and half the noise more."""
 _CONTRAST, _CHANGE = 4.0, 0.2
 """Scale of what the network sees of the neighbours, and of what it adds."""
-_MEAN = np.full((1, 3), 1 / 3, np.float32)
 _KIND = NetworkKind("frame-fusion", "frame fusion network", "1")
 
 
@@ -119,7 +118,10 @@ def trusted(windows: UInt8) -> UInt8:
     middle = windows[NEIGHBOURS]
     here, size = _for_comparing(middle), len(middle)
     found = []
-    for picture in windows:
+    for k, picture in enumerate(windows):
+        if k == NEIGHBOURS:
+            found.append(middle)
+            continue
         difference = mean_difference(_for_comparing(picture), here)
         median = np.median(difference)
         if median > _ANOTHER_PICTURE:
@@ -137,12 +139,10 @@ def _fine_trust(picture: UInt8, middle: UInt8) -> Float32:
     size = len(middle)
     difference = np.asarray(cv2.subtract(picture, middle, dtype=cv2.CV_32F), np.float32)
     difference -= np.asarray(cv2.blur(difference, (round(size * _LIGHT_SHARE),) * 2), np.float32)
-    squares = cv2.transform(difference * difference, _MEAN)
+    squares = mean_of_channels(difference * difference)
     fine = np.asarray(cv2.sqrt(cv2.blur(squares, (_FINE_PX, _FINE_PX))), np.float32)
     edge = size // 8
-    inner = fine[edge:-edge, edge:-edge].ravel()
-    place = int(_CALM_QUANTILE * inner.size)
-    calm = float(np.partition(inner, place)[place])
+    calm = quantile(fine[edge:-edge, edge:-edge], _CALM_QUANTILE)
     explained = _CALM_TIMES * calm + _STRONG_TIMES * max(0.0, calm - _STRONG_NOISE) ** 2
     misfit = np.maximum(fine - np.float32(explained), 0) / np.float32(_MISFIT + calm / 2)
     return np.asarray(np.exp(np.float32(-0.5) * misfit**2), np.float32)

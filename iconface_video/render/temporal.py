@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from iconface_video.render.match import at_light_size, light_of
-from iconface_video.tracking.dense_flow import enlarged, flow_estimator, mean_difference, sampled
+from iconface_video.tracking.dense_flow import enlarged, flow_estimator, mean_difference, quantile, sampled
 from iconface_video.types import Float32, UInt8
 
 DESCENT_STEPS, PATCH_STRIDE = 8, 5
@@ -49,6 +49,8 @@ MOST_CONTRAST = 1.1
 RESTORATION_ALLOWANCE, NOISE_ALLOWANCE, NOISE_QUANTILE = 0.6, 1.0, 1 / 3
 """How many times what the restoration changed (squared), and the change (squared) in the calmer third of the face, averaging may
 make anywhere: noise is alike all over, what comes of neighbours that do not fall on each other is where edges are."""
+FAST_SHARE = 1 / 210
+"""Motion from frame to frame (rms over the crop), as a share of the crop, from which on a face is fast."""
 ALLOWANCE_SHARE = 1 / 16
 """Side, as a share of the crop, of the neighbourhood in which changes are weighed against each other."""
 
@@ -67,9 +69,6 @@ class Reach:
     """Grey levels (rms over the face): a face that moves fast and was changed by less is filtered less, by the fourth power of what it
     was changed by. It came out about as steady as it went in, and what flow misses would cost more than flicker that motion hides."""
 
-
-FAST_SHARE = 1 / 210
-"""Motion from frame to frame (rms over the crop), as a share of the crop, from which on a face is fast."""
 
 FRAME_BY_FRAME = Reach(radius=4, distance=3.0, allowance=1.0)
 """For faces that were restored each by itself."""
@@ -248,7 +247,7 @@ class TemporalFilter:
         there, back = self._flow_between(position, neighbour), self._flow_between(neighbour, position)
         miss = there + sampled(back, there, cv2.INTER_LINEAR)  # flow is smooth
         difference = mean_difference(sampled(other.small, there), here.small)
-        scale = np.float32(np.clip(DIFFERENCE_NOISE * _quantile(difference, 0.5), *DIFFERENCE_LIMITS))
+        scale = np.float32(np.clip(DIFFERENCE_NOISE * quantile(difference, 0.5), *DIFFERENCE_LIMITS))
         doubt = _squares(miss) / np.float32(len(miss) * OCCLUSION_SHARE) ** 2 + (difference / scale) ** 2
         weight = seen.taken(enlarged(np.exp(np.float32(-0.5) * doubt), size))
         return sampled(other.detail, seen.taken(enlarged(there, size)), grid=seen.grid), weight
@@ -278,12 +277,6 @@ class TemporalFilter:
         return np.asarray(self._flow.calc(here.grey, other.grey, flow), np.float32)
 
 
-def _quantile(values: Float32, share: float) -> float:
-    """The value below which this share of all lies; numpy's own, which interpolates, takes three times as long."""
-    place = int(share * values.size)
-    return float(np.partition(values, place, axis=None)[place])
-
-
 def thrice(weight: Float32) -> Float32:
     """(h, w) -> (h, w, 3): numpy takes several times as long over a plane that it has to stretch over channels."""
     return np.asarray(cv2.merge((weight, weight, weight)), np.float32)
@@ -309,7 +302,7 @@ def _allowed_share(change: Float32, restoration: Float32, seen: _Places, allowan
     side = change.shape[0]
     window = (max(1, round(side * ALLOWANCE_SHARE)),) * 2
     wanted, restored = (np.asarray(cv2.blur(_squares(picture), window), np.float32) for picture in (change, restoration))
-    noise = _quantile(seen.inner_of(wanted), NOISE_QUANTILE)
+    noise = quantile(seen.inner_of(wanted), NOISE_QUANTILE)
     most = np.float32(allowance) * (NOISE_ALLOWANCE * noise + RESTORATION_ALLOWANCE * restored)
     share = np.clip(most / (wanted + 1e-3), 0, 1)
     return np.asarray(cv2.GaussianBlur(share, (0, 0), side / 128), np.float32)

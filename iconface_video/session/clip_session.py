@@ -207,17 +207,19 @@ class ClipSession(ClipFaces):
     def _learn_people(self, model: FaceModel | ModelFacts) -> LearntPeople | None:
         """Whom the settings, or people.yaml, want learnt, from the photos that their anchors show; in this process, whoever restores.
         None: nobody is wanted."""
-        restore, said = self.settings.restore, self.survey().chosen.learn
-        if restore.personalize == "off" and not any(said.values()):
+        restore, is_somebody_named = self.settings.restore, any(self.survey().chosen.learn.values())
+        if restore.personalize == "off" and not is_somebody_named:
             return None
-        from iconface_video.session.learning_people import people_to_learn, wanted_in_vain
+        if is_somebody_named:
+            from iconface_video.session.learning_people import wanted_in_vain
 
-        self._say(*wanted_in_vain(self))
+            self._say(*wanted_in_vain(self))
         if all(anchor.origin != "user" for anchor in self.anchors().values()):
             return None
         from iconface_video.personalize.recipe import PersonalizeSettings
         from iconface_video.restore.iconface import IConFaceRestorer, load_face_model
         from iconface_video.restore.people import learn_people
+        from iconface_video.session.learning_people import people_to_learn
 
         if not isinstance(model, (IConFaceRestorer, ModelFacts)):
             return None

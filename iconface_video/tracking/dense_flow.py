@@ -52,7 +52,18 @@ def enlarged(field: Float32, size: int) -> Float32:
 
 def mean_difference(one: Float32, other: Float32) -> Float32:
     """(h, w, 3) twice -> (h, w): mean absolute difference of the channels."""
-    return np.asarray(cv2.transform(cv2.absdiff(one, other), _MEAN_OF_THREE), np.float32)
+    return mean_of_channels(np.asarray(cv2.absdiff(one, other), np.float32))
+
+
+def mean_of_channels(picture: Float32) -> Float32:
+    """(h, w, 3) -> (h, w)."""
+    return np.asarray(cv2.transform(picture, _MEAN_OF_THREE), np.float32)
+
+
+def quantile(values: Float32, share: float) -> float:
+    """The value below which this share of all lies; numpy's own, which interpolates, takes three times as long."""
+    place = int(share * values.size)
+    return float(np.partition(values, place, axis=None)[place])
 
 
 @lru_cache(maxsize=8)

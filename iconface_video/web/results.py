@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -105,7 +104,7 @@ class Result:
             "id": self.id,
             "name": report.output.name,
             "path": str(report.output.absolute()),
-            "saved": self.saved.path if Path(self.saved.path or os.devnull).is_file() else "",
+            "saved": self.saved.path if Path(self.saved.path).is_file() else "",
             "save_error": self.saved.error,
             "bytes": self.size,
             "made": self.made,
@@ -137,7 +136,7 @@ def finish(
         "made": made,
         "saved": asdict(saved),
     }
-    write_whole(unfinished / FACTS, lambda file: file.write(json.dumps(facts).encode()))
+    _write_facts(unfinished, facts)
     folder = unfinished.with_name(number)
     unfinished.rename(folder)
     return _read(folder)
@@ -146,8 +145,12 @@ def finish(
 def with_saved(result: Result, saved: Saved) -> Result:
     """Written down, too. Raises OSError."""
     facts = {**json.loads((result.folder / FACTS).read_text(encoding="utf-8")), "saved": asdict(saved)}
-    write_whole(result.folder / FACTS, lambda file: file.write(json.dumps(facts).encode()))
+    _write_facts(result.folder, facts)
     return replace(result, saved=saved)
+
+
+def _write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+    write_whole(folder / FACTS, lambda file: file.write(json.dumps(facts).encode()))
 
 
 def load_results(folder: Path) -> list[Result]:
@@ -197,7 +200,7 @@ class Preview:
 
     def save(self) -> None:
         values = {**asdict(self), "folder": ""}
-        write_whole(self.folder / FACTS, lambda file: file.write(json.dumps(values).encode()))
+        _write_facts(self.folder, values)
 
     def to_dict(self) -> dict[str, Any]:
         """For the page."""
